@@ -1,0 +1,1 @@
+"""Makes what `model_repository/` serves: data, train, export, check, publish."""
