@@ -1,0 +1,78 @@
+"""`python -m build`: fills the model repository."""
+
+import errno
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from build import models
+from build.errors import BuildError
+from build.models import Built
+from build.settings import Settings, cache_folder
+
+_STOPPED = 130
+
+
+def main(
+    bert: Annotated[
+        str, typer.Option(help="Hub name or folder of a BERT checkpoint; empty: the packaged one.")
+    ] = "",
+    keep_checkpoint: Annotated[
+        bool, typer.Option(help="Stay with the checkpoint that is published, if one is.")
+    ] = False,
+    repository: Annotated[
+        Path, typer.Option(help="The model repository to fill.")
+    ] = Settings.repository,
+) -> None:
+    """Trains, exports, checks and publishes what is not up to date."""
+    signal.signal(signal.SIGTERM, _stop)
+    console = Console()
+    try:
+        settings = Settings(repository.resolve(), bert, keep_checkpoint and not bert)
+        built = [model(settings) for model in models.ALL]
+    except BuildError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _fail(f"the disk is full; free some space in {repository} or in {cache_folder()}")
+    except KeyboardInterrupt:
+        print("build: stopped; what was published before stays", file=sys.stderr)
+        raise SystemExit(_STOPPED) from None
+    if any(new for _, new in built):
+        console.print(_table(built))
+    else:
+        console.print("All models are up to date.")
+
+
+def _fail(message: str) -> None:
+    print(f"build: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _table(built: list[Built]) -> Table:
+    table = Table("model", "built", "test accuracy", "largest difference from PyTorch")
+    for manifest, new in built:
+        accuracy, difference = (
+            manifest.facts.get(key) for key in ("accuracy", "largest_difference")
+        )
+        table.add_row(
+            manifest.model,
+            f"{manifest.seconds:.0f} s" if new else "up to date",
+            f"{accuracy:.2%}" if isinstance(accuracy, float) else "",
+            f"{difference:.1e}" if isinstance(difference, float) else "",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(main)

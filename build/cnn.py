@@ -1,0 +1,106 @@
+"""`mnist_cnn`: trained on MNIST, exported, checked and published."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.progress import track
+from torch import Tensor, nn
+
+from build import check, export, graph
+from build.data import digits
+from build.export import Sample
+from build.settings import CNN_REQUIREMENTS, CnnTraining
+
+
+class MnistCnn(nn.Module):
+    """Three convolutions and two linear layers on digits.
+
+    Takes images FP32 [n, 1, 28, 28], white on black, from 0 to 1; returns
+    logits FP32 [n, 10].
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2)),
+            *(nn.Conv2d(64, 64, 3), nn.ReLU(), nn.Flatten()),
+            *(nn.Linear(64 * 3 * 3, 64), nn.ReLU(), nn.Linear(64, 10)),
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Returns the logits of a batch of images."""
+        logits: Tensor = self.layers(image)
+        return logits
+
+
+def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, object]:
+    """Trains the network and writes `model.onnx`, checked, into a folder.
+
+    Args:
+        labels: The ten labels, from the model's label file.
+        training: How to train.
+        folder: Where to write.
+
+    Returns:
+        What was measured, for the manifest.
+
+    Raises:
+        BuildError: The data could not be had, or a check failed.
+    """
+    network = train(digits.load_train(), training)
+    model = export.to_onnx(
+        network,
+        Sample(image=np.zeros((2, 1, 28, 28), np.float32)),
+        dynamic_axes={"image": {0: "batch"}},
+    )
+    graph.refuse_not_finite(model, "image")
+    graph.add_label_output(model, labels)
+    export.save(model, folder / "model.onnx")
+
+    test = digits.load_test()
+    samples = _batches(digits.as_input(test.images))
+    agreement = check.compare(network, folder / "model.onnx", samples, CNN_REQUIREMENTS)
+    truth = [labels[digit] for digit in test.labels]
+    accuracy = check.accuracy(
+        folder / "model.onnx",
+        (Sample(image=part) for part in np.split(digits.as_input(test.images), 100)),
+        truth,
+        CNN_REQUIREMENTS,
+    )
+    return {"data": digits.digest(), "accuracy": accuracy, **agreement}
+
+
+def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
+    """Trains on images UINT8 [n, 28, 28] and labels INT64 [n]; the same each time."""
+    torch.manual_seed(training.seed)
+    network = MnistCnn()
+    images = torch.from_numpy(digits.as_input(data.images))
+    labels = torch.from_numpy(data.labels)
+    steps = training.epochs * -(-len(images) // training.batch_size)
+    optimizer = torch.optim.Adam(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, training.learning_rate, total_steps=steps
+    )
+    batches = (
+        rows
+        for _ in range(training.epochs)
+        for rows in torch.randperm(len(images)).split(training.batch_size)
+    )
+    for rows in track(batches, "training mnist_cnn", total=steps):
+        loss = nn.functional.cross_entropy(network(images[rows]), labels[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def _batches(images: np.ndarray) -> Iterator[Sample]:  # type: ignore[type-arg]
+    """Real test images at every batch size that is compared."""
+    start = 0
+    for size in CNN_REQUIREMENTS.batch_sizes * 4:
+        yield Sample(image=images[start : start + size])
+        start += size

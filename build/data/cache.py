@@ -1,0 +1,119 @@
+"""The cache of downloads: pinned files, verified, complete or absent."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from build.errors import BuildError
+from build.settings import Package, cache_folder
+
+PackageClient = Callable[[Package, Path], list[str]]
+
+
+def npm(package: Package, into: Path) -> list[str]:
+    """The command that downloads an npm package into a folder."""
+    spec = f"{package.name}@{package.version}"
+    return ["npm", "pack", spec, "--silent", "--pack-destination", str(into)]
+
+
+def pip(package: Package, into: Path) -> list[str]:
+    """The command that downloads a Python package into a folder.
+
+    pip itself compares the digest, so that it runs nothing of a source
+    distribution that is not the pinned one.
+    """
+    requirement = into / "requirement.txt"
+    requirement.write_text(f"{package.name}=={package.version} --hash=sha256:{package.sha256}\n")
+    kind = "--only-binary" if package.filename.endswith(".whl") else "--no-binary"
+    options = ["--quiet", "--no-deps", "--require-hashes", "--disable-pip-version-check"]
+    target = ["-d", str(into), "-r", str(requirement)]
+    return [sys.executable, "-m", "pip", "download", *options, kind, ":all:", *target]
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fetch(package: Package, client: PackageClient) -> Path:
+    """Returns the cached file of a package, downloading it the first time.
+
+    A file gets its name in the cache only once it is complete and its digest
+    is right, so a build that is stopped leaves nothing that looks finished.
+    A second build that wants the same file waits for the first one.
+
+    Args:
+        package: What to fetch.
+        client: Makes the command of the package client that brings it.
+
+    Raises:
+        BuildError: The client is missing or failed, or the digest is wrong.
+    """
+    cached = cache_folder() / package.filename
+    if cached.exists():
+        return cached
+    with exclusive(package.filename), scratch_folder() as scratch:
+        if cached.exists():
+            return cached
+        print(f"downloading {package.name} {package.version}", flush=True)
+        _download(package, client(package, scratch))
+        downloaded = scratch / package.filename
+        if not downloaded.exists():
+            raise BuildError(f"{package.name}: the download brought no {package.filename}")
+        _verify(package, downloaded)
+        downloaded.replace(cached)
+    return cached
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Keeps other builds of this user out of the part of the cache that is `name`."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(cache_folder() / f"{name}.lock"):
+        yield
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder on the file system of the cache, removed in the end."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="incomplete-", dir=cache_folder()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _download(package: Package, command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    except FileNotFoundError:
+        raise BuildError(f"{package.name}: {command[0]} is not installed") from None
+    if done.returncode != 0:
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        reason = next((line for line in reversed(said) if "rror" in line), "no reason given")
+        raise BuildError(
+            f"{package.name} {package.version} could not be downloaded: {reason.strip()}; "
+            "check the network, then build again"
+        )
+
+
+def _verify(package: Package, path: Path) -> None:
+    found = sha256(path)
+    if found != package.sha256:
+        raise BuildError(
+            f"{package.filename}: the SHA-256 is {found}, expected {package.sha256}; "
+            "what was downloaded is not what was pinned and was thrown away"
+        )

@@ -1,0 +1,113 @@
+"""What is added to an exported ONNX graph: its label, and refusals of bad input.
+
+A refusal is a Reshape whose target shape is impossible for a bad input. ONNX
+Runtime computes shapes on the host, so it fails there on every execution
+provider (an index out of range, in contrast, is an error on a CPU and silence
+on a GPU), and its error message quotes the node's name: that is where the
+message for the user stands.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+_IMPOSSIBLE = 1 << 32
+
+
+def add_label_output(model: onnx.ModelProto, labels: Sequence[str]) -> None:
+    """Adds the output `label` STRING [batch, 1]: the label of the likeliest class.
+
+    Args:
+        model: Has an output `probabilities` FP32 [batch, len(labels)].
+        labels: In the order of the classes.
+    """
+    _constant(model, "labels", np.array(labels, dtype=object))
+    model.graph.node.extend(
+        [
+            helper.make_node("ArgMax", ["probabilities"], ["class"], "class", axis=1, keepdims=1),
+            helper.make_node("Gather", ["labels", "class"], ["label"], "label"),
+        ]
+    )
+    shape = [model.graph.output[0].type.tensor_type.shape.dim[0].dim_param, 1]
+    model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, shape))
+
+
+def refuse_not_finite(model: onnx.ModelProto, tensor: str) -> None:
+    """Makes an input FP32 with NaN or infinite values an error that says so."""
+    flag = [
+        # Zero times anything finite is zero; the sum is NaN where one value is not.
+        helper.make_node("Mul", [tensor, _constant(model, "zero", np.float32(0))], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["finite_sum"], keepdims=0),
+        helper.make_node("IsNaN", ["finite_sum"], ["not_finite"]),
+    ]
+    _refuse(model, tensor, flag, f"{tensor} must be finite, it has NaN or infinite values")
+
+
+def refuse_outside_vocabulary(model: onnx.ModelProto, tensor: str, size: int) -> None:
+    """Makes token ids INT64 below 0, or `size` and above, an error that says so."""
+    low, high = _constant(model, "first_id", np.int64(0)), _constant(model, "ids", np.int64(size))
+    flag = [
+        helper.make_node("Less", [tensor, low], ["below"]),
+        helper.make_node("GreaterOrEqual", [tensor, high], ["above"]),
+        helper.make_node("Or", ["below", "above"], ["outside"]),
+        helper.make_node("Cast", ["outside"], ["outside_ids"], to=TensorProto.INT64),
+        # A sum, since a maximum of no tokens is an error of its own.
+        helper.make_node("ReduceSum", ["outside_ids"], ["outside_count"], keepdims=0),
+        helper.make_node("Greater", ["outside_count", low], ["any_outside"]),
+    ]
+    message = f"{tensor} must be token ids from 0 to {size - 1}"
+    _refuse(model, tensor, flag, message)
+
+
+def refuse_length(model: onnx.ModelProto, tensor: str, longest: int) -> None:
+    """Makes an input [batch, length] an error unless it has 1 to `longest` tokens."""
+    none = _constant(model, "no_tokens", np.int64(0))
+    flag = [
+        helper.make_node("Shape", [tensor], ["length"], start=1, end=2),
+        helper.make_node("Equal", ["length", none], ["too_short"]),
+        helper.make_node(
+            "Greater", ["length", _constant(model, "longest", np.int64(longest))], ["too_long"]
+        ),
+        helper.make_node("Or", ["too_short", "too_long"], ["bad_length"]),
+    ]
+    _refuse(model, tensor, flag, f"{tensor} must have from 1 to {longest} tokens")
+
+
+def _refuse(model: onnx.ModelProto, tensor: str, flag: list[onnx.NodeProto], message: str) -> None:
+    """Puts a Reshape between an input and its users that fails where the flag is set.
+
+    Args:
+        model: Changed in place.
+        tensor: Name of a graph input.
+        flag: Nodes that compute one BOOL from the input, the last one's output.
+        message: Name of the Reshape, quoted by ONNX Runtime's error.
+    """
+    checked = f"{tensor}_{flag[-1].output[0]}_checked"
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name == tensor:
+                node.input[index] = checked
+    rank = next(len(i.type.tensor_type.shape.dim) for i in model.graph.input if i.name == tensor)
+    # In a shape 0 means "as it is"; a set flag makes the last size impossible.
+    penalty = np.zeros(rank, np.int64)
+    penalty[-1] = _IMPOSSIBLE
+    guard = [
+        *flag,
+        helper.make_node("Cast", [flag[-1].output[0]], [f"{checked}_flag"], to=TensorProto.INT64),
+        helper.make_node(
+            "Mul",
+            [f"{checked}_flag", _constant(model, f"{checked}_penalty", penalty)],
+            [f"{checked}_shape"],
+        ),
+        helper.make_node("Reshape", [tensor, f"{checked}_shape"], [checked], message),
+    ]
+    for position, node in enumerate(guard):
+        node.name = node.name or f"check_{node.output[0]}"
+        model.graph.node.insert(position, node)
+
+
+def _constant(model: onnx.ModelProto, name: str, value: object) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return name

@@ -1,0 +1,59 @@
+"""`manifest.json`: what a version was made of, how good it is, and its digests."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from build.data.cache import sha256
+
+FILENAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What stands in the `manifest.json` of a version.
+
+    Attributes:
+        model: Name of the model.
+        fingerprint: Digests of what the version was made from, by kind.
+        files: SHA-256 of every other file of the version, by name.
+        seconds: How long making it took.
+        facts: What was measured: accuracy, largest difference, opset, ...
+    """
+
+    model: str
+    fingerprint: dict[str, str]
+    files: dict[str, str]
+    seconds: float
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def is_intact(self, folder: Path) -> bool:
+        """Whether a folder holds exactly these files, with these contents."""
+        return digests(folder) == self.files
+
+
+def write(manifest: Manifest, folder: Path) -> None:
+    """Writes the manifest of a version into its folder."""
+    content = asdict(manifest)
+    facts = content.pop("facts")
+    (folder / FILENAME).write_text(json.dumps({**facts, **content}, indent=2) + "\n")
+
+
+def read(folder: Path) -> Manifest | None:
+    """Reads the manifest of a version; nothing if there is none that can be read."""
+    try:
+        content = json.loads((folder / FILENAME).read_text())
+        known = {name: content.pop(name) for name in ("model", "fingerprint", "files", "seconds")}
+    except (OSError, ValueError, KeyError):
+        return None
+    return Manifest(**known, facts=content)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a version but its manifest, by name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(folder)): sha256(path)
+        for path in files
+        if path.name != FILENAME and "__pycache__" not in path.parts
+    }

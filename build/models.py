@@ -1,0 +1,115 @@
+"""What is built: each model of the repository, in the order of what needs what."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from build import fingerprint, manifest, publish
+from build.data import checkpoints, digits, reviews
+from build.errors import BuildError
+from build.manifest import Manifest
+from build.publish import VERSION
+from build.settings import Settings
+
+Built = tuple[Manifest, bool]
+"""The manifest of the published version, and whether this build made it."""
+
+_SHARED = ("export.py", "graph.py", "check.py", "settings.py")
+_CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
+_BERT_SOURCES = ("bert.py", "finetune.py", "tokens.py", "data/reviews.py", *_SHARED)
+
+
+def mnist_cnn(settings: Settings) -> Built:
+    """Trains, exports, checks and publishes the CNN."""
+    folder = settings.repository / "mnist_cnn"
+    labels = (folder / "labels.txt").read_text().split()
+    made_from = {
+        "sources": fingerprint.of_sources(*_CNN_SOURCES),
+        "data": digits.digest(),
+        "labels": fingerprint.of_text(" ".join(labels)),
+        "training": repr(settings.cnn_training),
+    }
+
+    def make(into: Path) -> dict[str, object]:
+        from build import cnn
+
+        return cnn.build(labels, settings.cnn_training, into)
+
+    return publish.ensure(folder, made_from, make)
+
+
+def sentiment_bert(settings: Settings) -> Built:
+    """Loads, fine-tunes if needed, exports, checks and publishes BERT."""
+    folder = settings.repository / "sentiment_bert"
+    sources = fingerprint.of_sources(*_BERT_SOURCES)
+    published = manifest.read(folder / VERSION)
+    name = settings.bert
+    if settings.keep_checkpoint and published:
+        name = str(published.facts["requested"])
+        if published.fingerprint["sources"] == sources and published.is_intact(folder / VERSION):
+            return published, False
+    checkpoint = checkpoints.find(name)
+    made_from = {
+        "sources": sources,
+        "data": reviews.digest(),
+        "checkpoint": fingerprint.of_text(checkpoint.digest()),
+        "training": repr(settings.bert_training),
+    }
+
+    def make(into: Path) -> dict[str, object]:
+        from build import bert
+
+        facts = bert.build(checkpoint, settings.bert_training, into)
+        return {"requested": name, **facts}
+
+    return publish.ensure(folder, made_from, make)
+
+
+def mnist_decoder(settings: Settings) -> Built:
+    """Publishes the Python model that decodes images."""
+    return _python_model(settings.repository / "mnist_decoder", [])
+
+
+def sentiment_tokenizer(settings: Settings) -> Built:
+    """Publishes the Python model that tokenizes, with the tokenizer of the published BERT."""
+    tokenizer = settings.repository / "sentiment_bert" / VERSION / "tokenizer.json"
+    return _python_model(settings.repository / "sentiment_tokenizer", [tokenizer])
+
+
+def mnist(settings: Settings) -> Built:
+    """Publishes the ensemble of decoder and CNN."""
+    return _ensemble(settings.repository / "mnist")
+
+
+def sentiment(settings: Settings) -> Built:
+    """Publishes the ensemble of tokenizer and BERT."""
+    return _ensemble(settings.repository / "sentiment")
+
+
+ALL: tuple[Callable[[Settings], Built], ...] = (
+    mnist_cnn,
+    mnist_decoder,
+    mnist,
+    sentiment_bert,
+    sentiment_tokenizer,
+    sentiment,
+)
+
+
+def _python_model(folder: Path, files: list[Path]) -> Built:
+    files = [folder / "model.py", *files]
+    for file in files:
+        if not file.is_file():
+            raise BuildError(f"{folder.name}: {file} is missing")
+
+    def make(into: Path) -> dict[str, object]:
+        for file in files:
+            shutil.copyfile(file, into / file.name)
+        return {}
+
+    return publish.ensure(folder, {"files": fingerprint.of_files(files)}, make)
+
+
+def _ensemble(folder: Path) -> Built:
+    # Triton wants a version folder of an ensemble too; there is nothing in it to make.
+    return publish.ensure(folder, {}, lambda _: {})

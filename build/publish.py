@@ -1,0 +1,83 @@
+"""Puts a version into the repository: written beside, then renamed."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from build import manifest
+from build.manifest import Manifest
+
+VERSION = "1"
+_INCOMPLETE = ".incomplete-"
+_REPLACED = ".replaced"
+
+Make = Callable[[Path], dict[str, object]]
+"""Writes the files of a version into a folder; returns what was measured."""
+
+
+def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manifest, bool]:
+    """Publishes a version of a model unless the one that is there is up to date.
+
+    Of two builds at once the second waits, and then finds the work done.
+
+    Args:
+        model: The folder of the model in the repository.
+        fingerprint: Digests of what the version is made from, by kind.
+        make: Makes the version; what it raises leaves the old version in place.
+
+    Returns:
+        The manifest of the published version, and whether it is a new one.
+    """
+    with FileLock(model / ".build.lock"):
+        _recover(model)
+        published = manifest.read(model / VERSION)
+        if (
+            published
+            and published.fingerprint == fingerprint
+            and published.is_intact(model / VERSION)
+        ):
+            return published, False
+        started = time.monotonic()
+        with _staged(model) as folder:
+            facts = make(folder)
+            made = Manifest(
+                model=model.name,
+                fingerprint=fingerprint,
+                files=manifest.digests(folder),
+                seconds=round(time.monotonic() - started, 1),
+                facts=facts,
+            )
+            manifest.write(made, folder)
+        return made, True
+
+
+@contextmanager
+def _staged(model: Path) -> Iterator[Path]:
+    """A folder beside the version that takes its place if nothing is raised.
+
+    Triton looks at folders with a number for a name only, so it never sees it.
+    """
+    staging = Path(tempfile.mkdtemp(prefix=_INCOMPLETE, dir=model))
+    staging.chmod(0o755)
+    try:
+        yield staging
+        if (model / VERSION).exists():
+            (model / VERSION).rename(model / _REPLACED)
+        staging.rename(model / VERSION)
+        shutil.rmtree(model / _REPLACED, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _recover(model: Path) -> None:
+    """Clears what a build that was killed has left; an old version comes back."""
+    replaced = model / _REPLACED
+    if replaced.exists() and not (model / VERSION).exists():
+        replaced.rename(model / VERSION)
+    for leftover in [*model.glob(f"{_INCOMPLETE}*"), *model.glob(_REPLACED)]:
+        shutil.rmtree(leftover, ignore_errors=True)
