@@ -103,7 +103,7 @@ def _download(package: Package, command: list[str]) -> None:
         raise BuildError(f"{package.name}: {command[0]} is not installed") from None
     if done.returncode != 0:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reason = next((line for line in reversed(said) if "rror" in line), "no reason given")
+        reason = next((line for line in reversed(said) if "error" in line.lower()), "no reason given")
         raise BuildError(
             f"{package.name} {package.version} could not be downloaded: {reason.strip()}; "
             "check the network, then build again"

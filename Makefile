@@ -1,0 +1,63 @@
+# Every target works from a fresh clone: what it needs is made first, once.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v))) python3)
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+
+# Options that targets hand on: the server's settings and the checkpoint.
+export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
+BERT ?=
+
+.PHONY: help demo test build serve lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits and reviews, stop
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m server during -- $(PY) -m clients.demo
+
+build: $(VENV)/demo.stamp ## Fill model_repository/; BERT=<hub name or folder> chooses the checkpoint
+	@$(PY) -m build --bert "$(BERT)"
+
+serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; CONFIG and TRITON_DIR choose
+	@$(PY) -m build --keep-checkpoint
+	@exec $(PY) -m server serve --stop-with-parent
+
+test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m pytest
+
+lint: $(VENV)/dev.stamp ## Check format, rules and types
+	@$(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+format: $(VENV)/dev.stamp ## Format the code and fix what can be fixed
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+clean: ## Remove what was built: versions, caches of tools, the environment
+	@# Only what bears our mark: a version without a manifest is a user's own.
+	find model_repository -mindepth 3 -maxdepth 3 -name manifest.json -printf '%h\0' | xargs -0r rm -rf
+	find model_repository -mindepth 2 -maxdepth 2 \( -name '.incomplete-*' -o -name .replaced -o -name .build.lock \) -exec rm -rf {} +
+	@[ ! -e $(VENV)/pip.stamp ] || rm -rf $(VENV)
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pip.stamp:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "Python %d.%d is not supported; set PYTHON to a Python 3.10, 3.11 or 3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make environments; install its venv package (on Debian: python3-venv)" >&2; exit 1; }
+	@echo "making the environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --quiet 'pip==25.3'
+	@touch $@
+
+$(VENV)/%.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
+	@echo "installing the packages of group '$*' (once, about two minutes)"
+	@$(PIP) install -c constraints.txt --group $*
+	@touch $@

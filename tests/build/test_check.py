@@ -1,0 +1,85 @@
+"""The checks pass what agrees with PyTorch and refuse what does not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from build import check, export, graph
+from build.cnn import MnistCnn
+from build.errors import BuildError
+from build.export import Sample
+from build.settings import Requirements
+
+REQUIRED = Requirements(accuracy=0.9)
+LABELS = [str(digit) for digit in range(10)]
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> tuple[MnistCnn, Path]:
+    """A network with random weights and its export."""
+    torch.manual_seed(0)
+    network = MnistCnn().eval()
+    image = np.zeros((2, 1, 28, 28), np.float32)
+    model = export.to_onnx(network, Sample(image=image), {"image": {0: "batch"}})
+    graph.add_label_output(model, LABELS)
+    (tmp_path / "mnist_cnn" / "1").mkdir(parents=True)
+    path = tmp_path / "mnist_cnn" / "1" / "model.onnx"
+    export.save(model, path)
+    return network, path
+
+
+def images(*sizes: int) -> list[Sample]:
+    randomness = np.random.default_rng(0)
+    return [Sample(image=randomness.random((n, 1, 28, 28), np.float32)) for n in sizes]
+
+
+def test_an_export_agrees_with_its_network_at_any_batch_size(
+    exported: tuple[MnistCnn, Path],
+) -> None:
+    facts = check.compare(*exported, images(1, 2, 7, 32), REQUIRED)
+    assert facts["rows_compared"] == 42
+    assert float(str(facts["largest_difference"])) < 1e-5
+
+
+def test_other_weights_are_refused(exported: tuple[MnistCnn, Path]) -> None:
+    network, path = exported
+    with torch.no_grad():
+        next(network.parameters()).add_(0.01)
+    with pytest.raises(BuildError, match="mnist_cnn: a probability differs from PyTorch by"):
+        check.compare(network, path, images(7), REQUIRED)
+
+
+def test_weights_that_are_no_numbers_are_refused(exported: tuple[MnistCnn, Path]) -> None:
+    network, path = exported
+    with torch.no_grad():
+        next(network.parameters()).mul_(float("nan"))
+    with pytest.raises(BuildError, match="by nan"):
+        check.compare(network, path, images(1), REQUIRED)
+
+
+def test_a_label_that_differs_is_refused_however_close(exported: tuple[MnistCnn, Path]) -> None:
+    network, path = exported
+    lenient = Requirements(accuracy=0.9, difference=2.0)
+    with torch.no_grad():
+        list(network.parameters())[-1].neg_().add_(torch.arange(10.0))
+    with pytest.raises(BuildError, match="a label differs"):
+        check.compare(network, path, images(7), lenient)
+
+
+def test_accuracy_counts_the_labels_that_are_right(exported: tuple[MnistCnn, Path]) -> None:
+    network, path = exported
+    samples = images(10, 10)
+    with torch.inference_mode():
+        truth = [
+            str(int(digit))
+            for sample in samples
+            for digit in network(torch.from_numpy(sample["image"])).argmax(-1)
+        ]
+    assert check.accuracy(path, samples, truth, REQUIRED) == 1.0
+    truth[0] = "none"
+    assert check.accuracy(path, samples, truth, REQUIRED) == 0.95
+    truth[:3] = ["none"] * 3
+    with pytest.raises(BuildError, match="85.00% of the test labels are right, required are 90.0%"):
+        check.accuracy(path, samples, truth, REQUIRED)
