@@ -1,0 +1,35 @@
+"""A small typed client for the models of this repository, over HTTP and over gRPC.
+
+>>> from clients import HttpClient
+>>> with HttpClient("localhost:8000") as client:  # doctest: +SKIP
+...     client.classify_texts(["a moving, wonderful film"])[0].label
+'positive'
+"""
+
+from clients.errors import (
+    DeadlineExceededError,
+    InvalidInputError,
+    ModelNotFoundError,
+    ServerError,
+    ServingError,
+    UnavailableError,
+)
+from clients.grpc_client import GrpcClient
+from clients.http_client import HttpClient
+from clients.results import Classification, DigitResult, TextResult
+from clients.retry import RetryPolicy
+
+__all__ = [
+    "Classification",
+    "DeadlineExceededError",
+    "DigitResult",
+    "GrpcClient",
+    "HttpClient",
+    "InvalidInputError",
+    "ModelNotFoundError",
+    "RetryPolicy",
+    "ServerError",
+    "ServingError",
+    "TextResult",
+    "UnavailableError",
+]

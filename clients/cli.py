@@ -1,0 +1,153 @@
+"""The command line: `python -m clients digit FILE...` and `python -m clients text TEXT...`."""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+from rich.console import Console
+
+from clients.answers import answer_each
+from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.errors import InvalidInputError, ServingError
+from clients.exit_codes import HELP, ExitCode, exit_code
+from clients.grpc_client import GrpcClient
+from clients.http_client import HttpClient
+from clients.lines import arriving_lines
+from clients.report import print_errors, print_json, print_table
+from clients.results import Classification
+
+AT_ONCE = 8
+"""Requests under way at the same time."""
+GROUP = 64
+"""Inputs that are answered before their answers are printed."""
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help=f"Classifies handwritten digits and texts with a running Triton.\n\n{HELP}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Protocol(str, Enum):
+    """How to talk to the server."""
+
+    HTTP = "http"
+    GRPC = "grpc"
+
+
+ProtocolOption = Annotated[Protocol, typer.Option(help="How to talk to the server.")]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The server's host:port. By default TRITON_HTTP_URL or TRITON_GRPC_URL from the "
+        "environment, else localhost:8000 or localhost:8001.",
+        show_default=False,
+    ),
+]
+TimeoutOption = Annotated[
+    float, typer.Option(min=0.001, help="Seconds that an input may take, retries included.")
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One JSON object a line for each answered input: input, label, probabilities, "
+        "latency_ms.",
+    ),
+]
+
+
+@app.command(epilog=HELP)
+def digit(
+    files: Annotated[
+        list[Path], typer.Argument(help="PNG or JPEG files, white on black.", show_default=False)
+    ],
+    protocol: ProtocolOption = Protocol.HTTP,
+    url: UrlOption = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells which digit each image file shows."""
+    with connect(protocol, url, timeout) as client:
+        groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
+        code = _run(groups, lambda file: client.classify_digits([_read(file)])[0], as_json)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=HELP)
+def text(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Texts; without any, each line of standard input that is not empty.",
+            show_default=False,
+        ),
+    ] = None,
+    protocol: ProtocolOption = Protocol.HTTP,
+    url: UrlOption = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells the sentiment of each text."""
+    groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
+    with connect(protocol, url, timeout) as client:
+        code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
+    raise typer.Exit(code)
+
+
+def connect(protocol: Protocol, url: str | None, timeout: float) -> ServingClient:
+    """A client of that protocol; where no URL is given, the environment's or the default's.
+
+    Raises:
+        typer.BadParameter: The URL is none.
+    """
+    url = url or os.environ.get(f"TRITON_{protocol.name}_URL")
+    client = HttpClient if protocol is Protocol.HTTP else GrpcClient
+    try:
+        return client(*filter(None, [url]), timeout=timeout, concurrency=AT_ONCE)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+def _run(
+    groups: Iterable[Sequence[T]], classify: Callable[[T], Classification], as_json: bool
+) -> ExitCode:
+    """Answers and prints group by group, until the end or until the server is gone."""
+    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+    code = ExitCode.OK
+    for index, group in enumerate(groups):
+        answers = list(answer_each(group, classify, AT_ONCE))
+        if as_json:
+            print_json(out, answers)
+        else:
+            print_table(out, answers, header=index == 0)
+        print_errors(err, answers)
+        errors = [answer.result for answer in answers if isinstance(answer.result, ServingError)]
+        code = max([code, *map(exit_code, errors)])
+        if any(answer.lost for answer in answers):
+            break
+    return code
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(error.strerror or str(error)) from error
+
+
+def _standard_input() -> Iterable[Sequence[str]]:
+    """Groups of lines; bytes that are not UTF-8 stay in them, for the client to refuse."""
+    found = False
+    for lines in arriving_lines(sys.stdin.buffer, GROUP):
+        found = True
+        yield [line.decode(errors="surrogateescape") for line in lines]
+    if not found:
+        raise typer.BadParameter("standard input held no text", param_hint="TEXTS")

@@ -1,0 +1,41 @@
+"""One point in time by which a whole call, with everything it does, must be over."""
+
+import time
+
+from clients.errors import DeadlineExceededError
+
+
+class Deadline:
+    """Counts down from the moment it is made.
+
+    Args:
+        seconds: How long the call may take; more than 0.
+
+    Raises:
+        ValueError: `seconds` is not more than 0.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0:
+            raise ValueError(f"a timeout must be more than 0 seconds, got {seconds:g}")
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds left; 0 or less once it has passed."""
+        return self._end - time.monotonic()
+
+    def require(self, model: str = "") -> float:
+        """Seconds left, more than 0.
+
+        Raises:
+            DeadlineExceededError: Nothing is left.
+        """
+        left = self.left()
+        if left <= 0:
+            raise self.exceeded(model)
+        return left
+
+    def exceeded(self, model: str = "") -> DeadlineExceededError:
+        """The error that says that this deadline passed."""
+        return DeadlineExceededError(f"no answer within {self.seconds:g} s", model)

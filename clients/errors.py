@@ -1,0 +1,60 @@
+"""What can go wrong with a call, one type for each thing a caller does about it."""
+
+import re
+
+_ENSEMBLE = re.compile(r"^in ensemble '[^']*', ")
+_BACKEND = re.compile(r"^Failed to process the request\(s\) for model '[^']*', message: ")
+
+
+class ServingError(Exception):
+    """The base of every error that the clients raise about a call.
+
+    Attributes:
+        model: The model asked for, or ``""`` where no model was involved.
+        message: What went wrong, in one line, without the model's name.
+    """
+
+    def __init__(self, message: str, model: str = "") -> None:
+        super().__init__(message, model)  # both, so that the error can be pickled
+        self.message = message
+        self.model = model
+
+    def __str__(self) -> str:
+        return f"model '{self.model}': {self.message}" if self.model else self.message
+
+
+class InvalidInputError(ServingError):
+    """The input is wrong: refused here before sending, or by the server. Do not repeat it."""
+
+
+class ModelNotFoundError(ServingError):
+    """The server is there, but has no such model or version."""
+
+
+class ServerError(ServingError):
+    """The server accepted the input and then failed."""
+
+
+class UnavailableError(ServingError):
+    """No server answered, or it asked to be called later. Worth repeating."""
+
+
+class DeadlineExceededError(ServingError):
+    """The call, its retries included, was not answered in the time it was given."""
+
+
+def clean(message: str) -> str:
+    """Reduces a message of the server to the part that a caller can act on.
+
+    Triton puts the names of the ensemble and of the model instance in front of
+    what a Python model raised, and its traceback behind.
+
+    Args:
+        message: The text as it came from the server.
+
+    Returns:
+        One line.
+    """
+    message = _BACKEND.sub("", _ENSEMBLE.sub("", message.strip()))
+    message = message.partition("\n\nAt:\n")[0]
+    return " ".join(message.split())

@@ -1,0 +1,85 @@
+"""Lets any thread use a library that is built on gevent."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import gevent
+import gevent.pool
+
+T = TypeVar("T")
+
+
+class GreenletThread:
+    """One thread with one gevent loop, in which other threads have functions run.
+
+    Gevent's sockets belong to the thread that made them, and its loop is not given back
+    when a thread ends. So a connection a calling thread would be safe, but would lose
+    file descriptors in a program that starts many threads.
+    """
+
+    def __init__(self) -> None:
+        self._started = threading.Event()
+        self._closed = False
+        self._last: Callable[[], None] = lambda: None
+        self._hub: Any = None
+        self._wake: Any = None
+        self._greenlets = gevent.pool.Group()
+        # A daemon, so that a client that was never closed does not keep a program alive.
+        self._thread = threading.Thread(target=self._serve, name="clients-http", daemon=True)
+        self._thread.start()
+        self._started.wait()
+
+    def run(self, function: Callable[[], T], timeout: float) -> T:
+        """Runs a function as a greenlet and waits for it.
+
+        Args:
+            function: May use gevent, and blocks nobody else while it waits.
+            timeout: Seconds after which it is interrupted, wherever it waits.
+
+        Returns:
+            What the function returned.
+
+        Raises:
+            gevent.Timeout: The time was up; this is no `Exception`.
+            RuntimeError: The thread was closed.
+        """
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        future: Future[T] = Future()
+
+        def greenlet() -> None:
+            try:
+                with gevent.Timeout(timeout):
+                    future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
+                future.set_exception(error)
+
+        self._hub.loop.run_callback_threadsafe(self._greenlets.spawn, greenlet)
+        return future.result()
+
+    def close(self, last: Callable[[], None]) -> None:
+        """Waits for the functions that run, then ends the thread.
+
+        Args:
+            last: Runs in the thread after them, to close what was opened there.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        self._last = last
+        self._wake.send()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        self._hub = gevent.get_hub()
+        self._wake = self._hub.loop.async_()
+        self._started.set()
+        self._hub.wait(self._wake)
+        self._greenlets.join()
+        self._last()
+        self._wake.close()
+        # In a program patched by gevent this "thread" is a greenlet of the main loop.
+        if not self._hub.main_hub:
+            self._hub.destroy(destroy_loop=True)

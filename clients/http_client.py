@@ -1,0 +1,136 @@
+"""The client over HTTP."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import gevent
+import tritonclient.http as triton
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
+
+from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.errors import (
+    DeadlineExceededError,
+    InvalidInputError,
+    ModelNotFoundError,
+    ServerError,
+    ServingError,
+    UnavailableError,
+    clean,
+)
+from clients.greenlets import GreenletThread
+from clients.retry import RetryPolicy
+from clients.transport import InferRequest, from_wire, to_wire
+
+T = TypeVar("T")
+
+_ERRORS: dict[str, type[ServingError]] = {
+    "400": InvalidInputError,
+    "404": ModelNotFoundError,
+    "413": InvalidInputError,
+    "503": UnavailableError,
+    "504": DeadlineExceededError,
+}
+
+
+class HttpClient(ServingClient):
+    """Talks to Triton over HTTP, with the binary form of the tensors.
+
+    Safe to use from several threads, although tritonclient's own HTTP client is not: one
+    thread of this client does the talking for all.
+
+    Args:
+        url: ``host:port``, ``http://`` before it is allowed, a path after it too.
+        timeout: Seconds that a whole call may take; see `ServingClient`.
+        retry: When a call that met no server is repeated.
+        concurrency: How many requests are under way at once; further ones wait.
+        digit_model: The model behind `classify_digits`.
+        text_model: The model behind `classify_texts`.
+
+    Raises:
+        ValueError: The URL or a number is no such.
+    """
+
+    def __init__(
+        self,
+        url: str = "localhost:8000",
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        concurrency: int = 8,
+        digit_model: str = "mnist",
+        text_model: str = "sentiment",
+    ) -> None:
+        url = url.removeprefix("http://").rstrip("/")
+        super().__init__(
+            _HttpTransport(url, concurrency),
+            url,
+            timeout=timeout,
+            retry=retry,
+            concurrency=concurrency,
+            digit_model=digit_model,
+            text_model=text_model,
+        )
+
+
+class _HttpTransport:
+    def __init__(self, url: str, connections: int) -> None:
+        self._url = url
+        self._connections = connections
+        self._client: triton.InferenceServerClient | None = None
+        self._thread = GreenletThread()
+
+    def ready(self, timeout: float) -> bool:
+        return self._call(lambda client: bool(client.is_server_ready()), "", timeout)
+
+    def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
+        def call(client: triton.InferenceServerClient) -> Mapping[str, Any]:
+            config: Mapping[str, Any] = client.get_model_config(model, version)
+            return config
+
+        return self._call(call, model, timeout)
+
+    def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
+        wire = to_wire(triton, request)
+        result = self._call(lambda client: client.infer(**wire), request.model, timeout)
+        return from_wire(result, request)
+
+    def close(self) -> None:
+        self._thread.close(last=self._disconnect)
+
+    def _call(
+        self, call: Callable[[triton.InferenceServerClient], T], model: str, timeout: float
+    ) -> T:
+        """Makes one attempt; tritonclient's and gevent's errors become ours."""
+        try:
+            return self._thread.run(lambda: call(self._connected()), timeout)
+        except gevent.Timeout:
+            # Its connection is unusable, and geventhttpclient may have lost count of it.
+            # Calls under way keep the old client until they end.
+            self._client = None
+            raise DeadlineExceededError("no answer in time", model) from None
+        except InferenceServerException as error:
+            kind = _ERRORS.get(error.status() or "400", ServerError)
+            raise kind(clean(error.message()), model) from None
+        except (OSError, HTTPConnectionClosed) as error:
+            cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UnavailableError(f"no answer from {self._url}: {cause}", model) from error
+        except HTTPParseError as error:
+            raise ServerError(f"{self._url} does not speak HTTP: {error}", model) from error
+
+    def _connected(self) -> triton.InferenceServerClient:
+        if self._client is None:
+            # Without timeouts of its own: those are for each single read, and a server
+            # that trickles bytes would never exceed them.
+            self._client = triton.InferenceServerClient(
+                self._url,
+                concurrency=self._connections,
+                connection_timeout=None,
+                network_timeout=None,
+            )
+        return self._client
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()

@@ -1,0 +1,90 @@
+"""From whatever a caller holds an image in to the encoded bytes that the server decodes."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clients.errors import InvalidInputError
+
+ImageLike: TypeAlias = Union[bytes, str, Path, Image.Image, "NDArray[Any]"]
+"""Encoded bytes, a file's path, a PIL image or an array [height, width]."""
+
+
+def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_]:
+    """Makes the `IMAGE` tensor.
+
+    Args:
+        images: Any number of images.
+        model: The model's name, for errors.
+
+    Returns:
+        BYTES [n, 1], each an encoded image.
+
+    Raises:
+        InvalidInputError: An image is none; it says which one and why.
+    """
+    if isinstance(images, bytes | str | Path | Image.Image):
+        raise InvalidInputError("input 'IMAGE': expected a list of images, got one image", model)
+    encoded = []
+    for index, image in enumerate(images):
+        try:
+            encoded.append(encode_image(image))
+        except (ValueError, OSError) as error:
+            raise InvalidInputError(f"input 'IMAGE': image {index}: {error}", model) from error
+    return np.array(encoded, dtype=object).reshape(-1, 1)
+
+
+def encode_image(image: ImageLike) -> bytes:
+    """Encodes one image; bytes and files pass as they are, for the server to judge.
+
+    Args:
+        image: An array is UINT8 [height, width], 0 to 255, or floating point, 0 to 1;
+            white on black.
+
+    Returns:
+        A PNG, or the bytes given.
+
+    Raises:
+        ValueError: The type, shape or values of an array are not such.
+        OSError: The file cannot be read, or the PIL image cannot be written.
+    """
+    if isinstance(image, bytes):
+        return image
+    if isinstance(image, str | Path):
+        return _read(Path(image))
+    if isinstance(image, np.ndarray):
+        return _png(Image.fromarray(_grey(image), mode="L"))
+    if isinstance(image, Image.Image):
+        return _png(image)
+    raise ValueError(f"expected bytes, a path, a PIL image or an array, got {type(image).__name__}")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror}") from error
+
+
+def _grey(array: "NDArray[Any]") -> "NDArray[np.uint8]":
+    """UINT8 [height, width] of an array of grey values."""
+    if array.ndim != 2 or not array.size:
+        raise ValueError(f"expected an array [height, width], got {list(array.shape)}")
+    if array.dtype == np.uint8:
+        return array
+    if not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"expected an array of uint8 or floating point, got {array.dtype}")
+    if not (array.min() >= 0 and array.max() <= 1):  # NaN fails both
+        raise ValueError("expected floating point pixels from 0 to 1")
+    return np.asarray(np.rint(array * 255), dtype=np.uint8)
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,84 @@
+"""The seam between the client, which is the same for every protocol, and a protocol."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from clients.schema import datatype_of
+
+Parameter = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class InferRequest:
+    """One request, already checked against the model.
+
+    Attributes:
+        model: The model's name.
+        version: The version, or ``""`` for the one that the server chooses.
+        inputs: The arrays, by name.
+        outputs: The names of the outputs asked for.
+        request_id: Returned and logged by the server; may be empty.
+        parameters: Custom parameters of the request.
+    """
+
+    model: str
+    version: str
+    inputs: Mapping[str, NDArray[Any]]
+    outputs: tuple[str, ...]
+    request_id: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+
+
+class Transport(Protocol):
+    """One protocol's way to a server; safe to use from several threads.
+
+    Each method makes one attempt that ends within `timeout` seconds, and raises
+    nothing but the types of `clients.errors`.
+    """
+
+    def ready(self, timeout: float) -> bool:
+        """Whether the server says that it is ready."""
+        ...
+
+    def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
+        """The model's configuration, as Triton's JSON."""
+        ...
+
+    def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
+        """The outputs, by name."""
+        ...
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        ...
+
+
+def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
+    """The arguments of tritonclient's `infer`, which are the same in both its libraries.
+
+    Args:
+        library: `tritonclient.http` or `tritonclient.grpc`.
+        request: What to send.
+    """
+    inputs = []
+    for name, array in request.inputs.items():
+        datatype = datatype_of(array)
+        tensor = library.InferInput(name, list(array.shape), datatype)
+        tensor.set_data_from_numpy(array.astype(object) if datatype == "BYTES" else array)
+        inputs.append(tensor)
+    return {
+        "model_name": request.model,
+        "model_version": request.version,
+        "inputs": inputs,
+        "outputs": [library.InferRequestedOutput(name) for name in request.outputs],
+        "request_id": request.request_id,
+        "parameters": dict(request.parameters) or None,
+    }
+
+
+def from_wire(result: Any, request: InferRequest) -> dict[str, NDArray[Any]]:
+    """The arrays of tritonclient's `InferResult`, of either of its libraries."""
+    return {name: result.as_numpy(name) for name in request.outputs}

@@ -1,0 +1,39 @@
+"""Imports the Python models as the Python backend does, from their files."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _load(model: str) -> ModuleType:
+    spec = importlib.util.find_spec("pytriton")
+    assert spec
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    backend = str(package / "tritonserver" / "backends" / "python")
+    if backend not in sys.path:
+        sys.path.append(backend)  # has triton_python_backend_utils
+    path = ROOT / "model_repository" / model / "model.py"
+    found = importlib.util.spec_from_file_location(f"{model}_model", path)
+    assert found
+    assert found.loader
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def decoder() -> ModuleType:
+    """The module of `mnist_decoder`."""
+    return _load("mnist_decoder")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> ModuleType:
+    """The module of `sentiment_tokenizer`."""
+    return _load("sentiment_tokenizer")

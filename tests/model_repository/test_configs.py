@@ -1,0 +1,109 @@
+"""Every config parses with Triton's protobuf, fits its model, and matches its twin."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import triton_to_np_dtype
+
+ROOT = Path(__file__).resolve().parents[2] / "model_repository"
+MODELS = sorted(path.parent.name for path in ROOT.glob("*/config.pbtxt"))
+CONFIGS = [
+    pytest.param(path, id=str(path.relative_to(ROOT)))
+    for path in sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/*.pbtxt")])
+]
+# What a GPU makes different: where instances run and how many, what runs the
+# graph there, what is warmed up, and how long it pays to wait for a batch.
+FOR_GPUS = ("instance_group", "optimization", "model_warmup", "parameters")
+_ONNX_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(int64)": np.int64,
+    "tensor(string)": np.object_,
+}
+
+
+def parse(path: Path) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def test_there_are_models() -> None:
+    assert {"mnist_cnn", "mnist", "sentiment_bert", "sentiment"} <= set(MODELS)
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_config_names_its_folder_and_batches(path: Path) -> None:
+    config = parse(path)
+    assert config.name == path.relative_to(ROOT).parts[0]
+    assert config.max_batch_size > 1
+    is_ensemble = config.platform == "ensemble"
+    assert config.HasField("dynamic_batching") != is_ensemble
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model: str) -> None:
+    gpu, cpu = parse(ROOT / model / "config.pbtxt"), parse(ROOT / model / "configs" / "cpu.pbtxt")
+    for config in (gpu, cpu):
+        for field in FOR_GPUS:
+            config.ClearField(field)
+        config.dynamic_batching.ClearField("max_queue_delay_microseconds")
+    assert gpu == cpu
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(model: str) -> None:
+    gpu, cpu = parse(ROOT / model / "config.pbtxt"), parse(ROOT / model / "configs" / "cpu.pbtxt")
+    kinds = model_config_pb2.ModelInstanceGroup
+    expected = kinds.KIND_GPU if gpu.backend == "onnxruntime" else kinds.KIND_CPU
+    assert all(group.kind == expected for group in gpu.instance_group)
+    assert all(group.kind == kinds.KIND_CPU for group in cpu.instance_group)
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_config_fits_its_onnx_model(path: Path) -> None:
+    config = parse(path)
+    if config.backend != "onnxruntime":
+        pytest.skip("not an ONNX model")
+    session = onnxruntime.InferenceSession(ROOT / config.name / "1" / "model.onnx")
+    for declared, exported in (
+        (config.input, session.get_inputs()),
+        (config.output, session.get_outputs()),
+    ):
+        assert [tensor.name for tensor in declared] == [tensor.name for tensor in exported]
+        for tensor, node in zip(declared, exported, strict=True):
+            kind = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
+            kind = "BYTES" if kind == "STRING" else kind
+            assert triton_to_np_dtype(kind) == _ONNX_TYPES[node.type]
+            batch, *dims = (size if isinstance(size, int) else -1 for size in node.shape)
+            assert batch == -1
+            assert list(tensor.dims) == dims
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_the_steps_of_an_ensemble_fit_each_other(path: Path) -> None:
+    config = parse(path)
+    if config.platform != "ensemble":
+        pytest.skip("not an ensemble")
+    known = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in config.input}
+    for step in config.ensemble_scheduling.step:
+        model = parse(ROOT / step.model_name / "config.pbtxt")
+        assert model.max_batch_size == config.max_batch_size
+        for tensor in model.input:
+            assert known[step.input_map[tensor.name]] == (tensor.data_type, tuple(tensor.dims))
+        for tensor in model.output:
+            if tensor.name in step.output_map:
+                described = (tensor.data_type, tuple(tensor.dims))
+                known[step.output_map[tensor.name]] = described
+    for tensor in config.output:
+        assert known[tensor.name] == (tensor.data_type, tuple(tensor.dims))
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_a_label_file_has_a_line_for_every_class(path: Path) -> None:
+    config = parse(path)
+    for tensor in config.output:
+        if tensor.label_filename:
+            labels = (ROOT / config.name / tensor.label_filename).read_text().split("\n")
+            assert len(labels) - 1 == tensor.dims[0]
