@@ -12,6 +12,7 @@ from build.settings import Package, cache_folder
 
 CONTENT = b"the pinned content"
 
+
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -32,7 +32,10 @@ def test_the_reviews_split_in_two_without_overlap() -> None:
 
 def test_the_test_split_is_always_the_same() -> None:
     texts = "\n".join(review.text for review in reviews.load_test())
-    assert hashlib.sha256(texts.encode()).hexdigest() == "58617c48f54006011a8dcf06c18b3ff06ecec9c6c92d1e64140d4a994fa28c42"
+    assert (
+        hashlib.sha256(texts.encode()).hexdigest()
+        == "58617c48f54006011a8dcf06c18b3ff06ecec9c6c92d1e64140d4a994fa28c42"
+    )
 
 
 def test_the_label_is_the_sign_of_the_rating() -> None:

@@ -61,8 +61,6 @@ def short(model: onnx.ModelProto) -> None:
     graph.refuse_length(model, "x", longest=4)
 
 
-
-
 @pytest.mark.parametrize(
     ("refusal", "kind", "good"),
     [
@@ -88,7 +86,12 @@ def test_good_input_passes_unchanged(
     [
         (finite, TensorProto.FLOAT, np.array([[np.nan, 0]], np.float32), "x must be finite"),
         (finite, TensorProto.FLOAT, np.array([[0, np.inf]], np.float32), "x must be finite"),
-        (in_vocabulary, TensorProto.INT64, np.array([[0, 100]]), "x must be token ids from 0 to 99"),
+        (
+            in_vocabulary,
+            TensorProto.INT64,
+            np.array([[0, 100]]),
+            "x must be token ids from 0 to 99",
+        ),
         (in_vocabulary, TensorProto.INT64, np.array([[-1, 0]]), "x must be token ids from 0 to 99"),
         (short, TensorProto.INT64, np.zeros((1, 5), np.int64), "x must have from 1 to 4 tokens"),
         (short, TensorProto.INT64, np.zeros((1, 0), np.int64), "x must have from 1 to 4 tokens"),

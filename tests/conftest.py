@@ -1,0 +1,19 @@
+"""The running server that end-to-end tests talk to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from server.settings import Settings
+from server.triton import TritonServer
+
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[TritonServer]:
+    """Triton with all models of the repository, on free ports."""
+    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=REPOSITORY)
+    with TritonServer(settings) as running:
+        yield running

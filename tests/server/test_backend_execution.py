@@ -1,0 +1,93 @@
+"""Requests share one run, and a bad one fails alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.backends.onnxruntime.ort_backend.batch import join, split
+from server.backends.onnxruntime.ort_backend.errors import BadRequestError, explain
+from server.backends.onnxruntime.ort_backend.execution import run_requests
+from server.backends.onnxruntime.ort_backend.tensors import Array, Tensors, to_model
+
+
+def rows(*values: float) -> Tensors:
+    """Makes a request of one column."""
+    return {"x": np.array(values, dtype=np.float32)[:, None]}
+
+
+class Doubler:
+    """Doubles what it gets, counts its runs, and fails where a value is negative."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+
+    def __call__(self, feed: Tensors) -> Tensors:
+        """Computes, or raises RuntimeError for a negative value."""
+        self.runs += 1
+        if (feed["x"] < 0).any():
+            raise RuntimeError("negative")
+        return {"y": feed["x"] * 2}
+
+
+def test_requests_of_a_batch_share_one_run() -> None:
+    run = Doubler()
+    first, second = run_requests(run, [rows(1, 2), rows(3)], batched=True)
+    assert run.runs == 1
+    assert not isinstance(first, Exception)
+    assert not isinstance(second, Exception)
+    assert first["y"].tolist() == [[2], [4]]
+    assert second["y"].tolist() == [[6]]
+
+
+def test_bad_request_fails_alone() -> None:
+    results = run_requests(Doubler(), [rows(1), rows(-1), rows(3)], batched=True)
+    assert [isinstance(result, Exception) for result in results] == [False, True, False]
+
+
+def test_requests_without_batch_dimension_run_one_by_one() -> None:
+    run = Doubler()
+    run_requests(run, [rows(1), rows(2)], batched=False)
+    assert run.runs == 2
+
+
+def test_no_request_runs_nothing() -> None:
+    run = Doubler()
+    assert run_requests(run, [], batched=True) == []
+    assert run.runs == 0
+
+
+def test_single_request_is_not_copied() -> None:
+    request = rows(1, 2)
+    assert join([request])["x"] is request["x"]
+
+
+def test_outputs_are_views_of_the_batch() -> None:
+    batch = rows(1, 2, 3)
+    parts = split(batch, [1, 0, 2])
+    assert [len(part["x"]) for part in parts] == [1, 0, 2]
+    assert np.shares_memory(parts[2]["x"], batch["x"])
+
+
+@pytest.mark.parametrize("output", [np.float32(1), np.zeros((3, 1)), np.zeros((0, 1))])
+def test_output_without_a_row_for_each_row_is_refused(output: Array) -> None:
+    with pytest.raises(ValueError, match="for a batch of 2 rows"):
+        split({"y": np.asarray(output)}, [1, 1])
+
+
+def test_text_is_decoded() -> None:
+    array = np.array([["ü".encode(), b""]], dtype=np.object_)
+    assert to_model("text", array).tolist() == [["ü", ""]]
+
+
+def test_text_that_is_not_utf8_names_the_input() -> None:
+    with pytest.raises(BadRequestError, match="input 'text' holds text that is not UTF-8"):
+        to_model("text", np.array([[b"\xff"]], dtype=np.object_))
+
+
+def test_complaint_of_onnxruntime_becomes_one_line() -> None:
+    error = RuntimeError(
+        "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running "
+        "Gather node. Name:'embed' Status Message: indices element out of data bounds, idx=9\n"
+    )
+    assert explain(error) == "indices element out of data bounds, idx=9 (node 'embed', Gather)"
