@@ -103,7 +103,8 @@ def _download(package: Package, command: list[str]) -> None:
         raise BuildError(f"{package.name}: {command[0]} is not installed") from None
     if done.returncode != 0:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        reason = next((line for line in reversed(said) if "error" in line.lower()), "no reason given")
+        errors = [line for line in said if "error" in line.lower()]
+        reason = errors[-1] if errors else f"{command[0]} gave no reason"
         raise BuildError(
             f"{package.name} {package.version} could not be downloaded: {reason.strip()}; "
             "check the network, then build again"

@@ -81,5 +81,5 @@ def test_accuracy_counts_the_labels_that_are_right(exported: tuple[MnistCnn, Pat
     truth[0] = "none"
     assert check.accuracy(path, samples, truth, REQUIRED) == 0.95
     truth[:3] = ["none"] * 3
-    with pytest.raises(BuildError, match=r"85\.00% of the test labels are right, required are 90\.0%"):
+    with pytest.raises(BuildError, match=r"85\.00% .* required are 90\.0%"):
         check.accuracy(path, samples, truth, REQUIRED)
