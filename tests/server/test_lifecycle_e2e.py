@@ -59,7 +59,14 @@ def command_line(repository: Path, *arguments: str, **values: str) -> subprocess
     return subprocess.Popen(
         [sys.executable, "-m", "server", *arguments],
         cwd=ROOT,
-        env={**os.environ, **ports, "MODEL_REPOSITORY": str(repository), **values},
+        env={
+            **os.environ,
+            **ports,
+            "MODEL_REPOSITORY": str(repository),
+            # A killed command cannot remove its folder; pytest does.
+            "TMPDIR": str(repository.parent),
+            **values,
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

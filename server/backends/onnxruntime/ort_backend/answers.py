@@ -1,0 +1,64 @@
+"""Reads Triton's requests and writes its responses; the only part that knows its Python API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from .errors import BadRequestError, explain, is_from_onnxruntime
+from .tensors import Tensors, to_model
+
+
+def inputs_of(request: Any) -> Tensors:
+    """Reads a request's inputs, as views of the memory that Triton put them in.
+
+    Args:
+        request: the request.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        BadRequestError: text is not UTF-8.
+    """
+    arrays = ((tensor.name(), tensor.as_numpy()) for tensor in request.inputs())
+    return {name: to_model(name, array) for name, array in arrays}
+
+
+def answer(outputs: Tensors, requested: Iterable[str]) -> Any:
+    """Writes the response to a request that was computed.
+
+    Args:
+        outputs: its outputs.
+        requested: the names of those that it asked for.
+
+    Returns:
+        The InferenceResponse.
+    """
+    return pb_utils.InferenceResponse([pb_utils.Tensor(name, outputs[name]) for name in requested])
+
+
+def refusal(error: Exception) -> Any:
+    """Writes the response to a request that could not be computed.
+
+    Args:
+        error: why not.
+
+    Returns:
+        The InferenceResponse: INVALID_ARG where the request's own values are the cause.
+    """
+    theirs = isinstance(error, BadRequestError) or is_from_onnxruntime(error)
+    code = pb_utils.TritonError.INVALID_ARG if theirs else pb_utils.TritonError.INTERNAL
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(explain(error), code))
+
+
+def cancellation() -> Any:
+    """Writes the response to a request whose caller has gone.
+
+    Returns:
+        The InferenceResponse.
+    """
+    error = pb_utils.TritonError("the caller cancelled", pb_utils.TritonError.CANCELLED)
+    return pb_utils.InferenceResponse(error=error)

@@ -1,0 +1,53 @@
+"""What `make serve` prints when the server is ready."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from server.readiness import model_index, model_metadata
+from server.triton import TritonServer
+
+_EXAMPLE_TEXT = "a moving, wonderful film"
+
+
+def print_banner(server: TritonServer, console: Console) -> None:
+    """Prints where the server listens, what it serves and how to try it.
+
+    Args:
+        server: a server that is ready.
+        console: where to print.
+    """
+    models = model_index(server.http_url)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("model", "version", "state"):
+        table.add_column(heading)
+    for model in models:
+        table.add_row(model["name"], model.get("version", "-"), model.get("state", "-"))
+    services = Table.grid(padding=(0, 2, 0, 0))
+    services.add_row("HTTP", f"http://{server.http_url}")
+    services.add_row("gRPC", server.grpc_url)
+    services.add_row("metrics", f"http://{server.metrics_url}/metrics")
+    console.print(table)
+    console.print()
+    console.print(services)
+    console.print()
+    # soft_wrap: a line to be copied must not be broken.
+    console.print(f"try: {_example(server, models)}", soft_wrap=True, markup=False, highlight=False)
+    console.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")
+
+
+def _example(server: TritonServer, models: list[dict[str, str]]) -> str:
+    ready = [model["name"] for model in models if model.get("state") == "READY"]
+    for name in ready:
+        inputs = model_metadata(server.http_url, name)["inputs"]
+        if [tensor["name"] for tensor in inputs] == ["TEXT"]:
+            shape = [1 for _ in inputs[0]["shape"]]
+            text = {"name": "TEXT", "shape": shape, "datatype": "BYTES", "data": [_EXAMPLE_TEXT]}
+            return (
+                f"curl {server.http_url}/v2/models/{name}/infer "
+                f"-d '{json.dumps({'inputs': [text]}, separators=(',', ':'))}'"
+            )
+    return f"curl {server.http_url}/v2/models/{ready[0]}" if ready else "no model is served"

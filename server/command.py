@@ -1,0 +1,57 @@
+"""Writes the command line of tritonserver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from server.installation import Installation
+from server.ports import Ports
+from server.settings import PLAIN_CONFIG, Settings
+
+
+def server_command(
+    settings: Settings,
+    installation: Installation,
+    ports: Ports,
+    backends: Path,
+    *,
+    shm_prefix: str,
+    gpu: bool,
+) -> list[str]:
+    """Writes the command line.
+
+    Args:
+        settings: how to run Triton.
+        installation: the Triton to run.
+        ports: where its services listen.
+        backends: the folder of backends.
+        shm_prefix: how the names of its shared memory begin.
+        gpu: whether there is a GPU to report metrics of.
+
+    Returns:
+        The program and its arguments.
+    """
+    command = [
+        str(installation.binary),
+        f"--model-repository={settings.model_repository}",
+        f"--backend-directory={backends}",
+        f"--cache-directory={installation.caches}",
+        # The configs declare everything. Completing them would start every Python model
+        # once more, only to ask it, and would let a config differ from what is served.
+        "--disable-auto-complete-config",
+        f"--http-address={settings.bind}",
+        f"--http-port={ports.http}",
+        f"--grpc-address={settings.bind}",
+        f"--grpc-port={ports.grpc}",
+        f"--metrics-address={settings.bind}",
+        f"--metrics-port={ports.metrics}",
+        f"--exit-timeout-secs={settings.exit_timeout}",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
+    ]
+    if settings.config != PLAIN_CONFIG:
+        command.append(f"--model-config-name={settings.config}")
+    if settings.log_verbose:
+        command.append(f"--log-verbose={settings.log_verbose}")
+    if not gpu:
+        command.append("--allow-gpu-metrics=false")
+    return command

@@ -1,0 +1,33 @@
+"""What can go wrong between a command and a running server."""
+
+
+class ServerError(Exception):
+    """A failure that its one-line message explains to the person who ran the command.
+
+    Attributes:
+        log_lines: the lines of Triton's log that matter to it, oldest first.
+    """
+
+    def __init__(self, message: str, log_lines: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.log_lines = log_lines
+
+
+class SettingsError(ServerError):
+    """A setting has a value that cannot be used."""
+
+
+class InstallationError(ServerError):
+    """There is no Triton that this machine and this Python can run."""
+
+
+class StartError(ServerError):
+    """Triton did not become ready."""
+
+
+class StartStoppedError(ServerError):
+    """A stop was asked for before the server was ready."""
+
+
+class ServerDiedError(ServerError):
+    """A ready server, or one of its models, ended without being asked to."""

@@ -1,0 +1,162 @@
+"""Finds a Triton to run: the one in the nvidia-pytriton wheel, or the one in TRITON_DIR."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.errors import InstallationError
+
+OLDEST_GLIBC = (2, 35)
+STUB = "triton_python_backend_stub"
+"""The program that runs Python models, one process an instance."""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One Triton on this machine.
+
+    Attributes:
+        binary: the tritonserver program.
+        backends: the folder of its own backends.
+        caches: the folder of its response caches.
+        libraries: the folder of shared libraries that it loads.
+        stub: the program that runs Python models, where it has one.
+        stub_python: the (major, minor) version of Python inside that program.
+    """
+
+    binary: Path
+    backends: Path
+    caches: Path
+    libraries: Path
+    stub: Path | None
+    stub_python: tuple[int, int] | None
+
+    @property
+    def runs_our_python(self) -> bool:
+        """Whether its Python models can use the packages of the running Python."""
+        return self.stub_python == sys.version_info[:2]
+
+
+def find_installation(triton_dir: Path | None) -> Installation:
+    """Finds the Triton to run.
+
+    Args:
+        triton_dir: a folder with bin/tritonserver, backends/ and lib/; None for the wheel.
+
+    Returns:
+        The installation.
+
+    Raises:
+        InstallationError: there is none, or this machine cannot run it.
+    """
+    if triton_dir is not None:
+        return _in_folder(triton_dir)
+    check_machine(platform.machine(), _glibc_version())
+    return _in_wheel(_pytriton_folder(), sys.version_info[:2])
+
+
+def check_machine(machine: str, glibc: tuple[int, int] | None) -> None:
+    """Checks that the packaged tritonserver can run here.
+
+    Args:
+        machine: the processor, as `uname -m` names it.
+        glibc: the C library's version; None where it is another C library.
+
+    Raises:
+        InstallationError: the processor or the C library does not fit.
+    """
+    elsewhere = "set TRITON_DIR to a Triton that was built for this machine, or use a container"
+    if machine not in ("x86_64", "AMD64"):
+        raise InstallationError(
+            f"the packaged Triton runs on x86-64 only and this processor is {machine}: {elsewhere}"
+        )
+    if glibc is None or glibc < OLDEST_GLIBC:
+        have = "another C library" if glibc is None else "glibc {}.{}".format(*glibc)
+        raise InstallationError(
+            f"the packaged Triton needs glibc {OLDEST_GLIBC[0]}.{OLDEST_GLIBC[1]} or newer "
+            f"(Debian 12, Ubuntu 22.04) and this system has {have}: {elsewhere}"
+        )
+
+
+def python_of_stub(stub: Path) -> tuple[int, int] | None:
+    """Reads which Python a stub program was linked with.
+
+    Args:
+        stub: the program.
+
+    Returns:
+        The (major, minor) version, or None when the program names none.
+    """
+    found = re.search(rb"libpython(\d+)\.(\d+)", stub.read_bytes())
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _glibc_version() -> tuple[int, int] | None:
+    try:
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return None
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    return (int(numbers[1]), int(numbers[2])) if name == "glibc" and numbers else None
+
+
+def _pytriton_folder() -> Path:
+    # find_spec does not import the package, which would take a second and a half.
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise InstallationError(
+            f"nvidia-pytriton, which carries Triton, is not installed for {sys.executable}: "
+            "run the command through make, or set TRITON_DIR to a Triton installation"
+        )
+    return Path(spec.origin).parent
+
+
+def _in_wheel(package: Path, python: tuple[int, int]) -> Installation:
+    root = package / "tritonserver"
+    binary = root / "bin" / "tritonserver"
+    if not binary.is_file():
+        raise InstallationError(
+            f"nvidia-pytriton is installed without {binary}: install the x86-64 wheel of 0.7.0"
+        )
+    name = "{}.{}".format(*python)
+    stubs = root / "python_backend_stubs"
+    stub = stubs / name / STUB
+    if not stub.is_file():
+        known = sorted((path.name for path in stubs.glob("3.*")), key=lambda v: int(v[2:]))
+        raise InstallationError(
+            f"the packaged Triton cannot run models on Python {name}, "
+            f"only on {', '.join(known)}: make the environment with one of these"
+        )
+    return Installation(
+        binary=binary,
+        backends=root / "backends",
+        caches=root / "caches",
+        libraries=package.parent / "nvidia_pytriton.libs",
+        stub=stub,
+        stub_python=python,
+    )
+
+
+def _in_folder(root: Path) -> Installation:
+    binary = root / "bin" / "tritonserver"
+    if not os.access(binary, os.X_OK) or not binary.is_file():
+        raise InstallationError(
+            f"TRITON_DIR is {str(root)!r}, which has no program bin/tritonserver: "
+            "it has to be a Triton installation, such as /opt/tritonserver in NVIDIA's container"
+        )
+    stub = root / "backends" / "python" / STUB
+    has_stub = stub.is_file()
+    return Installation(
+        binary=binary,
+        backends=root / "backends",
+        caches=root / "caches",
+        libraries=root / "lib",
+        stub=stub if has_stub else None,
+        stub_python=python_of_stub(stub) if has_stub else None,
+    )

@@ -1,0 +1,43 @@
+"""Ties a process to the life of its parent, so that none is left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def stop_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Lets the kernel signal this process when its parent ends, however that ends.
+
+    Args:
+        number: the signal to receive.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+
+
+def in_child() -> Callable[[], None]:
+    """Makes the function that a new child runs before its program starts.
+
+    The kernel counts the *thread* that started the child as its parent: start
+    children from the main thread.
+
+    Returns:
+        A function for `subprocess.Popen(preexec_fn=...)`.
+    """
+    parent = os.getpid()
+
+    def tie() -> None:
+        stop_with_parent()
+        if os.getppid() != parent:  # It ended before the line above.
+            os._exit(1)
+
+    return tie

@@ -1,0 +1,77 @@
+"""Ports for the three services: those asked for must be free, others are chosen."""
+
+from __future__ import annotations
+
+import random
+import socket
+from dataclasses import dataclass
+
+from server.errors import StartError
+from server.settings import Settings
+
+# Below the range that the kernel takes for outgoing connections (from 32768 on), so
+# that a port stays free between choosing it here and Triton's binding it.
+_CHOSEN_FROM = range(20000, 30000)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports that the services get."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+
+def settle_ports(settings: Settings) -> Ports:
+    """Checks the ports that are set and chooses those that are 0.
+
+    Args:
+        settings: the address and the ports asked for.
+
+    Returns:
+        Three different ports that were free a moment ago.
+
+    Raises:
+        StartError: a port is taken, or may not be used by this user.
+    """
+    wanted = {
+        "HTTP_PORT": settings.http_port,
+        "GRPC_PORT": settings.grpc_port,
+        "METRICS_PORT": settings.metrics_port,
+    }
+    settled: list[int] = []
+    for name, port in wanted.items():
+        if port:
+            _check_free(name, settings.bind, port)
+        settled.append(port or _choose(settings.bind, {*settled, *wanted.values()}))
+    return Ports(*settled)
+
+
+def _check_free(name: str, address: str, port: int) -> None:
+    try:
+        _bind(address, port)
+    except OSError as error:
+        raise StartError(
+            f"{name} is {port}, which cannot be used on {address} ({error.strerror}): "
+            f"stop what listens there or set another {name} (0 chooses a free one)"
+        ) from None
+
+
+def _choose(address: str, taken: set[int]) -> int:
+    for port in random.sample(_CHOSEN_FROM, 200):
+        if port in taken:
+            continue
+        try:
+            _bind(address, port)
+        except OSError:
+            continue
+        return port
+    raise StartError(f"no free port on {address}: set HTTP_PORT, GRPC_PORT and METRICS_PORT")
+
+
+def _bind(address: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port whose old connections linger is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))

@@ -1,0 +1,276 @@
+"""One running Triton: starts it, waits until it is ready, watches it, stops it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from server.command import server_command
+from server.errors import ServerDiedError, StartError, StartStoppedError
+from server.hardware import gpu_is_visible
+from server.installation import Installation, find_installation
+from server.layout import lay_out_backends, server_environment
+from server.logs import lines_that_matter, load_failures
+from server.parent import in_child
+from server.ports import Ports, settle_ports
+from server.processes import dead_children, kill_group, remove_shared_memory
+from server.readiness import is_ready, serves_metrics
+from server.settings import Settings
+
+_POLL_SECONDS = 0.05
+_LOOK_SECONDS = 1
+"""How often the process table is read, which costs more than asking one process."""
+_GRACE_SECONDS = 5
+"""What Triton gets on top of its own exit timeout before it is killed."""
+
+
+def _never() -> bool:
+    return False
+
+
+class TritonServer:
+    """A Triton of its own, for the length of a `with` block.
+
+    Start it from the main thread: the kernel ties the server to the thread that starts it.
+
+    Example:
+        >>> with TritonServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+        ...     print(server.http_url)
+    """
+
+    def __init__(self, settings: Settings, *, stop_requested: Callable[[], bool] = _never) -> None:
+        """Prepares a server.
+
+        Args:
+            settings: how to run it.
+            stop_requested: asked again and again while it starts.
+        """
+        self.settings = settings
+        self.filled_in: tuple[str, ...] = ()
+        self._stop_requested = stop_requested
+        self._gpu = gpu_is_visible(os.environ)
+        self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
+        self._folder: Path | None = None
+        self._log: Path | None = None
+        self._ports: Ports | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._hint = ""
+        self._next_look = 0.0
+
+    def __enter__(self) -> TritonServer:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def http_url(self) -> str:
+        """`host:port` of the HTTP service."""
+        return self._address(self._started_ports.http)
+
+    @property
+    def grpc_url(self) -> str:
+        """`host:port` of the gRPC service."""
+        return self._address(self._started_ports.grpc)
+
+    @property
+    def metrics_url(self) -> str:
+        """`host:port` of the metrics."""
+        return self._address(self._started_ports.metrics)
+
+    @property
+    def pid(self) -> int:
+        """The process id of tritonserver, which is also the id of its process group."""
+        return self._started.pid
+
+    @property
+    def log_path(self) -> Path:
+        """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
+        if self._log is None:
+            raise RuntimeError("the server has not been started")
+        return self._log
+
+    def start(self) -> None:
+        """Starts the server and waits until all its models are ready.
+
+        Raises:
+            InstallationError: there is no Triton to run.
+            StartError: a port is taken, or a model does not load.
+            StartStoppedError: a stop was asked for meanwhile.
+            RuntimeError: this is not the main thread.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("start the server from the main thread, to which it is tied")
+        installation = find_installation(self.settings.triton_dir)
+        self._ports = settle_ports(self.settings)
+        self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
+        try:
+            self._process = self._spawn(installation, self._folder, self._ports)
+            self._wait_until_ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def stop(self, *, hurry: Callable[[], bool] = _never) -> int:
+        """Lets requests under way finish, ends the server and removes what it left.
+
+        Args:
+            hurry: asked again and again; when true, the server is killed at once.
+
+        Returns:
+            The exit code of tritonserver; 0 when every request was finished.
+        """
+        process = self._process
+        if process is None:
+            return 0
+        try:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
+            while process.poll() is None and time.monotonic() < deadline and not hurry():
+                time.sleep(_POLL_SECONDS)
+        finally:
+            # Also ends what a crashed server left in its group.
+            self.kill()
+        return process.returncode
+
+    def kill(self) -> None:
+        """Ends the server's processes at once and removes what they left."""
+        if self._process is not None:
+            kill_group(self._process.pid)
+            self._process.wait()
+            self._process = None
+            remove_shared_memory(self._shm_prefix)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    def check(self) -> None:
+        """Checks that the server and the processes of its models run.
+
+        Triton goes on calling itself ready when a process of a Python model has died,
+        while that model fails every request.
+
+        Raises:
+            ServerDiedError: it, or one of them, has ended.
+        """
+        code = self._started.poll()
+        if code is not None:
+            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+            raise ServerDiedError(
+                f"tritonserver (process {self.pid}) ended {how}: start it again", self._last_lines()
+            )
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + _LOOK_SECONDS
+        dead = dead_children(self.pid)
+        if dead:
+            # Ended before it was noticed; one that Triton ends itself is gone by the second look.
+            time.sleep(_POLL_SECONDS)
+            dead &= dead_children(self.pid)
+        if dead:
+            # Triton would wait its whole exit timeout for them.
+            self.kill()
+            raise ServerDiedError(
+                f"the process of a model instance ({', '.join(map(str, sorted(dead)))}) died, "
+                "so that its requests failed: the server was stopped; start it again"
+            )
+
+    def _spawn(
+        self, installation: Installation, folder: Path, ports: Ports
+    ) -> subprocess.Popen[bytes]:
+        backends, libraries = folder / "backends", folder / "lib"
+        backends.mkdir()
+        libraries.mkdir()
+        self.filled_in = lay_out_backends(installation, backends)
+        if installation.stub_python and not installation.runs_our_python:
+            self._hint = " (Python models use the packages of Python {}.{} there)".format(
+                *installation.stub_python
+            )
+        self._log = self.settings.log_file or folder / "triton.log"
+        command = server_command(
+            self.settings,
+            installation,
+            ports,
+            backends,
+            shm_prefix=self._shm_prefix,
+            gpu=self._gpu,
+        )
+        environment = server_environment(installation, libraries, os.environ)
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
+                start_new_session=True,
+                preexec_fn=in_child(),  # noqa: PLW1509 - only the main thread gets here
+            )
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + self.settings.start_timeout
+        while not (is_ready(self.http_url) and serves_metrics(self.metrics_url)):
+            if self._stop_requested():
+                raise StartStoppedError("stopped before the server was ready")
+            if self._started.poll() is not None:
+                raise self._start_error()
+            if time.monotonic() > deadline:
+                raise StartError(
+                    f"the models were not ready within {self.settings.start_timeout} seconds: "
+                    "set a longer START_TIMEOUT",
+                    self._log_lines(),
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _start_error(self) -> StartError:
+        log_lines = self._log_lines()
+        failures = load_failures(self.log_path.read_text(errors="replace").splitlines())
+        if failures:
+            others = tuple(failures[1:])
+            said = {failure.partition(": ")[2] for failure in failures}
+            rest = tuple(line for line in log_lines if not any(why in line for why in said))
+            return StartError(failures[0] + self._hint, others + rest)
+        return StartError(
+            f"tritonserver ended with code {self._started.returncode} before it was ready",
+            log_lines or self._last_lines(),
+        )
+
+    def _last_lines(self) -> tuple[str, ...]:
+        return tuple(self.log_path.read_text(errors="replace").splitlines()[-5:])
+
+    def _log_lines(self) -> tuple[str, ...]:
+        lines = self.log_path.read_text(errors="replace").splitlines()
+        return tuple(lines_that_matter(lines, gpu=self._gpu))
+
+    def _address(self, port: int) -> str:
+        host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind  # noqa: S104
+        return f"{host}:{port}"
+
+    @property
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise RuntimeError("the server does not run")
+        return self._process
+
+    @property
+    def _started_ports(self) -> Ports:
+        if self._ports is None:
+            raise RuntimeError("the server has not been started")
+        return self._ports
