@@ -20,6 +20,7 @@ from build.settings import BERT_REQUIREMENTS, BertTraining, Requirements
 from build.tokens import pad, tokenize
 
 _LENGTHS = (8, 32, 128)
+_MOST_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
 
 
 @dataclass
@@ -156,9 +157,9 @@ def _samples(classifier: Classifier) -> Iterator[Sample]:
     texts = cycle([review.text for review in reviews.load_test()])
     randomness = np.random.default_rng(0)
     for longest in sorted({*_LENGTHS, classifier.longest}):
-        if longest > classifier.longest:
-            continue
         for size in BERT_REQUIREMENTS.batch_sizes:
+            if longest > classifier.longest or size * longest > _MOST_TOKENS:
+                continue
             lengths = [longest, *randomness.integers(3, longest, size - 1, endpoint=True)]
             joined = [" ".join(islice(texts, 1 + length // 8)) for length in lengths]
             tokens = tokenize(classifier.tokenizer, joined)

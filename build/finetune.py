@@ -1,4 +1,9 @@
-"""Fine-tunes a BERT classifier whose head is new on the film reviews."""
+"""Fine-tunes a BERT classifier whose head is new on the film reviews.
+
+The embeddings and the lower layers stay as they are, so their output is computed
+once for all epochs. Of the last layer only the first token's output is computed,
+since the classifier reads nothing else. Together that is a third of the work.
+"""
 
 import random
 from collections.abc import Iterator
@@ -7,10 +12,10 @@ from typing import Any
 import torch
 from rich.progress import track
 from tokenizers import Tokenizer
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from build.data.reviews import Review
-from build.export import tensors
 from build.settings import BertTraining
 from build.tokens import pad, tokenize
 
@@ -18,11 +23,10 @@ _BATCHES_SORTED_TOGETHER = 50
 
 
 def train(network: Any, tokenizer: Tokenizer, data: list[Review], training: BertTraining) -> None:
-    """Trains the encoder and the head in place.
+    """Trains the upper layers, the pooler and the head in place.
 
-    The embeddings stay as they are: most tokens of the vocabulary do not occur
-    in the reviews, and a third of the time would go into them. The targets are
-    soft, since a review rated 0.1 is hardly more positive than one rated -0.1.
+    The targets are soft, since a review rated 0.1 is hardly more positive than
+    one rated -0.1.
 
     Args:
         network: A `BertForSequenceClassification` with two labels, the second
@@ -32,27 +36,29 @@ def train(network: Any, tokenizer: Tokenizer, data: list[Review], training: Bert
         training: How to train.
     """
     torch.manual_seed(training.seed)
-    network.train()
-    network.bert.embeddings.requires_grad_(False)
-    head = list(network.classifier.parameters())
-    encoder = [p for p in network.bert.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": encoder}, {"params": head}], weight_decay=0.01)
-
     ids = tokenize(tokenizer, (review.text for review in data))
+    layers = network.bert.encoder.layer
+    frozen = min(training.frozen_layers, len(layers) - 1)
+    hidden = _frozen_output(network, ids, frozen)
+
     ratings = torch.tensor([review.rating for review in data])
     positive = torch.sigmoid(ratings * training.label_softness)
     targets = torch.stack([1 - positive, positive], dim=1)
 
-    batches = list(_batches(ids, training))
+    encoder = [*layers[frozen:].parameters(), *network.bert.pooler.parameters()]
+    head = list(network.classifier.parameters())
+    optimizer = torch.optim.AdamW([{"params": encoder}, {"params": head}], weight_decay=0.01)
+    batches = list(_batches([len(tokens) for tokens in ids], training))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         [training.learning_rate, training.head_learning_rate],
         total_steps=len(batches),
         pct_start=0.1,
     )
+    network.train()
     for rows in track(batches, "fine-tuning sentiment_bert"):
-        inputs = tensors(pad([ids[row] for row in rows]))
-        loss = nn.functional.cross_entropy(network(**inputs).logits, targets[rows])
+        logits = _logits(network, [hidden[row] for row in rows], frozen)
+        loss = nn.functional.cross_entropy(logits, targets[rows])
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(encoder, 1.0)
@@ -61,17 +67,79 @@ def train(network: Any, tokenizer: Tokenizer, data: list[Review], training: Bert
     network.eval()
 
 
-def _batches(ids: list[list[int]], training: BertTraining) -> Iterator[list[int]]:
+@torch.no_grad()
+def _frozen_output(network: Any, ids: list[list[int]], frozen: int) -> list[Tensor]:
+    """What comes out of the frozen layers, FP32 [tokens, hidden] for each text."""
+    network.eval()
+    output: list[Tensor] = [torch.empty(0)] * len(ids)
+    by_length = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    starts = range(0, len(ids), 64)
+    for start in track(starts, "reading the reviews"):
+        rows = by_length[start : start + 64]
+        sample = pad([ids[row] for row in rows])
+        hidden = network.bert.embeddings(torch.from_numpy(sample["input_ids"]))
+        bias = _attention_bias(torch.from_numpy(sample["attention_mask"]))
+        for layer in network.bert.encoder.layer[:frozen]:
+            hidden = layer(hidden, bias)
+        for place, row in enumerate(rows):
+            output[row] = hidden[place, : len(ids[row])].clone()
+    return output
+
+
+def _logits(network: Any, hidden: list[Tensor], frozen: int) -> Tensor:
+    """Runs the layers above the frozen ones; logits FP32 [texts, labels]."""
+    lengths = torch.tensor([len(tokens) for tokens in hidden])
+    padded = pad_sequence(hidden, batch_first=True)
+    bias = _attention_bias(torch.arange(padded.shape[1]) < lengths[:, None])
+    *middle, last = network.bert.encoder.layer[frozen:]
+    for layer in middle:
+        padded = layer(padded, bias)
+    logits: Tensor = network.classifier(
+        network.dropout(network.bert.pooler(_first_token(last, padded, bias)))
+    )
+    return logits
+
+
+def _first_token(layer: Any, hidden: Tensor, bias: Tensor) -> Tensor:
+    """The output of a layer for the first token of each text alone, FP32 [texts, 1, hidden]."""
+    attention = layer.attention.self
+    shape = (len(hidden), -1, attention.num_attention_heads, attention.attention_head_size)
+    query, key, value = (
+        project(states).view(shape).transpose(1, 2)
+        for project, states in (
+            (attention.query, hidden[:, :1]),
+            (attention.key, hidden),
+            (attention.value, hidden),
+        )
+    )
+    context = nn.functional.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=bias,
+        dropout_p=attention.dropout.p if layer.training else 0.0,
+    )
+    attended = layer.attention.output(context.transpose(1, 2).flatten(2), hidden[:, :1])
+    output: Tensor = layer.feed_forward_chunk(attended)
+    return output
+
+
+def _attention_bias(mask: Tensor) -> Tensor:
+    """What is added to attention scores, FP32 [texts, 1, 1, tokens]: nothing, or minus infinity."""
+    return torch.zeros(mask.shape).masked_fill(mask == 0, float("-inf"))[:, None, None]
+
+
+def _batches(lengths: list[int], training: BertTraining) -> Iterator[list[int]]:
     """Row numbers of every batch: shuffled, but of like lengths within a batch."""
     order = random.Random(training.seed)  # noqa: S311 - it shuffles, it guards nothing
     size = training.batch_size
     for _ in range(training.epochs):
-        rows = list(range(len(ids)))
+        rows = list(range(len(lengths)))
         order.shuffle(rows)
         epoch = []
         for start in range(0, len(rows), size * _BATCHES_SORTED_TOGETHER):
             block = rows[start : start + size * _BATCHES_SORTED_TOGETHER]
-            block.sort(key=lambda row: len(ids[row]))
+            block.sort(key=lambda row: lengths[row])
             epoch += [block[at : at + size] for at in range(0, len(block), size)]
         order.shuffle(epoch)
         yield from epoch

@@ -85,11 +85,12 @@ class CnnTraining:
 
 @dataclass(frozen=True)
 class BertTraining:
-    """How a classification head and its encoder are fine-tuned.
+    """How a classification head and the upper layers of its encoder are fine-tuned.
 
     Attributes:
         epochs: Passes over the training reviews.
         batch_size: Reviews in a batch.
+        frozen_layers: Lower layers that stay as they are.
         learning_rate: Peak of the one-cycle learning rate of the encoder.
         head_learning_rate: The same of the new head.
         label_softness: Mean ratings run from -4 to 4; the target probability
@@ -97,11 +98,12 @@ class BertTraining:
         seed: Of the head's first weights and of the order of the batches.
     """
 
-    epochs: int = 1
+    epochs: int = 3
     batch_size: int = 32
-    learning_rate: float = 1e-4
+    frozen_layers: int = 3
+    learning_rate: float = 1.5e-4
     head_learning_rate: float = 1e-3
-    label_softness: float = 2.0
+    label_softness: float = 1.0
     seed: int = 0
 
 
