@@ -1,7 +1,6 @@
 """Every config parses with Triton's protobuf, fits its model, and matches its twin."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -12,10 +11,7 @@ from tritonclient.utils import triton_to_np_dtype
 
 ROOT = Path(__file__).resolve().parents[2] / "model_repository"
 MODELS = sorted(path.parent.name for path in ROOT.glob("*/config.pbtxt"))
-CONFIGS = [
-    pytest.param(path, id=str(path.relative_to(ROOT)))
-    for path in sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/*.pbtxt")])
-]
+CONFIGS = sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/*.pbtxt")])
 # What a GPU makes different: where instances run and how many, what runs the
 # graph there, what is warmed up, and how long it pays to wait for a batch.
 FOR_GPUS = ("instance_group", "optimization", "model_warmup", "parameters")
@@ -30,17 +26,21 @@ def parse(path: Path) -> model_config_pb2.ModelConfig:
     return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
 
 
-def of_kind(wanted: str) -> list[Any]:
+def short(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def of_kind(wanted: str) -> list[Path]:
     """The configs whose backend or platform is the wanted one."""
-    parsed = [(param, parse(param.values[0])) for param in CONFIGS]
-    return [param for param, config in parsed if wanted in (config.backend, config.platform)]
+    parsed = [(path, parse(path)) for path in CONFIGS]
+    return [path for path, config in parsed if wanted in (config.backend, config.platform)]
 
 
 def test_there_are_models() -> None:
     assert {"mnist_cnn", "mnist", "sentiment_bert", "sentiment"} <= set(MODELS)
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", CONFIGS, ids=short)
 def test_a_config_names_its_folder_and_batches(path: Path) -> None:
     config = parse(path)
     assert config.name == path.relative_to(ROOT).parts[0]
@@ -68,7 +68,7 @@ def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(mo
     assert all(group.kind == kinds.KIND_CPU for group in cpu.instance_group)
 
 
-@pytest.mark.parametrize("path", of_kind("onnxruntime"))
+@pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
 def test_a_config_fits_its_onnx_model(path: Path) -> None:
     config = parse(path)
     session = onnxruntime.InferenceSession(ROOT / config.name / "1" / "model.onnx")
@@ -86,7 +86,7 @@ def test_a_config_fits_its_onnx_model(path: Path) -> None:
             assert list(tensor.dims) == dims
 
 
-@pytest.mark.parametrize("path", of_kind("ensemble"))
+@pytest.mark.parametrize("path", of_kind("ensemble"), ids=short)
 def test_the_steps_of_an_ensemble_fit_each_other(path: Path) -> None:
     config = parse(path)
     known = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in config.input}
@@ -103,7 +103,7 @@ def test_the_steps_of_an_ensemble_fit_each_other(path: Path) -> None:
         assert known[tensor.name] == (tensor.data_type, tuple(tensor.dims))
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", CONFIGS, ids=short)
 def test_a_label_file_has_a_line_for_every_class(path: Path) -> None:
     config = parse(path)
     for tensor in config.output:
