@@ -1,25 +1,27 @@
 """Compares an exported model with PyTorch, and measures its accuracy, on real data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
-import torch
-from torch import nn
 
 from build.errors import BuildError
-from build.export import OPSET, Sample, tensors
-from build.settings import Requirements
+from build.export import OPSET, Sample
+from build.settings import Requirements, VariantRequirements
+
+Reference = Callable[[Sample], npt.NDArray[np.float32]]
+"""PyTorch's probabilities FP32 [n, classes] for a sample."""
 
 
 def compare(
-    classifier: nn.Module, path: Path, samples: Iterable[Sample], required: Requirements
+    reference: Reference, path: Path, samples: Iterable[Sample], required: Requirements
 ) -> dict[str, object]:
     """Runs samples through PyTorch and through ONNX Runtime.
 
     Args:
-        classifier: What was exported: sample in, logits out.
+        reference: What PyTorch answers.
         path: The exported model.
         samples: Real test inputs in batches.
         required: The largest difference that passes.
@@ -35,17 +37,16 @@ def compare(
     session = _session(path)
     largest, rows = 0.0, 0
     for sample in samples:
-        with torch.inference_mode():
-            expected = classifier(**tensors(sample)).softmax(-1).numpy()
+        expected = reference(sample)
         found = session.run(["probabilities"], sample)[0]
         difference = float(np.abs(found - expected).max())
         if not difference <= required.difference:  # NaN must fail, too
             raise BuildError(
-                f"{path.parent.parent.name}: a probability differs from PyTorch by "
-                f"{difference:.1e}, allowed is {required.difference:.0e}; not published"
+                f"{_name(path)}: a probability differs from PyTorch by {difference:.1e}, "
+                f"allowed is {required.difference:.0e}; not published"
             )
         if (found.argmax(-1) != expected.argmax(-1)).any():
-            raise BuildError(f"{path.parent.parent.name}: a label differs from PyTorch")
+            raise BuildError(f"{_name(path)}: a label differs from PyTorch; not published")
         largest, rows = max(largest, difference), rows + len(found)
     return {"largest_difference": largest, "rows_compared": rows, "opset": OPSET}
 
@@ -64,15 +65,70 @@ def accuracy(
     Raises:
         BuildError: The accuracy is below what is required.
     """
-    session = _session(path)
-    found = [label for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)]
-    reached: float = sum(a == b for a, b in zip(found, truth, strict=True)) / len(truth)
+    reached = _same(_labels(path, samples), truth)
     if reached < required.accuracy:
         raise BuildError(
-            f"{path.parent.parent.name}: {reached:.2%} of the test labels are right, required are "
+            f"{_name(path)}: {reached:.2%} of the test labels are right, required are "
             f"{required.accuracy:.1%}; not published"
         )
     return reached
+
+
+def variant(
+    path: Path,
+    other: Path,
+    samples: Sequence[Sample],
+    truth: Sequence[str],
+    required: VariantRequirements,
+) -> dict[str, float]:
+    """Compares a variant of another precision with the FP32 model.
+
+    Args:
+        path: The FP32 model.
+        other: The variant.
+        samples: The test inputs, in batches.
+        truth: The right labels; empty where nobody knows them.
+        required: What the variant must reach.
+
+    Returns:
+        `same_labels`, and `accuracy` where the right labels are known.
+
+    Raises:
+        BuildError: The variant falls short.
+    """
+    expected, found = _labels(path, samples), _labels(other, samples)
+    measured = {"same_labels": _same(found, expected)}
+    if measured["same_labels"] < required.same_labels:
+        raise BuildError(
+            f"{_name(other)}: {measured['same_labels']:.2%} of the labels are those of FP32, "
+            f"required are {required.same_labels:.1%}; not published"
+        )
+    if truth:
+        measured["accuracy"] = _same(found, truth)
+        lost = _same(expected, truth) - measured["accuracy"]
+        if lost > required.accuracy_loss:
+            raise BuildError(
+                f"{_name(other)}: loses {lost:.2%} of accuracy against FP32, allowed is "
+                f"{required.accuracy_loss:.1%}; not published"
+            )
+    return measured
+
+
+def _labels(path: Path, samples: Iterable[Sample]) -> list[str]:
+    session = _session(path)
+    return [
+        str(label) for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)
+    ]
+
+
+def _same(found: Sequence[str], expected: Sequence[str]) -> float:
+    return sum(a == b for a, b in zip(found, expected, strict=True)) / len(expected)
+
+
+def _name(path: Path) -> str:
+    """The model's name, and the file's where it is not the main one."""
+    model = path.parent.parent.name
+    return model if path.name == "model.onnx" else f"{model}, {path.name}"
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from rich.progress import track
 from torch import Tensor, nn
@@ -62,10 +63,11 @@ def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, o
 
     test = digits.load_test()
     samples = _batches(digits.as_input(test.images))
-    agreement = check.compare(network, folder / "model.onnx", samples, CNN_REQUIREMENTS)
+    path = folder / "model.onnx"
+    agreement = check.compare(probabilities(network), path, samples, CNN_REQUIREMENTS)
     truth = [labels[digit] for digit in test.labels]
     accuracy = check.accuracy(
-        folder / "model.onnx",
+        path,
         (Sample(image=part) for part in np.split(digits.as_input(test.images), 100)),
         truth,
         CNN_REQUIREMENTS,
@@ -98,7 +100,19 @@ def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
     return network.eval()
 
 
-def _batches(images: np.ndarray) -> Iterator[Sample]:  # type: ignore[type-arg]
+def probabilities(network: nn.Module) -> check.Reference:
+    """What PyTorch answers."""
+
+    def reference(sample: Sample) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            logits = network(**export.tensors(sample))
+        answer: npt.NDArray[np.float32] = logits.softmax(-1).numpy()
+        return answer
+
+    return reference
+
+
+def _batches(images: npt.NDArray[np.float32]) -> Iterator[Sample]:
     """Real test images at every batch size that is compared."""
     start = 0
     for size in CNN_REQUIREMENTS.batch_sizes * 4:

@@ -45,34 +45,43 @@ def refuse_not_finite(model: onnx.ModelProto, tensor: str) -> None:
     _refuse(model, tensor, flag, f"{tensor} must be finite, it has NaN or infinite values")
 
 
-def refuse_outside_vocabulary(model: onnx.ModelProto, tensor: str, size: int) -> None:
-    """Makes token ids INT64 below 0, or `size` and above, an error that says so."""
-    low, high = _constant(model, "first_id", np.int64(0)), _constant(model, "ids", np.int64(size))
+def refuse_outside(model: onnx.ModelProto, tensor: str, low: int, high: int, message: str) -> None:
+    """Makes integers below `low` or above `high` an error that says `message`."""
+    kind = helper.tensor_dtype_to_np_dtype(_input(model, tensor).elem_type)
+    lowest = _constant(model, f"{tensor}_low", np.array(low, kind))
+    highest = _constant(model, f"{tensor}_high", np.array(high, kind))
     flag = [
-        helper.make_node("Less", [tensor, low], ["below"]),
-        helper.make_node("GreaterOrEqual", [tensor, high], ["above"]),
-        helper.make_node("Or", ["below", "above"], ["outside"]),
-        helper.make_node("Cast", ["outside"], ["outside_ids"], to=TensorProto.INT64),
-        # A sum, since a maximum of no tokens is an error of its own.
-        helper.make_node("ReduceSum", ["outside_ids"], ["outside_count"], keepdims=0),
-        helper.make_node("Greater", ["outside_count", low], ["any_outside"]),
+        helper.make_node("Less", [tensor, lowest], [f"{tensor}_below"]),
+        helper.make_node("Greater", [tensor, highest], [f"{tensor}_above"]),
+        helper.make_node("Or", [f"{tensor}_below", f"{tensor}_above"], [f"{tensor}_outside"]),
     ]
-    message = f"{tensor} must be token ids from 0 to {size - 1}"
-    _refuse(model, tensor, flag, message)
+    _refuse(model, tensor, [*flag, *_any(model, f"{tensor}_outside")], message)
 
 
-def refuse_length(model: onnx.ModelProto, tensor: str, longest: int) -> None:
-    """Makes an input [batch, length] an error unless it has 1 to `longest` tokens."""
-    none = _constant(model, "no_tokens", np.int64(0))
+def refuse_different(model: onnx.ModelProto, tensor: str, other: str, message: str) -> None:
+    """Makes it an error that says `message` if two inputs of one shape are not equal."""
+    same, different = f"{tensor}_same", f"{tensor}_different"
     flag = [
-        helper.make_node("Shape", [tensor], ["length"], start=1, end=2),
-        helper.make_node("Equal", ["length", none], ["too_short"]),
-        helper.make_node(
-            "Greater", ["length", _constant(model, "longest", np.int64(longest))], ["too_long"]
-        ),
-        helper.make_node("Or", ["too_short", "too_long"], ["bad_length"]),
+        helper.make_node("Equal", [tensor, other], [same]),
+        helper.make_node("Not", [same], [different]),
     ]
-    _refuse(model, tensor, flag, f"{tensor} must have from 1 to {longest} tokens")
+    _refuse(model, tensor, [*flag, *_any(model, different)], message)
+
+
+def _any(model: onnx.ModelProto, flags: str) -> list[onnx.NodeProto]:
+    """Nodes that tell whether one of several BOOL is set."""
+    counted, total, found = f"{flags}_counted", f"{flags}_total", f"{flags}_any"
+    zero = _constant(model, f"{flags}_zero", np.int64(0))
+    return [
+        helper.make_node("Cast", [flags], [counted], to=TensorProto.INT64),
+        # A sum, since a maximum of nothing is an error of its own.
+        helper.make_node("ReduceSum", [counted], [total], keepdims=0),
+        helper.make_node("Greater", [total, zero], [found]),
+    ]
+
+
+def _input(model: onnx.ModelProto, tensor: str) -> onnx.TypeProto.Tensor:
+    return next(i.type.tensor_type for i in model.graph.input if i.name == tensor)
 
 
 def _refuse(model: onnx.ModelProto, tensor: str, flag: list[onnx.NodeProto], message: str) -> None:
@@ -89,7 +98,7 @@ def _refuse(model: onnx.ModelProto, tensor: str, flag: list[onnx.NodeProto], mes
         for index, name in enumerate(node.input):
             if name == tensor:
                 node.input[index] = checked
-    rank = next(len(i.type.tensor_type.shape.dim) for i in model.graph.input if i.name == tensor)
+    rank = len(_input(model, tensor).shape.dim)
     # In a shape 0 means "as it is"; a set flag makes the last size impossible.
     penalty = np.zeros(rank, np.int64)
     penalty[-1] = _IMPOSSIBLE

@@ -69,8 +69,25 @@ class Requirements:
     batch_sizes: tuple[int, ...] = (1, 2, 7, 32)
 
 
+@dataclass(frozen=True)
+class VariantRequirements:
+    """What a variant of another precision must reach, against the FP32 model.
+
+    Attributes:
+        accuracy_loss: The most of the test accuracy that it may lose.
+        same_labels: Least part of the test examples that keep their label.
+    """
+
+    accuracy_loss: float
+    same_labels: float
+
+
 CNN_REQUIREMENTS = Requirements(accuracy=0.988)
 BERT_REQUIREMENTS = Requirements(accuracy=0.83)
+VARIANTS = {
+    "int8": VariantRequirements(accuracy_loss=0.005, same_labels=0.97),
+    "fp16": VariantRequirements(accuracy_loss=0.002, same_labels=0.995),
+}
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from transformers import BertConfig, BertForSequenceClassification, BertModel
 WriteCheckpoint = Callable[..., Path]
 
 
-@pytest.fixture
-def write_checkpoint(tmp_path: Path) -> WriteCheckpoint:
+@pytest.fixture(scope="session")
+def write_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteCheckpoint:
     """Writes an encoder, or a classifier if labels are given; returns its folder."""
 
     def write(*labels: str, **config: int) -> Path:
         torch.manual_seed(1)
-        folder = tmp_path / "checkpoint"
+        folder = tmp_path_factory.mktemp("checkpoint")
         tokenizer = _tokenizer()
         settings = {
             "vocab_size": tokenizer.get_vocab_size(),

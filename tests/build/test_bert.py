@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
 from tokenizers import Tokenizer
 
 from build import bert, finetune
+from build.classifier import Classifier, fine_tuned, load
 from build.data import checkpoints, reviews
 from build.errors import BuildError
 from build.settings import BertTraining
-from build.tokens import pad, tokenize
+from build.tokens import pack, pad, tokenize
 from tests.build.conftest import WriteCheckpoint
 
 LABELS = ("gut", "schlecht")
@@ -21,36 +23,54 @@ LABELS = ("gut", "schlecht")
 def test_a_checkpoint_with_labels_is_exported_as_it_is(
     write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
-    folder = write_checkpoint(*LABELS)
-    facts = bert.build(checkpoints.find(str(folder)), BertTraining(), tmp_path)
+    checkpoint = checkpoints.find(str(write_checkpoint(*LABELS)))
+    facts = bert.build(checkpoint, BertTraining(), "unused", tmp_path)
     assert facts["fine_tuned"] is False
     assert facts["labels"] == list(LABELS)
     assert facts["accuracy"] is None
     assert float(str(facts["largest_difference"])) < 1e-4
 
-    classifier = bert.load(checkpoints.find(str(folder)))
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
-    sample = pad(tokenize(tokenizer, ["a film", "the long, long film " * 20]))
-    assert sample["input_ids"].shape == (2, 40)
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    probabilities, labels = session.run(["probabilities", "label"], sample)
-    with torch.inference_mode():
-        logits = classifier.network(**{k: torch.from_numpy(v) for k, v in sample.items()}).logits
-    torch.testing.assert_close(torch.from_numpy(probabilities), logits.softmax(-1))
-    assert labels.reshape(-1).tolist() == [LABELS[i] for i in logits.argmax(-1)]
+    ids = tokenize(tokenizer, ["a film", "the long, long film " * 20])
+    assert [len(text) for text in ids] == [4, 40]
+    expected = bert.probabilities(load(checkpoint), ids)
+    for name, close in (("model", 1e-5), ("model.int8", 0.1), ("model.fp16", 1e-2)):
+        session = onnxruntime.InferenceSession(tmp_path / f"{name}.onnx")
+        found, labels = session.run(["probabilities", "label"], pack(ids))
+        np.testing.assert_allclose(found, expected, atol=close)
+        assert labels.reshape(-1).tolist() == [LABELS[index] for index in expected.argmax(-1)]
+
+
+def test_fine_tuning_is_done_once(
+    write_checkpoint: WriteCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    checkpoint = checkpoints.find(str(write_checkpoint()))
+    trained = []
+
+    def train(classifier: Classifier) -> None:
+        torch.nn.init.constant_(classifier.network.classifier.bias, 3.0)
+        trained.append(classifier)
+
+    for _ in range(2):
+        classifier = fine_tuned(checkpoint, "some fingerprint", train)
+        assert classifier.network.classifier.bias.tolist() == [3.0, 3.0]
+        assert classifier.labels == reviews.LABELS
+        assert not classifier.trained
+    assert len(trained) == 1
 
 
 def test_a_checkpoint_without_a_head_gets_the_labels_of_the_reviews(
     write_checkpoint: WriteCheckpoint,
 ) -> None:
-    classifier = bert.load(checkpoints.find(str(write_checkpoint())))
+    classifier = load(checkpoints.find(str(write_checkpoint())))
     assert not classifier.trained
     assert classifier.labels == reviews.LABELS
 
 
 def test_fine_tuning_learns_what_the_reviews_say(write_checkpoint: WriteCheckpoint) -> None:
     torch.manual_seed(0)
-    classifier = bert.load(checkpoints.find(str(write_checkpoint())))
+    classifier = load(checkpoints.find(str(write_checkpoint())))
     data = [
         review
         for number in range(200)
@@ -63,7 +83,13 @@ def test_fine_tuning_learns_what_the_reviews_say(write_checkpoint: WriteCheckpoi
         classifier.network,
         classifier.tokenizer,
         data,
-        BertTraining(epochs=4, learning_rate=2e-3, head_learning_rate=1e-2),
+        BertTraining(
+            epochs=4,
+            frozen_layers=0,
+            learning_rate=2e-3,
+            head_learning_rate=1e-2,
+            label_softness=2.0,
+        ),
     )
     inputs = pad(tokenize(classifier.tokenizer, [review.text for review in data]))
     with torch.inference_mode():
@@ -86,18 +112,18 @@ def test_a_config_that_does_not_fit_is_refused(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(BuildError, match=message) as raised:
-        bert.load(checkpoints.find(str(folder)))
+        load(checkpoints.find(str(folder)))
     assert "\n" not in str(raised.value)
 
 
 def test_three_labels_are_refused(write_checkpoint: WriteCheckpoint) -> None:
     with pytest.raises(BuildError, match=r"has 3 labels \(a, b, c\), sentiment_bert has 2"):
-        bert.load(checkpoints.find(str(write_checkpoint("a", "b", "c"))))
+        load(checkpoints.find(str(write_checkpoint("a", "b", "c"))))
 
 
 def test_a_tokenizer_of_another_model_is_refused(write_checkpoint: WriteCheckpoint) -> None:
     with pytest.raises(BuildError, match="they do not belong together"):
-        bert.load(checkpoints.find(str(write_checkpoint(*LABELS, vocab_size=50))))
+        load(checkpoints.find(str(write_checkpoint(*LABELS, vocab_size=50))))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "tokenizer.json", "model.safetensors"])

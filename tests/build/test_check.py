@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from build import check, export, graph
-from build.cnn import MnistCnn
+from build.cnn import MnistCnn, probabilities
 from build.errors import BuildError
 from build.export import Sample
 from build.settings import Requirements
@@ -38,7 +38,8 @@ def images(*sizes: int) -> list[Sample]:
 def test_an_export_agrees_with_its_network_at_any_batch_size(
     exported: tuple[MnistCnn, Path],
 ) -> None:
-    facts = check.compare(*exported, images(1, 2, 7, 32), REQUIRED)
+    network, path = exported
+    facts = check.compare(probabilities(network), path, images(1, 2, 7, 32), REQUIRED)
     assert facts["rows_compared"] == 42
     assert float(str(facts["largest_difference"])) < 1e-5
 
@@ -48,7 +49,7 @@ def test_other_weights_are_refused(exported: tuple[MnistCnn, Path]) -> None:
     with torch.no_grad():
         next(network.parameters()).add_(0.01)
     with pytest.raises(BuildError, match="mnist_cnn: a probability differs from PyTorch by"):
-        check.compare(network, path, images(7), REQUIRED)
+        check.compare(probabilities(network), path, images(7), REQUIRED)
 
 
 def test_weights_that_are_no_numbers_are_refused(exported: tuple[MnistCnn, Path]) -> None:
@@ -56,7 +57,7 @@ def test_weights_that_are_no_numbers_are_refused(exported: tuple[MnistCnn, Path]
     with torch.no_grad():
         next(network.parameters()).mul_(float("nan"))
     with pytest.raises(BuildError, match="by nan"):
-        check.compare(network, path, images(1), REQUIRED)
+        check.compare(probabilities(network), path, images(1), REQUIRED)
 
 
 def test_a_label_that_differs_is_refused_however_close(exported: tuple[MnistCnn, Path]) -> None:
@@ -65,7 +66,7 @@ def test_a_label_that_differs_is_refused_however_close(exported: tuple[MnistCnn,
     with torch.no_grad():
         list(network.parameters())[-1].neg_().add_(torch.arange(10.0))
     with pytest.raises(BuildError, match="a label differs"):
-        check.compare(network, path, images(7), lenient)
+        check.compare(probabilities(network), path, images(7), lenient)
 
 
 def test_accuracy_counts_the_labels_that_are_right(exported: tuple[MnistCnn, Path]) -> None:

@@ -1,24 +1,31 @@
 """Every config parses with Triton's protobuf, fits its model, and matches its twin."""
 
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnxruntime
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
-from tritonclient.utils import triton_to_np_dtype
 
 ROOT = Path(__file__).resolve().parents[2] / "model_repository"
 MODELS = sorted(path.parent.name for path in ROOT.glob("*/config.pbtxt"))
 CONFIGS = sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/*.pbtxt")])
 # What a GPU makes different: where instances run and how many, what runs the
-# graph there, what is warmed up, and how long it pays to wait for a batch.
-FOR_GPUS = ("instance_group", "optimization", "model_warmup", "parameters")
+# graph there and in which precision, what is warmed up, and how long it pays to
+# wait for a batch.
+FOR_GPUS = (
+    "default_model_filename",
+    "instance_group",
+    "optimization",
+    "model_warmup",
+    "parameters",
+)
 _ONNX_TYPES = {
-    "tensor(float)": np.float32,
-    "tensor(int64)": np.int64,
-    "tensor(string)": np.object_,
+    "tensor(float)": model_config_pb2.TYPE_FP32,
+    "tensor(int32)": model_config_pb2.TYPE_INT32,
+    "tensor(int64)": model_config_pb2.TYPE_INT64,
+    "tensor(string)": model_config_pb2.TYPE_STRING,
 }
 
 
@@ -71,19 +78,26 @@ def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(mo
 @pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
 def test_a_config_fits_its_onnx_model(path: Path) -> None:
     config = parse(path)
-    session = onnxruntime.InferenceSession(ROOT / config.name / "1" / "model.onnx")
-    for declared, exported in (
-        (config.input, session.get_inputs()),
-        (config.output, session.get_outputs()),
-    ):
-        assert [tensor.name for tensor in declared] == [tensor.name for tensor in exported]
-        for tensor, node in zip(declared, exported, strict=True):
-            kind = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-            kind = "BYTES" if kind == "STRING" else kind
-            assert triton_to_np_dtype(kind) == _ONNX_TYPES[node.type]
-            batch, *dims = (size if isinstance(size, int) else -1 for size in node.shape)
-            assert batch == -1
-            assert list(tensor.dims) == dims
+    filename = config.default_model_filename or "model.onnx"
+    session = onnxruntime.InferenceSession(ROOT / config.name / "1" / filename)
+    declared = [
+        *((tensor.name, tensor.data_type, _shape(tensor)) for tensor in config.input),
+        # One line a row, of as many numbers as a row has dimensions.
+        *((made.target_name[0], made.data_type, [-1, 1]) for made in config.batch_input),
+    ]
+    assert declared == [_described(node) for node in session.get_inputs()]
+    declared = [(tensor.name, tensor.data_type, [-1, *tensor.dims]) for tensor in config.output]
+    assert declared == [_described(node) for node in session.get_outputs()]
+
+
+def _shape(tensor: model_config_pb2.ModelInput) -> list[int]:
+    """The shape of a whole batch; ragged tensors come after each other in one dimension."""
+    return [-1] if tensor.allow_ragged_batch else [-1, *tensor.dims]
+
+
+def _described(node: Any) -> tuple[str, int, list[int]]:
+    shape = [size if isinstance(size, int) else -1 for size in node.shape]
+    return node.name, _ONNX_TYPES[node.type], shape
 
 
 @pytest.mark.parametrize("path", of_kind("ensemble"), ids=short)

@@ -1,0 +1,143 @@
+"""BERT on packed texts: every token of a batch in one row, and no padding.
+
+What works on each token alone (the linear layers, LayerNorm, GELU) runs on the
+tokens of all texts after each other, FP32 [tokens, hidden]. Only attention is
+between the tokens of one text: there, queries, keys and values are gathered to
+[texts, longest, ...] and the result is gathered back.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Packing(NamedTuple):
+    """Where each kept token stands, in the row of all tokens and in a padded batch.
+
+    Attributes:
+        kept: INT64 [tokens]: which tokens of the input are kept.
+        position: INT64 [tokens]: each one's place in its own text.
+        slot: INT64 [tokens]: its place in a padded batch [texts * longest].
+        source: INT64 [texts, longest]: which kept token stands at each place.
+        bias: FP32 [texts, 1, 1, longest]: added to attention scores; 0 for a
+            token, the lowest number for an empty place.
+        first: INT64 [texts]: the first token of each text.
+    """
+
+    kept: Tensor
+    position: Tensor
+    slot: Tensor
+    source: Tensor
+    bias: Tensor
+    first: Tensor
+
+
+def pack(attention_mask: Tensor, lengths: Tensor) -> Packing:
+    """Plans how texts are packed.
+
+    Args:
+        attention_mask: INT64 [input tokens]: 0 for padding, which is left out.
+        lengths: INT64 [texts]: how many input tokens each text has, 1 or more,
+            padding included; their sum is the number of input tokens. A text
+            whose mask keeps nothing is read by its first token.
+    """
+    starts = lengths.cumsum(0) - lengths
+    # A one where a text starts; added up, they number the texts from 1 on.
+    start = torch.zeros_like(attention_mask).index_fill(0, starts, 1)
+    # The classifier reads the first token of a text, so that one is always kept.
+    kept = (attention_mask.ne(0) | start.ne(0)).nonzero()[:, 0]
+    text = (start.cumsum(0) - 1)[kept]
+    position = kept - starts[text]
+
+    counts = torch.zeros_like(lengths).scatter_add(0, text, torch.ones_like(text))
+    ends = counts.cumsum(0)
+    first = ends - counts
+    longest = torch.cat([counts, torch.ones_like(counts[:1])]).max()
+    places = torch.arange(longest.item())
+    source = torch.minimum(first[:, None] + places, ends[:, None] - 1)
+    empty = (places >= counts[:, None]) | attention_mask[kept][source].eq(0)
+    bias = torch.where(empty, torch.finfo(torch.float32).min, 0.0)[:, None, None]
+    slot = text * places.shape[0] + torch.arange(kept.shape[0]) - first[text]
+    return Packing(kept, position, slot, source, bias, first)
+
+
+class PackedClassifier(nn.Module):
+    """A Hugging Face `BertForSequenceClassification` on packed texts, with its weights.
+
+    Takes `input_ids` and `attention_mask` INT64 [tokens], all texts after each
+    other, and `row_shapes` INT32 [texts, 1], the length of each. Triton makes
+    the last one (`batch_input` of kind `BATCH_ITEM_SHAPE`), and `mask_shapes`,
+    the same of the mask, which the exported graph compares with it. Returns
+    logits FP32 [texts, labels].
+    """
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        row_shapes: Tensor,
+        mask_shapes: Tensor,  # noqa: ARG002 - an input of the graph, for its refusal
+    ) -> Tensor:
+        """Returns the logits of all texts."""
+        packing = pack(attention_mask, row_shapes[:, 0].to(torch.int64))
+        embeddings = self.network.bert.embeddings
+        hidden = embeddings.word_embeddings(input_ids[packing.kept])
+        hidden = hidden + embeddings.token_type_embeddings.weight[0]
+        hidden = hidden + embeddings.position_embeddings(packing.position)
+        hidden = embeddings.LayerNorm(hidden)
+        *layers, last = self.network.bert.encoder.layer
+        for layer in layers:
+            hidden = _feed_forward(layer, _attend(layer, hidden, packing), hidden)
+        # The classifier reads the first token of each text and nothing else.
+        first = hidden[packing.first]
+        first = _feed_forward(last, _attend_first(last, hidden, packing), first)
+        pooled = self.network.bert.pooler(first[:, None])
+        logits: Tensor = self.network.classifier(pooled)
+        return logits
+
+
+def _attend(layer: Any, hidden: Tensor, packing: Packing) -> Tensor:
+    """Attention of every token to those of its own text, FP32 [tokens, hidden]."""
+    attention = layer.attention.self
+    query, key, value = (
+        _heads(attention, project(hidden)[packing.source])
+        for project in (attention.query, attention.key, attention.value)
+    )
+    context = _weigh(query, key, value, packing.bias)
+    padded: Tensor = context.transpose(1, 2).flatten(2).flatten(0, 1)
+    return padded[packing.slot]
+
+
+def _attend_first(layer: Any, hidden: Tensor, packing: Packing) -> Tensor:
+    """Attention of each text's first token alone, FP32 [texts, hidden]."""
+    attention = layer.attention.self
+    query = _heads(attention, attention.query(hidden[packing.first])[:, None])
+    key, value = (
+        _heads(attention, project(hidden)[packing.source])
+        for project in (attention.key, attention.value)
+    )
+    return _weigh(query, key, value, packing.bias).flatten(1)
+
+
+def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Scaled dot-product attention; PyTorch's own cannot be exported at a length unknown."""
+    scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    context: Tensor = (scores + bias).softmax(-1) @ value
+    return context
+
+
+def _heads(attention: Any, states: Tensor) -> Tensor:
+    """FP32 [texts, tokens, hidden] to [texts, heads, tokens, size of a head]."""
+    heads, size = attention.num_attention_heads, attention.attention_head_size
+    return states.unflatten(-1, (heads, size)).transpose(1, 2)
+
+
+def _feed_forward(layer: Any, attended: Tensor, hidden: Tensor) -> Tensor:
+    """All of a layer after attention, FP32 [n, hidden] for both arguments and the result."""
+    output: Tensor = layer.feed_forward_chunk(layer.attention.output(attended, hidden))
+    return output
