@@ -1,6 +1,7 @@
 """`python -m build`: fills the model repository."""
 
 import errno
+import os
 import signal
 import sys
 from pathlib import Path
@@ -31,6 +32,10 @@ def main(
 ) -> None:
     """Trains, exports, checks and publishes what is not up to date."""
     signal.signal(signal.SIGTERM, _stop)
+    # Threads that wait must sleep: spinning, they take the cores from each other
+    # where anything else runs, and training takes five times as long. PyTorch reads
+    # this when it is imported, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console()
     try:
         settings = Settings(repository.resolve(), bert, keep_checkpoint and not bert)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from build import check, export, finetune, graph, precision
-from build.classifier import Classifier, fine_tuned
+from build import check, export, graph, precision
+from build.classifier import Classifier, prepare
 from build.data import reviews
 from build.data.checkpoints import Checkpoint
 from build.export import Sample, tensors
@@ -22,15 +22,12 @@ _LENGTHS = (8, 32, 128)
 _MOST_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
 
 
-def build(
-    checkpoint: Checkpoint, training: BertTraining, fingerprint: str, folder: Path
-) -> dict[str, object]:
+def build(checkpoint: Checkpoint, training: BertTraining, folder: Path) -> dict[str, object]:
     """Writes the model in every precision, checked, and `tokenizer.json` into a folder.
 
     Args:
         checkpoint: What to load; fine-tuned first if it has no trained head.
         training: How to fine-tune.
-        fingerprint: Of all that the fine-tuning depends on.
         folder: Where to write.
 
     Returns:
@@ -39,12 +36,7 @@ def build(
     Raises:
         BuildError: The checkpoint does not fit, or a check failed.
     """
-
-    def train(classifier: Classifier) -> None:
-        finetune.train(classifier.network, classifier.tokenizer, reviews.load_train(), training)
-
-    torch.manual_seed(training.seed)  # what a checkpoint lacks starts at random
-    classifier = fine_tuned(checkpoint, fingerprint, train)
+    classifier = prepare(checkpoint, training)
     path = folder / "model.onnx"
     model = to_onnx(classifier)
     export.save(model, path)

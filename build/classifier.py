@@ -1,17 +1,17 @@
 """A BERT classifier with its tokenizer and labels: loaded, and fine-tuned if it has no head."""
 
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
+from build import finetune, fingerprint
 from build.data import cache, reviews
 from build.data.checkpoints import Checkpoint
 from build.errors import BuildError
-from build.settings import cache_folder
+from build.settings import BertTraining, cache_folder
 
 
 @dataclass
@@ -87,32 +87,32 @@ def load(checkpoint: Checkpoint) -> Classifier:
     return Classifier(network.eval(), tokenizer, labels, trained)
 
 
-def fine_tuned(
-    checkpoint: Checkpoint, fingerprint: str, train: Callable[[Classifier], None]
-) -> Classifier:
-    """Returns a classifier with a trained head, training it the first time.
+def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
+    """Loads a checkpoint, fine-tuned on the film reviews if it has no trained head.
 
-    The result is kept in the cache in Hugging Face format, so that another
-    export of the same network does not train it again.
-
-    Args:
-        checkpoint: What to load.
-        fingerprint: Of all that the training depends on.
-        train: Trains a classifier in place; not called for one that is trained.
+    What was fine-tuned is kept in the cache in Hugging Face format, so that
+    another export of the same network does not train it again.
 
     Raises:
         BuildError: As `load`.
     """
+    torch.manual_seed(training.seed)  # what a checkpoint lacks starts at random
     classifier = load(checkpoint)
     if classifier.trained:
         return classifier
-    folder = cache_folder() / f"fine-tuned-{fingerprint[:16]}"
+    folder = cache_folder() / f"fine-tuned-{_made_from(checkpoint, training)[:16]}"
     with cache.exclusive(folder.name):
         if folder.exists():
             return replace(load(Checkpoint(checkpoint.name, folder)), trained=False)
-        train(classifier)
+        finetune.train(classifier.network, classifier.tokenizer, reviews.load_train(), training)
         with cache.scratch_folder() as scratch:
             classifier.network.save_pretrained(scratch / "model")
             shutil.copyfile(checkpoint.folder / "tokenizer.json", scratch / "model/tokenizer.json")
             (scratch / "model").rename(folder)
     return classifier
+
+
+def _made_from(checkpoint: Checkpoint, training: BertTraining) -> str:
+    """A digest of all that a fine-tuned network depends on."""
+    sources = fingerprint.of_sources("classifier.py", "finetune.py", "tokens.py")
+    return fingerprint.of_text(f"{sources} {reviews.digest()} {checkpoint.digest()} {training!r}")

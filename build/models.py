@@ -16,8 +16,10 @@ Built = tuple[Manifest, bool]
 
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
-_TUNING_SOURCES = ("classifier.py", "finetune.py", "tokens.py", "data/reviews.py")
-_BERT_SOURCES = ("bert.py", "packed.py", "precision.py", *_TUNING_SOURCES, *_SHARED)
+_BERT_SOURCES = (
+    *("bert.py", "classifier.py", "finetune.py", "packed.py", "precision.py", "tokens.py"),
+    *("data/reviews.py", *_SHARED),
+)
 
 
 def mnist_cnn(settings: Settings) -> Built:
@@ -60,10 +62,7 @@ def sentiment_bert(settings: Settings) -> Built:
     def make(into: Path) -> dict[str, object]:
         from build import bert
 
-        training = {**made_from, "sources": fingerprint.of_sources(*_TUNING_SOURCES)}
-        facts = bert.build(
-            checkpoint, settings.bert_training, fingerprint.of_text(str(training)), into
-        )
+        facts = bert.build(checkpoint, settings.bert_training, into)
         return {"requested": name, **facts}
 
     return publish.ensure(folder, made_from, make)

@@ -75,6 +75,11 @@ class PackedClassifier(nn.Module):
     def __init__(self, network: Any) -> None:
         super().__init__()
         self.network = network
+        # One product for what is projected from the same tokens. Of the last layer
+        # the query is needed for the first tokens only.
+        *layers, last = (layer.attention.self for layer in network.bert.encoder.layer)
+        merged = [_merged(layer.query, layer.key, layer.value) for layer in layers]
+        self.projections = nn.ModuleList([*merged, _merged(last.key, last.value)])
 
     def forward(
         self,
@@ -86,42 +91,68 @@ class PackedClassifier(nn.Module):
         """Returns the logits of all texts."""
         packing = pack(attention_mask, row_shapes[:, 0].to(torch.int64))
         embeddings = self.network.bert.embeddings
-        hidden = embeddings.word_embeddings(input_ids[packing.kept])
+        hidden = embeddings.word_embeddings(input_ids.index_select(0, packing.kept))
         hidden = hidden + embeddings.token_type_embeddings.weight[0]
         hidden = hidden + embeddings.position_embeddings(packing.position)
         hidden = embeddings.LayerNorm(hidden)
-        *layers, last = self.network.bert.encoder.layer
-        for layer in layers:
-            hidden = _feed_forward(layer, _attend(layer, hidden, packing), hidden)
+        for layer, projection in zip(
+            self.network.bert.encoder.layer[:-1], self.projections[:-1], strict=True
+        ):
+            attended = _attend(layer, projection(hidden), packing)
+            hidden = _feed_forward(layer, attended, hidden)
         # The classifier reads the first token of each text and nothing else.
-        first = hidden[packing.first]
-        first = _feed_forward(last, _attend_first(last, hidden, packing), first)
+        last = self.network.bert.encoder.layer[-1]
+        first = hidden.index_select(0, packing.first)
+        attended = _attend_first(last, first, self.projections[-1](hidden), packing)
+        first = _feed_forward(last, attended, first)
         pooled = self.network.bert.pooler(first[:, None])
         logits: Tensor = self.network.classifier(pooled)
         return logits
 
 
-def _attend(layer: Any, hidden: Tensor, packing: Packing) -> Tensor:
-    """Attention of every token to those of its own text, FP32 [tokens, hidden]."""
-    attention = layer.attention.self
-    query, key, value = (
-        _heads(attention, project(hidden)[packing.source])
-        for project in (attention.query, attention.key, attention.value)
-    )
-    context = _weigh(query, key, value, packing.bias)
-    padded: Tensor = context.transpose(1, 2).flatten(2).flatten(0, 1)
-    return padded[packing.slot]
+def _merged(*layers: nn.Linear) -> nn.Linear:
+    """Several linear layers of one input as one, whose outputs come after each other."""
+    merged = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers))
+    with torch.no_grad():
+        merged.weight.copy_(torch.cat([layer.weight for layer in layers]))
+        merged.bias.copy_(torch.cat([layer.bias for layer in layers]))
+    return merged
 
 
-def _attend_first(layer: Any, hidden: Tensor, packing: Packing) -> Tensor:
-    """Attention of each text's first token alone, FP32 [texts, hidden]."""
+def _attend(layer: Any, projected: Tensor, packing: Packing) -> Tensor:
+    """Attention of every token to those of its own text, FP32 [tokens, hidden].
+
+    Args:
+        layer: A layer of the encoder.
+        projected: Query, key and value of each token, FP32 [tokens, 3 * hidden].
+        packing: Where the tokens stand.
+    """
+    query, key, value = _heads(layer.attention.self, projected, packing).unbind(3)
+    padded = _weigh(query, key, value, packing.bias).transpose(1, 2).flatten(2).flatten(0, 1)
+    return padded.index_select(0, packing.slot)
+
+
+def _attend_first(layer: Any, first: Tensor, projected: Tensor, packing: Packing) -> Tensor:
+    """Attention of each text's first token alone, FP32 [texts, hidden].
+
+    Args:
+        layer: A layer of the encoder.
+        first: The first token of each text, FP32 [texts, hidden].
+        projected: Key and value of each token, FP32 [tokens, 2 * hidden].
+        packing: Where the tokens stand.
+    """
     attention = layer.attention.self
-    query = _heads(attention, attention.query(hidden[packing.first])[:, None])
-    key, value = (
-        _heads(attention, project(hidden)[packing.source])
-        for project in (attention.key, attention.value)
-    )
-    return _weigh(query, key, value, packing.bias).flatten(1)
+    query = attention.query(first).unflatten(1, (1, attention.num_attention_heads, -1))
+    key, value = _heads(attention, projected, packing).unbind(3)
+    return _weigh(query.transpose(1, 2), key, value, packing.bias).flatten(1)
+
+
+def _heads(attention: Any, projected: Tensor, packing: Packing) -> Tensor:
+    """Gathers projections to a padded batch, FP32 [texts, heads, longest, projections, size]."""
+    heads, size = attention.num_attention_heads, attention.attention_head_size
+    texts, longest = packing.source.shape
+    padded = projected.index_select(0, packing.source.flatten())
+    return padded.view(texts, longest, -1, heads, size).permute(0, 3, 1, 2, 4)
 
 
 def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -129,12 +160,6 @@ def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
     context: Tensor = (scores + bias).softmax(-1) @ value
     return context
-
-
-def _heads(attention: Any, states: Tensor) -> Tensor:
-    """FP32 [texts, tokens, hidden] to [texts, heads, tokens, size of a head]."""
-    heads, size = attention.num_attention_heads, attention.attention_head_size
-    return states.unflatten(-1, (heads, size)).transpose(1, 2)
 
 
 def _feed_forward(layer: Any, attended: Tensor, hidden: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ class TritonPythonModel:
             except TextError as error:
                 read.append(error)
         texts = [text for rows in read if isinstance(rows, list) for text in rows]
-        encodings = iter(self.tokenizer.encode_batch(texts))
+        encodings = iter(self.tokenizer.encode_batch_fast(texts))
         return [
             _refusal(rows)
             if isinstance(rows, TextError)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -10,7 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from build import bert, finetune
-from build.classifier import Classifier, fine_tuned, load
+from build.classifier import load, prepare
 from build.data import checkpoints, reviews
 from build.errors import BuildError
 from build.settings import BertTraining
@@ -24,7 +25,7 @@ def test_a_checkpoint_with_labels_is_exported_as_it_is(
     write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
     checkpoint = checkpoints.find(str(write_checkpoint(*LABELS)))
-    facts = bert.build(checkpoint, BertTraining(), "unused", tmp_path)
+    facts = bert.build(checkpoint, BertTraining(), tmp_path)
     assert facts["fine_tuned"] is False
     assert facts["labels"] == list(LABELS)
     assert facts["accuracy"] is None
@@ -48,12 +49,14 @@ def test_fine_tuning_is_done_once(
     checkpoint = checkpoints.find(str(write_checkpoint()))
     trained = []
 
-    def train(classifier: Classifier) -> None:
-        torch.nn.init.constant_(classifier.network.classifier.bias, 3.0)
-        trained.append(classifier)
+    def train(network: Any, *_: Any) -> None:
+        torch.nn.init.constant_(network.classifier.bias, 3.0)
+        trained.append(network)
 
+    monkeypatch.setattr(finetune, "train", train)
+    monkeypatch.setattr(reviews, "load_train", list)
     for _ in range(2):
-        classifier = fine_tuned(checkpoint, "some fingerprint", train)
+        classifier = prepare(checkpoint, BertTraining())
         assert classifier.network.classifier.bias.tolist() == [3.0, 3.0]
         assert classifier.labels == reviews.LABELS
         assert not classifier.trained

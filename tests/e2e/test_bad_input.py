@@ -67,6 +67,12 @@ CASES = [
     Case("negative token", "sentiment_bert", tokens(101, -1, 102), "must be token ids from 0 to"),
     Case("too many tokens", "sentiment_bert", tokens(*[101] * 513), "from 1 to 512 tokens"),
     Case("no tokens", "sentiment_bert", tokens(), "from 1 to 512 tokens"),
+    Case(
+        "a mask of another length",
+        "sentiment_bert",
+        {**tokens(101, 102), "attention_mask": np.ones((1, 3), np.int64)},
+        "attention_mask must have the shape of input_ids",
+    ),
 ]
 cases = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 
