@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
 BERT ?=
 
-.PHONY: help demo test build serve lint format clean
+.PHONY: help demo test build serve conformance bench-backend bench-packing lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,6 +33,17 @@ serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; 
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m pytest
+
+conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITON_URL=host:port tests another Triton
+	@$(PY) -m pytest tests/conformance
+
+bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_backend
+
+bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
+	@$(PY) -m build --keep-checkpoint
+	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .

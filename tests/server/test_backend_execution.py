@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.backends.onnxruntime.ort_backend.batch import join, split
+from server.backends.onnxruntime.ort_backend.batch import BatchLayout, split_rows
 from server.backends.onnxruntime.ort_backend.errors import BadRequestError, explain
 from server.backends.onnxruntime.ort_backend.execution import run_requests
-from server.backends.onnxruntime.ort_backend.tensors import Array, Tensors, to_model
+from server.backends.onnxruntime.ort_backend.tensors import Array, Tensors, blank, to_model
+
+BATCHED = BatchLayout(batched=True)
+UNBATCHED = BatchLayout(batched=False)
 
 
 def rows(*values: float) -> Tensors:
@@ -32,7 +35,7 @@ class Doubler:
 
 def test_requests_of_a_batch_share_one_run() -> None:
     run = Doubler()
-    first, second = run_requests(run, [rows(1, 2), rows(3)], batched=True)
+    first, second = run_requests(run, [rows(1, 2), rows(3)], BATCHED)
     assert run.runs == 1
     assert not isinstance(first, Exception)
     assert not isinstance(second, Exception)
@@ -41,30 +44,53 @@ def test_requests_of_a_batch_share_one_run() -> None:
 
 
 def test_bad_request_fails_alone() -> None:
-    results = run_requests(Doubler(), [rows(1), rows(-1), rows(3)], batched=True)
+    results = run_requests(Doubler(), [rows(1), rows(-1), rows(3)], BATCHED)
     assert [isinstance(result, Exception) for result in results] == [False, True, False]
+
+
+def test_bad_request_is_found_by_halves() -> None:
+    run = Doubler()
+    results = run_requests(run, [rows(n if n != 13 else -1) for n in range(32)], BATCHED)
+    assert [n for n, r in enumerate(results) if isinstance(r, Exception)] == [13]
+    assert run.runs == 1 + 2 * 5
 
 
 def test_requests_without_batch_dimension_run_one_by_one() -> None:
     run = Doubler()
-    run_requests(run, [rows(1), rows(2)], batched=False)
+    run_requests(run, [rows(1), rows(2)], UNBATCHED)
     assert run.runs == 2
+
+
+def test_requests_of_different_shapes_run_apart_and_keep_their_places() -> None:
+    run = Doubler()
+    wide = {"x": np.ones((1, 3), dtype=np.float32)}
+    results = run_requests(run, [rows(1), wide, rows(2)], BATCHED)
+    assert run.runs == 2
+    shapes = [r["y"].shape for r in results if not isinstance(r, Exception)]
+    assert shapes == [(1, 1), (1, 3), (1, 1)]
+
+
+def test_empty_requests_run_alone() -> None:
+    run = Doubler()
+    empty = {"x": np.ones((1, 0), dtype=np.float32)}
+    run_requests(run, [empty, rows(1), empty, rows(2)], BATCHED)
+    assert run.runs == 3
 
 
 def test_no_request_runs_nothing() -> None:
     run = Doubler()
-    assert run_requests(run, [], batched=True) == []
+    assert run_requests(run, [], BATCHED) == []
     assert run.runs == 0
 
 
 def test_single_request_is_not_copied() -> None:
     request = rows(1, 2)
-    assert join([request])["x"] is request["x"]
+    assert BATCHED.join([request])["x"] is request["x"]
 
 
 def test_outputs_are_views_of_the_batch() -> None:
     batch = rows(1, 2, 3)
-    parts = split(batch, [1, 0, 2])
+    parts = split_rows(batch, [1, 0, 2])
     assert [len(part["x"]) for part in parts] == [1, 0, 2]
     assert np.shares_memory(parts[2]["x"], batch["x"])
 
@@ -72,7 +98,7 @@ def test_outputs_are_views_of_the_batch() -> None:
 @pytest.mark.parametrize("output", [np.float32(1), np.zeros((3, 1)), np.zeros((0, 1))])
 def test_output_without_a_row_for_each_row_is_refused(output: Array) -> None:
     with pytest.raises(ValueError, match="for a batch of 2 rows"):
-        split({"y": np.asarray(output)}, [1, 1])
+        split_rows({"y": np.asarray(output)}, [1, 1])
 
 
 def test_text_is_decoded() -> None:
@@ -83,6 +109,11 @@ def test_text_is_decoded() -> None:
 def test_text_that_is_not_utf8_names_the_input() -> None:
     with pytest.raises(BadRequestError, match="input 'text' holds text that is not UTF-8"):
         to_model("text", np.array([[b"\xff"]], dtype=np.object_))
+
+
+def test_blank_tensors_say_nothing() -> None:
+    assert blank(np.array([[3.5]])).tolist() == [[0]]
+    assert blank(np.array(["a"], dtype=np.object_)).tolist() == [""]
 
 
 def test_complaint_of_onnxruntime_becomes_one_line() -> None:

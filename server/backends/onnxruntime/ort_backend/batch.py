@@ -2,12 +2,137 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 import numpy as np
 
-from .tensors import Tensors
+from .config import BackendConfig
+from .ragged import BatchInput, BatchOutput
+from .tensors import Array, Tensors
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How the tensors of requests lie in a batch.
+
+    Attributes:
+        batched: whether the tensors have a batch dimension, so that requests can be joined.
+        ragged: the inputs that become one flat row of elements.
+        batch_inputs: inputs that are made of the whole batch.
+        batch_outputs: outputs that are cut by the shapes of an input.
+        scalars: inputs that the model takes without any dimension.
+        scalar_outputs: outputs that the model gives without any dimension, and their dims
+            in the config.
+    """
+
+    batched: bool
+    ragged: frozenset[str] = frozenset()
+    batch_inputs: tuple[BatchInput, ...] = ()
+    batch_outputs: tuple[BatchOutput, ...] = ()
+    scalars: frozenset[str] = frozenset()
+    scalar_outputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, config: BackendConfig, scalars: Iterable[str], scalar_outputs: Iterable[str]
+    ) -> BatchLayout:
+        """Reads the layout off a config.
+
+        Args:
+            config: the model's config.
+            scalars: inputs without any dimension in the model.
+            scalar_outputs: outputs without any dimension in the model.
+
+        Returns:
+            The layout.
+        """
+        dims = {tensor.name: tensor.dims for tensor in config.outputs}
+        return cls(
+            batched=config.batched,
+            ragged=frozenset(tensor.name for tensor in config.inputs if tensor.ragged),
+            batch_inputs=config.batch_inputs,
+            batch_outputs=config.batch_outputs,
+            scalars=frozenset(scalars),
+            scalar_outputs={name: dims[name] for name in scalar_outputs if name in dims},
+        )
+
+    def join(self, requests: Sequence[Tensors]) -> Tensors:
+        """Puts the rows of all requests one below the other.
+
+        Args:
+            requests: their inputs, of the same names and the same shapes but for the rows
+                and for the ragged inputs.
+
+        Returns:
+            The inputs of the batch; those of a single request are not copied.
+        """
+        if len(requests) == 1:
+            feed = requests[0]
+            if self.ragged or self.scalars:
+                feed = {name: self._alone(name, array) for name, array in feed.items()}
+        else:
+            feed = {name: self._together(name, requests) for name in requests[0]}
+        if not self.batch_inputs:
+            return feed
+        made = {
+            target: entry.make([request[entry.source].shape for request in requests])
+            for entry in self.batch_inputs
+            for target in entry.targets
+        }
+        return {**feed, **made}
+
+    def split(self, outputs: Tensors, requests: Sequence[Tensors]) -> list[Tensors]:
+        """Gives each request its rows of every output, as views.
+
+        Args:
+            outputs: the outputs of the batch.
+            requests: the inputs of each request.
+
+        Returns:
+            The outputs of each request.
+
+        Raises:
+            ValueError: an output has not as many rows as the batch.
+        """
+        if not self.batch_outputs and not self.scalar_outputs and self.batched:
+            return split_rows(outputs, [rows_of(request) for request in requests])
+        scattered = self._scatter(outputs, requests)
+        rest = {name: array for name, array in outputs.items() if name not in scattered}
+        if self.batched:
+            parts = split_rows(rest, [rows_of(request) for request in requests])
+        else:
+            parts = [{name: self._as_declared(name, array) for name, array in rest.items()}]
+        for name, pieces in scattered.items():
+            for part, piece in zip(parts, pieces, strict=True):
+                part[name] = piece
+        return parts
+
+    def _alone(self, name: str, array: Array) -> Array:
+        if name in self.ragged:
+            return array.reshape(-1)
+        return array.reshape(()) if name in self.scalars else array
+
+    def _together(self, name: str, requests: Sequence[Tensors]) -> Array:
+        if name in self.ragged:
+            return np.concatenate([request[name].reshape(-1) for request in requests])
+        return np.concatenate([request[name] for request in requests])
+
+    def _scatter(self, outputs: Tensors, requests: Sequence[Tensors]) -> dict[str, list[Array]]:
+        return {
+            entry.target: entry.scatter(
+                outputs[entry.target],
+                [request[entry.source].shape for request in requests],
+                batched=self.batched,
+            )
+            for entry in self.batch_outputs
+            if entry.target in outputs
+        }
+
+    def _as_declared(self, name: str, array: Array) -> Array:
+        dims = self.scalar_outputs.get(name)
+        return array if dims is None else np.asarray(array).reshape(dims)
 
 
 def rows_of(request: Tensors) -> int:
@@ -22,29 +147,15 @@ def rows_of(request: Tensors) -> int:
     return len(next(iter(request.values())))
 
 
-def join(requests: Sequence[Tensors]) -> Tensors:
-    """Puts the rows of all requests one below the other.
+def split_rows(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
+    """Cuts every output by rows.
 
     Args:
-        requests: their inputs, of the same names and the same shapes but for the rows.
-
-    Returns:
-        The inputs of the batch; those of a single request are not copied.
-    """
-    if len(requests) == 1:
-        return requests[0]
-    return {name: np.concatenate([one[name] for one in requests]) for name in requests[0]}
-
-
-def split(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
-    """Gives each request its rows of every output, as views.
-
-    Args:
-        outputs: the outputs of the batch.
+        outputs: the outputs of a batch.
         rows: the rows of each request.
 
     Returns:
-        The outputs of each request.
+        The outputs of each request, as views.
 
     Raises:
         ValueError: an output has not as many rows as the batch.
@@ -56,5 +167,7 @@ def split(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
                 f"the model gave output {name!r} of shape {list(array.shape)} "
                 f"for a batch of {total} rows"
             )
+    if len(rows) == 1:
+        return [outputs]
     ends = pairwise(accumulate(rows, initial=0))
     return [{name: array[start:end] for name, array in outputs.items()} for start, end in ends]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import ConfigError
+from .optimization import SessionConfig, read_session_config
+from .ragged import BatchInput, BatchOutput, read_batch_inputs, read_batch_outputs
+from .sequences import SequenceConfig, read_sequence_config
 
 DYNAMIC = -1
 """A dimension that a request decides."""
-
-_PARAMETERS = ("intra_op_thread_count", "inter_op_thread_count", "execution_mode")
-_GRAPH_LEVELS = {0: "all", -1: "basic", 1: "extended", 2: "disabled"}
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,15 @@ class TensorConfig:
         name: the tensor's name.
         data_type: Triton's name of the type, such as `TYPE_FP32`.
         dims: its shape as the model sees it, without the batch dimension.
+        ragged: whether the batch is one flat row of the elements of all requests.
+        optional: whether a request may leave it out.
     """
 
     name: str
     data_type: str
     dims: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class ThreadConfig:
-    """How many threads compute; 0 leaves the number to the backend.
-
-    Attributes:
-        intra_op: threads that share one operator.
-        inter_op: operators that run side by side.
-        parallel: whether operators run side by side at all.
-    """
-
-    intra_op: int = 0
-    inter_op: int = 0
-    parallel: bool = False
+    ragged: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,18 +43,27 @@ class BackendConfig:
         outputs: the declared outputs.
         max_batch_size: 0 for a model whose tensors have no batch dimension.
         model_filename: the file in the version's folder.
-        threads: the threads of each instance.
-        graph_level: `all`, `extended`, `basic` or `disabled`.
+        session: how ONNX Runtime is to compute.
+        batch_inputs: inputs that the backend makes of the whole batch.
+        batch_outputs: outputs that are cut by the shapes of an input.
+        sequences: controls and states; None for a model without sequences.
         instances_on_cpu: how many instances share the processor's cores.
     """
 
     inputs: tuple[TensorConfig, ...]
     outputs: tuple[TensorConfig, ...]
     max_batch_size: int
-    model_filename: str
-    threads: ThreadConfig
-    graph_level: str
-    instances_on_cpu: int
+    model_filename: str = "model.onnx"
+    session: SessionConfig = field(default_factory=SessionConfig)
+    batch_inputs: tuple[BatchInput, ...] = ()
+    batch_outputs: tuple[BatchOutput, ...] = ()
+    sequences: SequenceConfig | None = None
+    instances_on_cpu: int = 1
+
+    @property
+    def batched(self) -> bool:
+        """Whether the tensors have a batch dimension."""
+        return self.max_batch_size > 0
 
 
 def read_config(config: Mapping[str, Any]) -> BackendConfig:
@@ -81,22 +79,23 @@ def read_config(config: Mapping[str, Any]) -> BackendConfig:
         ConfigError: it asks for something that this backend does not do.
     """
     _refuse_unsupported(config)
-    optimization = config.get("optimization", {})
-    level = int(optimization.get("graph", {}).get("level", 0))
-    if level not in _GRAPH_LEVELS:
-        raise ConfigError(
-            f"optimization.graph.level is {level}: it has to be -1 (basic), 1 (extended), "
-            "2 (disabled), or absent for all optimizations"
-        )
-    return BackendConfig(
+    max_batch_size = int(config.get("max_batch_size", 0))
+    outputs = _tensors("output", config.get("output", []))
+    read = BackendConfig(
         inputs=_tensors("input", config.get("input", [])),
-        outputs=_tensors("output", config.get("output", [])),
-        max_batch_size=int(config.get("max_batch_size", 0)),
+        outputs=outputs,
+        max_batch_size=max_batch_size,
         model_filename=config.get("default_model_filename") or "model.onnx",
-        threads=_threads(config.get("parameters", {})),
-        graph_level=_GRAPH_LEVELS[level],
+        session=read_session_config(config),
+        batch_inputs=read_batch_inputs(config.get("batch_input", [])),
+        batch_outputs=read_batch_outputs(
+            config.get("batch_output", []), {output.name: output.dims for output in outputs}
+        ),
+        sequences=read_sequence_config(config.get("sequence_batching"), max_batch_size),
         instances_on_cpu=_instances_on_cpu(config.get("instance_group", [])),
     )
+    _check_together(read)
+    return read
 
 
 def _refuse_unsupported(config: Mapping[str, Any]) -> None:
@@ -104,64 +103,57 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
         raise ConfigError(
             "model_transaction_policy.decoupled is true: an ONNX model gives one answer a request"
         )
-    if config.get("sequence_batching", {}).get("state"):
-        raise ConfigError("sequence_batching.state: this backend keeps no state yet")
-    for field in ("batch_input", "batch_output"):
-        if config.get(field):
-            raise ConfigError(f"{field}: this backend does not make ragged batches yet")
-    for tensor in config.get("input", []):
-        for field in ("allow_ragged_batch", "optional", "is_shape_tensor"):
-            if tensor.get(field):
-                raise ConfigError(
-                    f"input {tensor['name']!r}: {field} is true, which this backend does not do yet"
-                )
-    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
-    for field, names in accelerators.items():
-        for accelerator in names:
-            # CUDA is what a GPU instance computes with in any case.
-            if accelerator["name"] != "cuda" or accelerator.get("parameters"):
-                raise ConfigError(
-                    f"optimization.execution_accelerators.{field} names {accelerator['name']!r}: "
-                    "this backend knows 'cuda', without parameters"
-                )
+    if config.get("cc_model_filenames"):
+        raise ConfigError(
+            "cc_model_filenames: a Python-based backend is not told the compute capability of its "
+            "GPU; name one file in default_model_filename"
+        )
+    for side in ("input", "output"):
+        for tensor in config.get(side, []):
+            for flag in ("is_shape_tensor", "is_non_linear_format_io"):
+                if tensor.get(flag):
+                    raise ConfigError(
+                        f"{side} {tensor['name']!r}: {flag} is true, which is for TensorRT models"
+                    )
 
 
-def _tensors(field: str, entries: list[dict[str, Any]]) -> tuple[TensorConfig, ...]:
+def _tensors(side: str, entries: list[dict[str, Any]]) -> tuple[TensorConfig, ...]:
     if not entries:
-        raise ConfigError(f"{field}: the config declares none, and each one has to be declared")
+        raise ConfigError(f"{side}: the config declares none, and each one has to be declared")
     tensors: list[TensorConfig] = []
     for entry in entries:
         reshape = entry.get("reshape")
         dims = reshape.get("shape", []) if reshape is not None else entry["dims"]
-        tensors.append(TensorConfig(entry["name"], entry["data_type"], tuple(map(int, dims))))
+        tensors.append(
+            TensorConfig(
+                name=entry["name"],
+                data_type=entry["data_type"],
+                dims=tuple(map(int, dims)),
+                ragged=bool(entry.get("allow_ragged_batch")),
+                optional=bool(entry.get("optional")),
+            )
+        )
     return tuple(tensors)
 
 
-def _threads(parameters: Mapping[str, Mapping[str, str]]) -> ThreadConfig:
-    for name in parameters:
-        if name not in _PARAMETERS:
+def _check_together(config: BackendConfig) -> None:
+    for tensor in config.inputs:
+        optional = f"input {tensor.name!r}: optional is true"
+        if tensor.optional and config.batched:
             raise ConfigError(
-                f"parameter {name!r} is not known; this backend knows {', '.join(_PARAMETERS)}"
+                f"{optional}, which the C++ backend takes only with max_batch_size 0, "
+                f"and it is {config.max_batch_size}"
             )
-    mode = _whole_number(parameters, "execution_mode")
-    if mode > 1:
-        raise ConfigError(
-            f"parameter 'execution_mode' is '{mode}': it has to be 0 (sequential) or 1 (parallel)"
-        )
-    return ThreadConfig(
-        intra_op=_whole_number(parameters, "intra_op_thread_count"),
-        inter_op=_whole_number(parameters, "inter_op_thread_count"),
-        parallel=mode == 1,
-    )
-
-
-def _whole_number(parameters: Mapping[str, Mapping[str, str]], name: str) -> int:
-    if name not in parameters:
-        return 0
-    text = parameters[name].get("string_value", "")
-    if not text.isdecimal():
-        raise ConfigError(f"parameter {name!r} is {text!r}: it has to be a whole number from 0 on")
-    return int(text)
+        if tensor.optional and tensor.ragged:
+            raise ConfigError(f"{optional} and so is allow_ragged_batch; it can be one of the two")
+    if config.batch_inputs and not config.batched:
+        raise ConfigError("batch_input: max_batch_size is 0, so that there are no batches")
+    names = {tensor.name for tensor in config.inputs}
+    sources = [("batch_input", entry.source) for entry in config.batch_inputs]
+    sources += [("batch_output", entry.source) for entry in config.batch_outputs]
+    for where, source in sources:
+        if source not in names:
+            raise ConfigError(f"{where}: source_input is {source!r}, which is not among the inputs")
 
 
 def _instances_on_cpu(groups: list[dict[str, Any]]) -> int:

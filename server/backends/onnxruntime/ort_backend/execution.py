@@ -1,43 +1,67 @@
-"""Runs the requests of a batch together, and one by one when one of them spoils it."""
+"""Runs the requests of a batch together, and in ever smaller parts when one of them spoils it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from .batch import join, rows_of, split
-from .tensors import Tensors
+from .batch import BatchLayout
+from .tensors import Tensors, is_empty
 
 Run = Callable[[Tensors], Tensors]
 """Computes the outputs of a batch from its inputs."""
 
 
 def run_requests(
-    run: Run, requests: Sequence[Tensors], *, batched: bool
+    run: Run, requests: Sequence[Tensors], layout: BatchLayout
 ) -> list[Tensors | Exception]:
     """Computes the outputs of every request.
 
     Args:
         run: computes a batch.
         requests: the inputs of each request.
-        batched: whether the tensors have a batch dimension, so that requests can be joined.
+        layout: how they lie in a batch.
 
     Returns:
         For each request its outputs, or why it alone has none.
     """
-    if batched and len(requests) > 1:
-        try:
-            return list(_together(run, requests))
-        except Exception:  # noqa: BLE001, S110 - whose fault it is shows when each runs alone
-            pass
-    return [_alone(run, request, batched=batched) for request in requests]
+    if len(requests) == 1:
+        return _run_group(run, requests, layout)
+    results: dict[int, Tensors | Exception] = {}
+    for group in _groups(requests, layout):
+        chosen = [requests[number] for number in group]
+        results.update(zip(group, _run_group(run, chosen, layout), strict=True))
+    return [results[number] for number in range(len(requests))]
 
 
-def _together(run: Run, requests: Sequence[Tensors]) -> list[Tensors]:
-    return split(run(join(requests)), [rows_of(request) for request in requests])
+def _groups(requests: Sequence[Tensors], layout: BatchLayout) -> Iterable[Sequence[int]]:
+    if not layout.batched:
+        return [[number] for number in range(len(requests))]
+    groups: dict[object, list[int]] = {}
+    for number, request in enumerate(requests):
+        # States may differ in shape where Triton sees no difference. What is empty runs alone,
+        # so that it costs nobody else an answer.
+        key: object = number if is_empty(request) else _shapes(request, layout)
+        groups.setdefault(key, []).append(number)
+    return groups.values()
 
 
-def _alone(run: Run, request: Tensors, *, batched: bool) -> Tensors | Exception:
+def _shapes(request: Tensors, layout: BatchLayout) -> object:
+    return tuple(
+        (name, array.shape[1:]) for name, array in request.items() if name not in layout.ragged
+    )
+
+
+def _run_group(
+    run: Run, requests: Sequence[Tensors], layout: BatchLayout
+) -> list[Tensors | Exception]:
     try:
-        return _together(run, [request])[0] if batched else run(request)
-    except Exception as error:  # noqa: BLE001 - it belongs to this request, not to the server
-        return error
+        return [*layout.split(run(layout.join(requests)), requests)]
+    except Exception as error:  # noqa: BLE001 - it belongs to a request, not to the server
+        if len(requests) == 1:
+            return [error]
+    half = len(requests) // 2
+    return [
+        result
+        for part in (requests[:half], requests[half:])
+        for result in _run_group(run, part, layout)
+    ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .config import DYNAMIC, BackendConfig, TensorConfig
 from .errors import ConfigError
+from .sequences import SequenceConfig
 
 _TRITON_TYPES = {
     "tensor(bool)": "TYPE_BOOL",
@@ -24,6 +25,7 @@ _TRITON_TYPES = {
     "tensor(double)": "TYPE_FP64",
     "tensor(string)": "TYPE_STRING",
 }
+_BFLOAT16 = "tensor(bfloat16)"
 
 
 @dataclass(frozen=True)
@@ -58,57 +60,185 @@ class ModelTensor:
         return cls(argument.name, argument.type, shape)
 
 
-def check_fit(
-    config: BackendConfig, inputs: Sequence[ModelTensor], outputs: Sequence[ModelTensor]
-) -> None:
+@dataclass(frozen=True)
+class ModelTensors:
+    """All inputs and outputs of an ONNX file, by their names.
+
+    Attributes:
+        inputs: those that every run needs.
+        overridable: initializers that a run may replace.
+        outputs: the outputs.
+    """
+
+    inputs: Mapping[str, ModelTensor]
+    overridable: Mapping[str, ModelTensor]
+    outputs: Mapping[str, ModelTensor]
+
+    @classmethod
+    def of(cls, session: Any) -> ModelTensors:
+        """Reads them off an open model.
+
+        Args:
+            session: the InferenceSession.
+
+        Returns:
+            Its tensors.
+        """
+
+        def by_name(arguments: Iterable[Any]) -> dict[str, ModelTensor]:
+            return {a.name: ModelTensor.from_session(a) for a in arguments}
+
+        return cls(
+            by_name(session.get_inputs()),
+            by_name(session.get_overridable_initializers()),
+            by_name(session.get_outputs()),
+        )
+
+    @property
+    def scalar_inputs(self) -> list[str]:
+        """The inputs without any dimension."""
+        return [
+            t.name for t in (*self.inputs.values(), *self.overridable.values()) if t.shape == ()
+        ]
+
+    @property
+    def scalar_outputs(self) -> list[str]:
+        """The outputs without any dimension."""
+        return [t.name for t in self.outputs.values() if t.shape == ()]
+
+
+def check_fit(config: BackendConfig, model: ModelTensors) -> None:
     """Checks names, types and shapes.
 
     Args:
         config: what the config declares.
-        inputs: the model's inputs, each of which the config has to declare.
-        outputs: the model's outputs, of which the config may leave some out.
+        model: the model's tensors; the config has to provide each input, and may leave
+            out outputs.
 
     Raises:
         ConfigError: names the field, what it says and what the model says.
     """
-    _check_side("input", config.inputs, inputs, batched=config.max_batch_size > 0)
-    _check_side("output", config.outputs, outputs, batched=config.max_batch_size > 0)
-    missing = {tensor.name for tensor in inputs} - {tensor.name for tensor in config.inputs}
+    inputs = {**model.inputs, **model.overridable}
+    for tensor in config.inputs:
+        found = _find("input", tensor.name, inputs, "input")
+        _check_type(f"input {tensor.name!r}", tensor.data_type, found)
+        _check_input_shape(tensor, found, batched=config.batched)
+        if tensor.optional and tensor.name not in model.overridable:
+            raise ConfigError(
+                f"input {tensor.name!r}: optional is true, and the model has no initializer of "
+                "that name to take its place"
+            )
+    _check_outputs(config, model.outputs)
+    _check_batch_inputs(config, inputs)
+    if config.sequences is not None:
+        _check_sequences(config.sequences, inputs, model.outputs, batched=config.batched)
+    missing = set(model.inputs) - _provided(config)
     if missing:
         raise ConfigError(
             f"input: the config does not declare {_names(missing)}, which the model needs"
         )
 
 
-def _check_side(
-    side: str, declared: Iterable[TensorConfig], given: Sequence[ModelTensor], *, batched: bool
-) -> None:
-    by_name = {tensor.name: tensor for tensor in given}
-    for tensor in declared:
-        model = by_name.get(tensor.name)
-        if model is None:
+def _provided(config: BackendConfig) -> set[str]:
+    names = {tensor.name for tensor in config.inputs}
+    names.update(target for entry in config.batch_inputs for target in entry.targets)
+    if config.sequences is not None:
+        names.update(control.name for control in config.sequences.controls)
+        names.update(state.input_name for state in config.sequences.states)
+    return names
+
+
+def _check_input_shape(tensor: TensorConfig, model: ModelTensor, *, batched: bool) -> None:
+    if tensor.ragged:
+        if model.shape is not None and model.shape != (DYNAMIC,):
             raise ConfigError(
-                f"{side} {tensor.name!r} is not in the model, whose {side}s are {_names(by_name)}"
+                f"input {tensor.name!r}: allow_ragged_batch is true, so the model has to take "
+                f"[-1], and it has {list(model.shape)}"
             )
-        _check_type(side, tensor, model)
-        if model.shape is not None:
-            _check_shape(side, tensor, model.shape, batched=batched)
+    else:
+        _check_shape(f"input {tensor.name!r}", tensor.dims, model, batched=batched, exact=False)
 
 
-def _check_type(side: str, tensor: TensorConfig, model: ModelTensor) -> None:
+def _check_outputs(config: BackendConfig, outputs: Mapping[str, ModelTensor]) -> None:
+    scattered = {entry.target for entry in config.batch_outputs}
+    for tensor in config.outputs:
+        where = f"output {tensor.name!r}"
+        found = _find("output", tensor.name, outputs, "output")
+        _check_type(where, tensor.data_type, found)
+        if tensor.name not in scattered:
+            _check_shape(where, tensor.dims, found, batched=config.batched, exact=True)
+        elif tensor.data_type == "TYPE_STRING":
+            raise ConfigError(
+                f"batch_output: target_name is {tensor.name!r}, whose data_type is TYPE_STRING; "
+                "only numbers can be scattered"
+            )
+
+
+def _check_batch_inputs(config: BackendConfig, inputs: Mapping[str, ModelTensor]) -> None:
+    for entry in config.batch_inputs:
+        for target in entry.targets:
+            where = f"batch_input {target!r}"
+            found = _find("batch_input", target, inputs, "input")
+            _check_type(where, entry.data_type, found)
+            shape = found.shape
+            if shape is not None and (len(shape) != entry.rank or shape[0] != DYNAMIC):
+                expected = [DYNAMIC] * entry.rank
+                raise ConfigError(
+                    f"{where}: {entry.kind} has shape {expected}, the model has {list(shape)}"
+                )
+
+
+def _check_sequences(
+    sequences: SequenceConfig,
+    inputs: Mapping[str, ModelTensor],
+    outputs: Mapping[str, ModelTensor],
+    *,
+    batched: bool,
+) -> None:
+    for control in sequences.controls:
+        field = "sequence_batching.control_input"
+        found = _find(field, control.name, inputs, "input")
+        _check_type(f"{field} {control.name!r}", control.data_type, found)
+        _check_shape(f"{field} {control.name!r}", (1,), found, batched=batched, exact=False)
+    for state in sequences.states:
+        field = "sequence_batching.state"
+        for name, tensors, side in (
+            (state.input_name, inputs, "input"),
+            (state.output_name, outputs, "output"),
+        ):
+            found = _find(field, name, tensors, side)
+            _check_type(f"{field} {name!r}", state.data_type, found)
+            _check_shape(f"{field} {name!r}", state.dims, found, batched=batched, exact=False)
+
+
+def _find(field: str, name: str, tensors: Mapping[str, ModelTensor], side: str) -> ModelTensor:
+    found = tensors.get(name)
+    if found is None:
+        raise ConfigError(
+            f"{field} {name!r} is not in the model, whose {side}s are {_names(tensors)}"
+        )
+    return found
+
+
+def _check_type(where: str, data_type: str, model: ModelTensor) -> None:
+    if model.onnx_type == _BFLOAT16:
+        raise ConfigError(
+            f"{where}: the model has TYPE_BF16, which Triton does not hand to Python-based "
+            "backends as an array: cast it to FP32 inside the model"
+        )
     expected = _TRITON_TYPES.get(model.onnx_type)
     if expected is None:
-        raise ConfigError(
-            f"{side} {tensor.name!r}: the model has {model.onnx_type}, which Triton does not share"
-        )
-    if tensor.data_type != expected:
-        raise ConfigError(
-            f"{side} {tensor.name!r}: data_type is {tensor.data_type}, the model has {expected}"
-        )
+        raise ConfigError(f"{where}: the model has {model.onnx_type}, which Triton does not share")
+    if data_type != expected:
+        raise ConfigError(f"{where}: data_type is {data_type}, the model has {expected}")
 
 
-def _check_shape(side: str, tensor: TensorConfig, shape: tuple[int, ...], *, batched: bool) -> None:
-    where = f"{side} {tensor.name!r}"
+def _check_shape(
+    where: str, dims: tuple[int, ...], model: ModelTensor, *, batched: bool, exact: bool
+) -> None:
+    shape = model.shape
+    if shape is None:
+        return
     if batched:
         if not shape or shape[0] != DYNAMIC:
             raise ConfigError(
@@ -116,14 +246,18 @@ def _check_shape(side: str, tensor: TensorConfig, shape: tuple[int, ...], *, bat
                 f"and the model has {list(shape)}"
             )
         shape = shape[1:]
-    fits = len(shape) == len(tensor.dims) and all(
-        size in (DYNAMIC, dim) for size, dim in zip(shape, tensor.dims, strict=True)
+    elif not shape:
+        # A scalar; Triton knows none, and shows it as a tensor of one element.
+        if any(size != 1 for size in dims):
+            raise ConfigError(f"{where}: dims are {list(dims)}, the model has a scalar: say [1]")
+        return
+    fits = len(shape) == len(dims) and all(
+        size == dim or (size == DYNAMIC and not exact)
+        for size, dim in zip(shape, dims, strict=True)
     )
     if not fits:
         after = " after the batch dimension" if batched else ""
-        raise ConfigError(
-            f"{where}: dims are {list(tensor.dims)}, the model has {list(shape)}{after}"
-        )
+        raise ConfigError(f"{where}: dims are {list(dims)}, the model has {list(shape)}{after}")
 
 
 def _names(names: Iterable[str]) -> str:

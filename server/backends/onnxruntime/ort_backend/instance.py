@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from .answers import answer, cancellation, inputs_of, refusal
+from .answers import answer, cancellation, inputs_of, nothing, refusal
+from .batch import BatchLayout
+from .cancelling import CancellationBudget
 from .config import read_config
 from .errors import BadRequestError, ConfigError
 from .execution import run_requests
-from .fit import ModelTensor, check_fit
-from .session import Device, model_path, open_session
-from .tensors import Tensors
+from .fit import ModelTensors, check_fit
+from .session import Device, model_path, open_session, run_options
+from .states import CorrelationId, SequenceStates
+from .tensors import Tensors, blank, is_empty
+from .trial import EmptyInputTrial
 
-_WORTH_A_CHECK = 1e-3
-"""Seconds that a request must take to compute before it is asked whether its caller has gone.
 
-Asking goes through the server and takes 40 microseconds. Triton itself drops the
-requests that are cancelled while they wait in its queue.
-"""
+@dataclass(slots=True)
+class _Job:
+    """A request that is to be computed.
+
+    Attributes:
+        number: its place in the batch.
+        inputs: its inputs.
+        wanted: the outputs that it asks for.
+        sequence: its correlation ID; None where nothing is kept of it.
+        flags: whether it starts or ends its sequence.
+    """
+
+    number: int
+    inputs: Tensors
+    wanted: tuple[str, ...]
+    sequence: CorrelationId | None = None
+    flags: int = 0
 
 
 class ModelInstance:
@@ -39,20 +57,25 @@ class ModelInstance:
             TritonModelException: it cannot be served; the message says why.
         """
         try:
-            self._config = read_config(json.loads(args["model_config"]))
-            version_folder = Path(args["model_repository"]) / args["model_version"]
-            device = Device(args["model_instance_kind"], int(args["model_instance_device_id"]))
-            path = model_path(version_folder, self._config.model_filename)
-            self._session = open_session(path, self._config, device)
-            check_fit(
-                self._config,
-                [ModelTensor.from_session(tensor) for tensor in self._session.get_inputs()],
-                [ModelTensor.from_session(tensor) for tensor in self._session.get_outputs()],
-            )
+            config = read_config(json.loads(args["model_config"]))
+            folder = Path(args["model_repository"]) / args["model_version"]
+            path = model_path(folder, config.model_filename)
+            self._session = open_session(path, config, Device.of(args))
+            tensors = ModelTensors.of(self._session)
+            check_fit(config, tensors)
         except ConfigError as error:
             raise pb_utils.TritonModelException(str(error)) from None
-        self._batched = self._config.max_batch_size > 0
-        self._seconds_a_request = 0.0
+        self._layout = BatchLayout.of(config, tensors.scalar_inputs, tensors.scalar_outputs)
+        self._run_options = run_options(config.session)
+        self._outputs = tuple(output.name for output in config.outputs)
+        self._sequences = config.sequences
+        states = config.sequences.states if config.sequences else ()
+        self._states = SequenceStates(config.sequences) if config.sequences and states else None
+        self._trial = EmptyInputTrial(args, path)
+        self._budget = CancellationBudget(time.perf_counter)
+        # What was loaded stays; without this the collector looks at it again and again.
+        gc.collect()
+        gc.freeze()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
         """Answers the requests that Triton put into one batch.
@@ -64,27 +87,72 @@ class ModelInstance:
             A response for each, in the same order.
         """
         responses: list[Any] = [None] * len(requests)
-        inputs: dict[int, Tensors] = {}
+        jobs: list[_Job] = []
         for number, request in enumerate(requests):
-            if self._seconds_a_request > _WORTH_A_CHECK and request.is_cancelled():
-                responses[number] = cancellation()
-                continue
             try:
-                inputs[number] = inputs_of(request)
+                job = self._job(number, request)
             except BadRequestError as error:
                 responses[number] = refusal(error)
-        wanted = {number: list(requests[number].requested_output_names()) for number in inputs}
-        names = sorted(set().union(*wanted.values()))
+                continue
+            if job.wanted and self._budget.is_cancelled(request.is_cancelled):
+                responses[number] = cancellation()
+                self._leave(job, None)
+            else:
+                jobs.append(job)
+        for job, result in zip(jobs, self._compute(jobs), strict=True):
+            if isinstance(result, Exception):
+                self._leave(job, None)
+                responses[job.number] = refusal(result) if job.wanted else nothing()
+            else:
+                self._leave(job, result)
+                responses[job.number] = answer(result, job.wanted)
+        if self._states is not None:
+            self._states.forget_the_dead({job.sequence for job in jobs if job.sequence is not None})
+        return responses
+
+    def _job(self, number: int, request: Any) -> _Job:
+        wanted = request.requested_output_names()
+        names = self._outputs
+        if len(wanted) != len(names):
+            names = tuple(name for name in names if name in wanted)
+        inputs = inputs_of(request)
+        if self._sequences is None:
+            return _Job(number, inputs, names)
+        if not names:
+            # The place of a sequence that has no request just now; Triton leaves in it what
+            # the memory held before.
+            return _Job(number, self._blanked(inputs), names)
+        if self._states is None:
+            return _Job(number, inputs, names)
+        sequence, flags = request.correlation_id(), request.flags()
+        inputs = self._states.enter(sequence, flags, inputs)
+        return _Job(number, inputs, names, sequence, flags)
+
+    def _compute(self, jobs: Sequence[_Job]) -> Sequence[Tensors | Exception]:
+        if not any(job.wanted for job in jobs):
+            return [{}] * len(jobs)
+        names = self._outputs
+        if any(len(job.wanted) != len(names) for job in jobs):
+            wanted = set().union(*(job.wanted for job in jobs))
+            names = tuple(name for name in names if name in wanted)
+        if self._states is not None:
+            names = tuple(dict.fromkeys((*names, *self._states.output_names)))
 
         def run(feed: Tensors) -> Tensors:
-            return dict(zip(names, self._session.run(names, feed), strict=True))
+            if is_empty(feed):
+                self._trial.check(feed)
+            return dict(zip(names, self._session.run(names, feed, self._run_options), strict=True))
 
         start = time.perf_counter()
-        results = run_requests(run, list(inputs.values()), batched=self._batched)
-        if inputs:
-            self._seconds_a_request = (time.perf_counter() - start) / len(inputs)
-        for number, result in zip(inputs, results, strict=True):
-            responses[number] = (
-                refusal(result) if isinstance(result, Exception) else answer(result, wanted[number])
-            )
-        return responses
+        results = run_requests(run, [job.inputs for job in jobs], self._layout)
+        self._budget.earn(time.perf_counter() - start)
+        return results
+
+    def _leave(self, job: _Job, outputs: Tensors | None) -> None:
+        if self._states is not None and job.sequence is not None:
+            self._states.leave(job.sequence, job.flags, outputs)
+
+    def _blanked(self, inputs: Tensors) -> Tensors:
+        controls = self._sequences.controls if self._sequences else ()
+        kept = {control.name for control in controls}
+        return {name: array if name in kept else blank(array) for name, array in inputs.items()}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import onnxruntime as ort
 
-from .config import BackendConfig, ThreadConfig
+from .accelerators import CPU, CUDA, providers
+from .config import BackendConfig
 from .errors import ConfigError, explain
+from .optimization import SHRINKAGE, SessionConfig, ThreadConfig
 
 _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -31,6 +33,18 @@ class Device:
 
     kind: str
     number: int = 0
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, str]) -> Device:
+        """Reads the device of an instance.
+
+        Args:
+            arguments: Triton's description of the instance.
+
+        Returns:
+            Its device.
+        """
+        return cls(arguments["model_instance_kind"], int(arguments["model_instance_device_id"]))
 
 
 def model_path(version_folder: Path, filename: str) -> Path:
@@ -68,16 +82,37 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
     Raises:
         ConfigError: the file is no ONNX model, or the device cannot be used.
     """
-    providers = _providers(device)
+    if device.kind not in ("CPU", "GPU"):
+        raise ConfigError(f"instance_group has kind KIND_{device.kind}: it has to be CPU or GPU")
+    accelerators = config.session.cpu_accelerators
+    if device.kind == "GPU":
+        # As in the C++ backend, a CPU instance does not look at them.
+        accelerators = (*config.session.gpu_accelerators, *accelerators)
+    chosen = providers(
+        device.kind,
+        device.number,
+        accelerators,
+        config.session.cuda_options,
+        ort.get_available_providers(),
+    )
+    options = session_options(config)
     try:
-        session = ort.InferenceSession(str(path), session_options(config), providers=providers)
+        session = ort.InferenceSession(str(path), options, providers=chosen)
     except Exception as error:  # noqa: BLE001 - each means that this file cannot be served
         raise ConfigError(f"ONNX Runtime cannot open {path}: {explain(error)}") from None
+    # A second try on the processor would be a silent difference.
+    session.disable_fallback()
     # ONNX Runtime falls back to the processor without a word.
-    if device.kind == "GPU" and "CUDAExecutionProvider" not in session.get_providers():
+    missing = [name for name, _ in chosen if name not in session.get_providers() and name != CPU]
+    if CUDA in missing:
         raise ConfigError(
             f"instance_group asks for GPU {device.number}, which ONNX Runtime could not use "
             "(its CUDA libraries did not load): serve the CPU config instead"
+        )
+    if missing:
+        raise ConfigError(
+            f"optimization.execution_accelerators: ONNX Runtime could not use "
+            f"{', '.join(missing)} (its libraries did not load)"
         )
     return session
 
@@ -90,17 +125,49 @@ def session_options(config: BackendConfig) -> ort.SessionOptions:
 
     Returns:
         The options.
+
+    Raises:
+        ConfigError: a library of custom operators does not load.
     """
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = intra_op_threads(config.threads, config.instances_on_cpu)
-    options.inter_op_num_threads = config.threads.inter_op
+    settings, options = config.session, ort.SessionOptions()
+    options.intra_op_num_threads = intra_op_threads(settings.threads, config.instances_on_cpu)
+    options.inter_op_num_threads = settings.threads.inter_op
     options.execution_mode = (
         ort.ExecutionMode.ORT_PARALLEL
-        if config.threads.parallel
+        if settings.threads.parallel
         else ort.ExecutionMode.ORT_SEQUENTIAL
     )
-    options.graph_optimization_level = _LEVELS[config.graph_level]
+    options.graph_optimization_level = _LEVELS[settings.graph_level]
     options.log_severity_level = 3
+    if settings.memory_arena is not None:
+        options.enable_cpu_mem_arena = settings.memory_arena
+    if settings.memory_pattern is not None:
+        options.enable_mem_pattern = settings.memory_pattern
+    for name, value in settings.entries.items():
+        options.add_session_config_entry(name, value)
+    for library in settings.op_libraries:
+        try:
+            options.register_custom_ops_library(library)
+        except Exception as error:  # noqa: BLE001 - each means that the library is of no use
+            raise ConfigError(
+                f"model_operations.op_library_filename is {library!r}: {explain(error)}"
+            ) from None
+    return options
+
+
+def run_options(settings: SessionConfig) -> ort.RunOptions | None:
+    """Writes the options of every run.
+
+    Args:
+        settings: how ONNX Runtime is to compute.
+
+    Returns:
+        The options, or None for the usual ones.
+    """
+    if not settings.arena_shrinkage:
+        return None
+    options = ort.RunOptions()
+    options.add_run_config_entry(SHRINKAGE, settings.arena_shrinkage)
     return options
 
 
@@ -120,16 +187,3 @@ def intra_op_threads(threads: ThreadConfig, instances: int) -> int:
     if threads.intra_op:
         return threads.intra_op
     return max(1, len(os.sched_getaffinity(0)) // max(1, instances))
-
-
-def _providers(device: Device) -> list[Any]:
-    if device.kind == "CPU":
-        return ["CPUExecutionProvider"]
-    if device.kind != "GPU":
-        raise ConfigError(f"instance_group has kind KIND_{device.kind}: it has to be CPU or GPU")
-    if "CUDAExecutionProvider" not in ort.get_available_providers():
-        raise ConfigError(
-            f"instance_group asks for GPU {device.number}, but the installed onnxruntime has no "
-            "CUDA: install onnxruntime-gpu or serve the CPU config"
-        )
-    return [("CUDAExecutionProvider", {"device_id": device.number}), "CPUExecutionProvider"]

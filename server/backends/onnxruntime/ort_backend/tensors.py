@@ -35,3 +35,29 @@ def to_model(name: str, array: Array) -> Array:
     except UnicodeDecodeError:
         raise BadRequestError(f"input {name!r} holds text that is not UTF-8") from None
     return decoded
+
+
+def blank(array: Array) -> Array:
+    """Makes a tensor that says nothing.
+
+    Args:
+        array: what it is to look like.
+
+    Returns:
+        Zeros, or empty text, of that shape and type.
+    """
+    if array.dtype == np.object_:
+        return np.full(array.shape, "", dtype=np.object_)
+    return np.zeros_like(array)
+
+
+def is_empty(tensors: Tensors) -> bool:
+    """Tells whether a tensor has no elements, which few graphs are tested with.
+
+    Args:
+        tensors: the tensors.
+
+    Returns:
+        True when one of them has none.
+    """
+    return any(array.size == 0 for array in tensors.values())

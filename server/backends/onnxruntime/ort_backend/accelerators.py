@@ -1,0 +1,173 @@
+"""Maps Triton's execution accelerators to ONNX Runtime's execution providers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ConfigError
+
+CUDA, TENSORRT, OPENVINO, CPU = (
+    f"{name}ExecutionProvider" for name in ("CUDA", "Tensorrt", "OpenVINO", "CPU")
+)
+Provider = tuple[str, dict[str, str]]
+"""An execution provider and its options."""
+
+_PROVIDERS = {
+    "gpu_execution_accelerator": {"cuda": CUDA, "tensorrt": TENSORRT},
+    "cpu_execution_accelerator": {"openvino": OPENVINO},
+}
+_TENSORRT_NAMES = {
+    "max_workspace_size_bytes": "trt_max_workspace_size",
+    "int8_calibration_table_name": "trt_int8_calibration_table_name",
+    "int8_use_native_calibration_table": "trt_int8_use_native_calibration_table",
+}
+_PRECISIONS = {
+    "FP32": None,
+    "FP16": "trt_fp16_enable",
+    "BF16": "trt_bf16_enable",
+    "INT8": "trt_int8_enable",
+}
+_CUDA_CHOICES = {
+    "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
+    "arena_extend_strategy": {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"},
+}
+CUDA_PARAMETERS = (*_CUDA_CHOICES, "gpu_mem_limit", "do_copy_in_default_stream")
+"""Options of the CUDA provider that a config may give as `parameters`, the older way."""
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One execution accelerator of a config.
+
+    Attributes:
+        listed: which of the two lists names it.
+        name: its name there.
+        provider: ONNX Runtime's name of it.
+        options: the provider's options.
+    """
+
+    listed: str
+    name: str
+    provider: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelerator, ...]:
+    """Reads one list of `optimization.execution_accelerators`.
+
+    Args:
+        listed: `gpu_execution_accelerator` or `cpu_execution_accelerator`.
+        entries: both lists.
+
+    Returns:
+        The accelerators, in the config's order.
+
+    Raises:
+        ConfigError: one has another name, or a parameter that it does not take.
+    """
+    known = _PROVIDERS[listed]
+    found: list[Accelerator] = []
+    for entry in entries.get(listed, []):
+        name, parameters = entry["name"], entry.get("parameters", {})
+        where = f"optimization.execution_accelerators.{listed} names {name!r}"
+        if name not in known:
+            raise ConfigError(f"{where}: it has to be {' or '.join(known)}")
+        if name == "openvino" and parameters:
+            raise ConfigError(f"{where}, which takes no parameters, with {', '.join(parameters)}")
+        options = _tensorrt_options(parameters) if name == "tensorrt" else dict(parameters)
+        found.append(Accelerator(listed, name, known[name], options))
+    return tuple(found)
+
+
+def read_cuda_parameters(values: Mapping[str, str]) -> dict[str, str]:
+    """Reads the options of the CUDA provider among a config's `parameters`.
+
+    Args:
+        values: all parameters.
+
+    Returns:
+        The options as ONNX Runtime spells them.
+
+    Raises:
+        ConfigError: a value is not one of its numbers.
+    """
+    options: dict[str, str] = {}
+    for name in CUDA_PARAMETERS:
+        if name in values:
+            choices = _CUDA_CHOICES.get(name)
+            if choices is not None and values[name] not in choices:
+                meanings = ", ".join(f"{number} ({word})" for number, word in choices.items())
+                raise ConfigError(
+                    f"parameter {name!r} is {values[name]!r}: it has to be one of {meanings}"
+                )
+            options[name] = choices[values[name]] if choices else values[name]
+    return options
+
+
+def providers(
+    kind: str,
+    device: int,
+    accelerators: Sequence[Accelerator],
+    cuda_options: Mapping[str, str],
+    available: Sequence[str],
+) -> list[Provider]:
+    """Lists what an instance computes with, the preferred one first.
+
+    Args:
+        kind: `CPU` or `GPU`.
+        device: which GPU.
+        accelerators: those that count for this kind of instance.
+        cuda_options: further options of the CUDA provider.
+        available: the providers of the installed ONNX Runtime.
+
+    Returns:
+        The providers.
+
+    Raises:
+        ConfigError: the installed ONNX Runtime has not got one of them.
+    """
+    for accelerator in accelerators:
+        if accelerator.provider not in available:
+            raise ConfigError(
+                f"optimization.execution_accelerators.{accelerator.listed} names "
+                f"{accelerator.name!r}, but the installed onnxruntime has no "
+                f"{accelerator.provider}: it has {', '.join(available)}"
+            )
+    chosen: dict[str, dict[str, str]] = {}
+    for accelerator in accelerators:
+        chosen[accelerator.provider] = dict(accelerator.options)
+    if kind == "GPU":
+        if CUDA not in available:
+            raise ConfigError(
+                f"instance_group asks for GPU {device}, but the installed onnxruntime has no "
+                "CUDA: install onnxruntime-gpu or serve the CPU config"
+            )
+        # CUDA takes what TensorRT leaves over, so it comes after it whatever the order.
+        chosen[CUDA] = {**chosen.pop(CUDA, {}), **cuda_options}
+        for name in (TENSORRT, CUDA):
+            if name in chosen:
+                chosen[name]["device_id"] = str(device)
+    if OPENVINO in chosen:
+        chosen[OPENVINO] = {"device_type": "CPU", **chosen.pop(OPENVINO)}
+    return [*chosen.items(), (CPU, {})]
+
+
+def _tensorrt_options(parameters: Mapping[str, str]) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for name, value in parameters.items():
+        if name == "precision_mode":
+            if value not in _PRECISIONS:
+                raise ConfigError(
+                    f"tensorrt: precision_mode is {value!r}: it has to be one of "
+                    f"{', '.join(_PRECISIONS)}"
+                )
+            switch = _PRECISIONS[value]
+            if switch:
+                options[switch] = "1"
+        elif name in _TENSORRT_NAMES or name.startswith("trt_"):
+            options[_TENSORRT_NAMES.get(name, name)] = value
+        else:
+            raise ConfigError(f"tensorrt: parameter {name!r} is not known")
+    return options

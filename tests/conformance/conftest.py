@@ -1,0 +1,68 @@
+"""The Triton under test: our own, or the one at TRITON_URL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from server.settings import PLAIN_CONFIG, Settings
+from server.triton import TritonServer
+from tests.conformance.repository import write_repository
+from tests.conformance.target import CLIENTS, Target
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a Triton listens."""
+
+    http: str
+    grpc: str
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A Triton that serves the suite's models.
+
+    TRITON_URL is the `host:port` of another one's HTTP service. Its gRPC service is
+    TRITON_GRPC_URL, or the next port.
+    """
+    url = os.environ.get("TRITON_URL")
+    if url:
+        host, _, port = url.rpartition(":")
+        yield Address(url, os.environ.get("TRITON_GRPC_URL") or f"{host}:{int(port) + 1}")
+        return
+    repository = tmp_path_factory.mktemp("conformance")
+    write_repository(repository)
+    with TritonServer(settings_for(repository)) as server:
+        yield Address(server.http_url, server.grpc_url)
+
+
+@pytest.fixture(scope="session", params=sorted(CLIENTS))
+def target(request: pytest.FixtureRequest, address: Address) -> Iterator[Target]:
+    """That Triton over HTTP, and over gRPC."""
+    made = Target(request.param, address.http if request.param == "http" else address.grpc)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def ours() -> None:
+    """Skips what only the backend of this repository promises."""
+    if os.environ.get("TRITON_URL"):
+        pytest.skip("the C++ backend fails every request of the batch, or worse")
+
+
+def settings_for(repository: Path) -> Settings:
+    """Makes the settings that serve a folder of models on free ports."""
+    return Settings(
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        config=PLAIN_CONFIG,
+        model_repository=repository,
+        exit_timeout=15,
+    )

@@ -1,0 +1,135 @@
+"""States live as long as their sequences, and no longer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.backends.onnxruntime.ort_backend.errors import BadRequestError
+from server.backends.onnxruntime.ort_backend.sequences import SequenceConfig, State
+from server.backends.onnxruntime.ort_backend.states import SequenceStates
+from server.backends.onnxruntime.ort_backend.tensors import Tensors
+
+START, END = 1, 2
+IDLE = 10.0
+
+
+class Clock:
+    """A clock that a test turns."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """Tells the time."""
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The clock of the states."""
+    return Clock()
+
+
+@pytest.fixture
+def states(clock: Clock) -> SequenceStates:
+    """States for two sequences at a time."""
+    state = State("before", "after", "TYPE_FP32", (1,))
+    return SequenceStates(SequenceConfig((), (state,), slots=2, idle_seconds=IDLE), clock)
+
+
+def inputs() -> Tensors:
+    """Makes a request, with the initial state that Triton adds to each."""
+    return {"x": np.ones((1, 1)), "before": np.zeros((1, 1))}
+
+
+def outputs(value: float) -> Tensors:
+    """Makes the outputs of a request."""
+    return {"after": np.full((1, 1), value)}
+
+
+def test_state_goes_from_one_request_to_the_next(states: SequenceStates) -> None:
+    assert states.enter(1, START, inputs())["before"].item() == 0
+    states.leave(1, START, outputs(5))
+    assert states.enter(1, 0, inputs())["before"].item() == 5
+
+
+def test_finished_sequence_leaves_nothing(states: SequenceStates) -> None:
+    states.enter("a", START, inputs())
+    states.leave("a", START, outputs(5))
+    states.enter("a", END, inputs())
+    states.leave("a", END, outputs(6))
+    assert len(states) == 0
+
+
+def test_sequence_that_fails_at_its_end_leaves_nothing(states: SequenceStates) -> None:
+    states.enter("a", START | END, inputs())
+    states.leave("a", START | END, None)
+    assert len(states) == 0
+
+
+def test_failed_request_leaves_the_state_as_it_was(states: SequenceStates) -> None:
+    states.enter(1, START, inputs())
+    states.leave(1, START, None)
+    assert states.enter(1, 0, inputs())["before"].item() == 0
+
+
+def test_start_forgets_what_was(states: SequenceStates) -> None:
+    states.enter(1, START, inputs())
+    states.leave(1, START, outputs(5))
+    assert states.enter(1, START, inputs())["before"].item() == 0
+    assert len(states) == 1
+
+
+def test_number_and_word_are_different_sequences(states: SequenceStates) -> None:
+    states.enter(1, START, inputs())
+    states.leave(1, START, outputs(5))
+    assert states.enter("1", START, inputs())["before"].item() == 0
+
+
+def test_initial_state_is_copied_out_of_the_request(states: SequenceStates) -> None:
+    request = inputs()
+    states.enter(1, START, request)
+    request["before"][:] = 99
+    assert states.enter(1, 0, inputs())["before"].item() == 0
+
+
+def test_kept_state_does_not_hold_its_batch(states: SequenceStates) -> None:
+    batch = np.zeros((64, 1))
+    states.enter(1, START, inputs())
+    states.leave(1, START, {"after": batch[3:4]})
+    assert not np.shares_memory(states.enter(1, 0, inputs())["before"], batch)
+
+
+def test_more_sequences_than_places_push_out_the_oldest(states: SequenceStates) -> None:
+    for sequence in (1, 2, 3):
+        states.enter(sequence, START, inputs())
+        states.forget_the_dead({sequence})
+    assert len(states) == 2
+    with pytest.raises(BadRequestError, match="sequence 1 was idle for too long"):
+        states.enter(1, 0, inputs())
+
+
+def test_sequence_in_the_batch_is_never_pushed_out(states: SequenceStates) -> None:
+    for sequence in (1, 2, 3):
+        states.enter(sequence, START, inputs())
+    states.forget_the_dead({1, 2, 3})
+    assert len(states) == 3
+
+
+def test_idle_sequence_is_forgotten(states: SequenceStates, clock: Clock) -> None:
+    states.enter(1, START, inputs())
+    clock.now = IDLE + 61
+    states.enter(2, START, inputs())
+    states.forget_the_dead({2})
+    assert len(states) == 1
+
+
+def test_sequence_whose_request_waits_is_not_forgotten(
+    states: SequenceStates, clock: Clock
+) -> None:
+    states.enter(1, START, inputs())
+    clock.now = IDLE + 59
+    states.enter(2, START, inputs())
+    states.forget_the_dead({2})
+    assert len(states) == 2
