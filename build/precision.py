@@ -10,7 +10,6 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-
 _LINEAR_IN_A_LAYER = 4  # query, key and value as one; attention's output; two of the feed-forward
 
 
