@@ -28,7 +28,7 @@ build: $(VENV)/demo.stamp ## Fill model_repository/; BERT=<hub name or folder> c
 
 serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; CONFIG and TRITON_DIR choose
 	@$(PY) -m build --keep-checkpoint
-	@exec $(PY) -m server serve --stop-with-parent
+	@exec $(PY) -m server --stop-with-parent
 
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint

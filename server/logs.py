@@ -8,7 +8,7 @@ from pathlib import Path
 
 _HEADER = re.compile(r'^([IWEF])\d{4} [\d:.]+ \d+ [\w./]+:\d+\] *"?(.*?)"?$')
 _HARMLESS_WITHOUT_GPU = re.compile(
-    r"CUDA driver version is insufficient|CudaDriverHelper|NVML|DCGM|CUDA memory pool"
+    r"pinned (system )?memory|CUDA driver version|CudaDriverHelper|NVML|DCGM|CUDA memory pool"
 )
 _MODEL_FAILED = re.compile(
     r"(failed to load '(?P<model>[^']+)' version \d+"
