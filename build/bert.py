@@ -52,13 +52,15 @@ def build(checkpoint: Checkpoint, training: BertTraining, folder: Path) -> dict[
     )
     test, truth = _test_set(classifier)
     required = BERT_REQUIREMENTS if checkpoint.is_default else Requirements(accuracy=0.0)
-    accuracy = check.accuracy(path, test, truth, required) if truth else None
+    expected = check.labels(path, test)
+    accuracy = check.accuracy(path, expected, truth, required) if truth else None
     variants: dict[str, object] = {}
     for name, convert in precision.CONVERSIONS.items():
         variant = folder / f"model.{name}.onnx"
         export.save(convert(model), variant)
         try:
-            variants[name] = check.variant(path, variant, test, truth, VARIANTS[name])
+            found = check.labels(variant, test)
+            variants[name] = check.variant(variant, found, expected, truth, VARIANTS[name])
         except BuildError as error:
             # The others do not depend on it: they are published without it.
             variant.unlink()

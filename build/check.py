@@ -52,20 +52,20 @@ def compare(
 
 
 def accuracy(
-    path: Path, samples: Iterable[Sample], truth: Sequence[str], required: Requirements
+    path: Path, found: Sequence[str], truth: Sequence[str], required: Requirements
 ) -> float:
-    """The part of the samples to which the exported model gives the right label.
+    """The part of an exported model's labels that are right.
 
     Args:
-        path: A model with the output `label` STRING [batch, 1].
-        samples: The inputs, in batches.
-        truth: The right label of every row, in order.
+        path: The model.
+        found: Its labels.
+        truth: The right ones.
         required: The least accuracy that passes.
 
     Raises:
         BuildError: The accuracy is below what is required.
     """
-    reached = _same(_labels(path, samples), truth)
+    reached = _same(found, truth)
     if reached < required.accuracy:
         raise BuildError(
             f"{_name(path)}: {reached:.2%} of the test labels are right, required are "
@@ -76,17 +76,17 @@ def accuracy(
 
 def variant(
     path: Path,
-    other: Path,
-    samples: Sequence[Sample],
+    found: Sequence[str],
+    expected: Sequence[str],
     truth: Sequence[str],
     required: VariantRequirements,
 ) -> dict[str, float]:
     """Compares a variant of another precision with the FP32 model.
 
     Args:
-        path: The FP32 model.
-        other: The variant.
-        samples: The test inputs, in batches.
+        path: The variant.
+        found: Its labels.
+        expected: The labels of the FP32 model.
         truth: The right labels; empty where nobody knows them.
         required: What the variant must reach.
 
@@ -96,11 +96,10 @@ def variant(
     Raises:
         BuildError: The variant falls short.
     """
-    expected, found = _labels(path, samples), _labels(other, samples)
     measured = {"same_labels": _same(found, expected)}
     if measured["same_labels"] < required.same_labels:
         raise BuildError(
-            f"{_name(other)}: {measured['same_labels']:.2%} of the labels are those of FP32, "
+            f"{_name(path)}: {measured['same_labels']:.2%} of the labels are those of FP32, "
             f"required are {required.same_labels:.1%}; not published"
         )
     if truth:
@@ -108,13 +107,14 @@ def variant(
         lost = _same(expected, truth) - measured["accuracy"]
         if lost > required.accuracy_loss:
             raise BuildError(
-                f"{_name(other)}: loses {lost:.2%} of accuracy against FP32, allowed is "
+                f"{_name(path)}: loses {lost:.2%} of accuracy against FP32, allowed is "
                 f"{required.accuracy_loss:.1%}; not published"
             )
     return measured
 
 
-def _labels(path: Path, samples: Iterable[Sample]) -> list[str]:
+def labels(path: Path, samples: Iterable[Sample]) -> list[str]:
+    """What a model with the output `label` STRING [batch, 1] says to samples, in order."""
     session = _session(path)
     return [
         str(label) for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)

@@ -66,12 +66,9 @@ def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, o
     path = folder / "model.onnx"
     agreement = check.compare(probabilities(network), path, samples, CNN_REQUIREMENTS)
     truth = [labels[digit] for digit in test.labels]
-    accuracy = check.accuracy(
-        path,
-        (Sample(image=part) for part in np.split(digits.as_input(test.images), 100)),
-        truth,
-        CNN_REQUIREMENTS,
-    )
+    parts = np.split(digits.as_input(test.images), 100)
+    found = check.labels(path, (Sample(image=part) for part in parts))
+    accuracy = check.accuracy(path, found, truth, CNN_REQUIREMENTS)
     return {"data": digits.digest(), "accuracy": accuracy, **agreement}
 
 
