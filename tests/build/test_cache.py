@@ -63,6 +63,16 @@ def test_a_client_that_fails_is_quoted_in_one_line(pinned: Package) -> None:
     assert entries() == []
 
 
+@pytest.mark.parametrize("says", ["npm error code ENOSPC", "[Errno 28] No space left on device"])
+def test_a_client_that_meets_a_full_disk_does_not_blame_the_network(
+    pinned: Package, says: str
+) -> None:
+    code = f"import sys; sys.exit({says!r})"
+    with pytest.raises(OSError, match="No space left on device"):
+        cache.fetch(pinned, lambda *_: [sys.executable, "-c", code])
+    assert entries() == []
+
+
 def test_a_missing_client_is_named(pinned: Package) -> None:
     with pytest.raises(BuildError, match="no-such-client is not installed"):
         cache.fetch(pinned, lambda *_: ["no-such-client"])
