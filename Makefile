@@ -11,10 +11,10 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
 # Options that targets hand on: the server's settings and the checkpoint.
-export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
+export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test test-long build serve cluster roll reload conformance bench-backend bench-packing lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,9 +30,23 @@ serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; 
 	@$(PY) -m build --keep-checkpoint
 	@exec $(PY) -m server --stop-with-parent
 
+cluster: $(VENV)/cluster.stamp ## Serve with REPLICAS=2 servers behind HAProxy: TLS, API keys, limits
+	@$(PY) -m build --keep-checkpoint
+	@exec $(PY) -m deploy.cluster --stop-with-parent
+
+roll: $(VENV)/cluster.stamp ## Restart the cluster's servers, one after the other, without losing a request
+	@$(PY) -m deploy.cluster roll
+
+reload: $(VENV)/cluster.stamp ## Let the cluster's HAProxy read keys and certificate again
+	@$(PY) -m deploy.cluster reload
+
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m pytest
+
+test-long: $(VENV)/dev.stamp ## Run the tests that take long: what `make test` runs in a shorter form
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m pytest -m long
 
 conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITON_URL=host:port tests another Triton
 	@$(PY) -m pytest tests/conformance

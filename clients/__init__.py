@@ -6,7 +6,9 @@
 'positive'
 """
 
+from clients.access import Access
 from clients.errors import (
+    AccessDeniedError,
     DeadlineExceededError,
     InvalidInputError,
     ModelNotFoundError,
@@ -20,6 +22,8 @@ from clients.results import Classification, DigitResult, TextResult
 from clients.retry import RetryPolicy
 
 __all__ = [
+    "Access",
+    "AccessDeniedError",
     "Classification",
     "DeadlineExceededError",
     "DigitResult",

@@ -45,6 +45,7 @@ class ServingClient:
 
     * `InvalidInputError`: the input does not fit the model, or the server refused it;
     * `ModelNotFoundError`: the server has no such model;
+    * `AccessDeniedError`: the API key is missing, wrong, or not for this;
     * `ServerError`: the server failed;
     * `UnavailableError`: no server answered, even after the retries;
     * `DeadlineExceededError`: the time was up.
@@ -128,6 +129,7 @@ class ServingClient:
         model_version: str = "",
         request_id: str = "",
         parameters: Mapping[str, Parameter] | None = None,
+        headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> dict[str, NDArray[Any]]:
         """Calls any model with one request, which is checked but never split.
@@ -139,6 +141,7 @@ class ServingClient:
             model_version: The version, or ``""`` for the one that the server chooses.
             request_id: An identifier for the server's log.
             parameters: Custom parameters of the request.
+            headers: Headers of this request, such as ``traceparent``.
             timeout: Seconds for the whole call.
 
         Returns:
@@ -149,7 +152,13 @@ class ServingClient:
         wanted = tuple(schema.outputs if outputs is None else outputs)
         schema.check(inputs, wanted)
         request = InferRequest(
-            model, model_version, inputs, wanted, request_id, dict(parameters or {})
+            model,
+            model_version,
+            inputs,
+            wanted,
+            request_id,
+            dict(parameters or {}),
+            dict(headers or {}),
         )
         return self._send(request, deadline)
 

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.console import Console
 
+from clients.access import Access
 from clients.answers import answer_each
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import InvalidInputError, ServingError
@@ -54,6 +55,27 @@ UrlOption = Annotated[
 TimeoutOption = Annotated[
     float, typer.Option(min=0.001, help="Seconds that an input may take, retries included.")
 ]
+TlsOption = Annotated[
+    bool, typer.Option("--tls", help="Encrypt. TRITON_TLS=1 in the environment does so too.")
+]
+AuthorityOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ca",
+        help="PEM file of the authority to trust, which asks for TLS; by default TRITON_CA from "
+        "the environment.",
+        show_default=False,
+    ),
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--api-key-file",
+        help="File whose first line ends with the API key; by default TRITON_API_KEY_FILE from "
+        "the environment.",
+        show_default=False,
+    ),
+]
 JsonOption = Annotated[
     bool,
     typer.Option(
@@ -69,13 +91,17 @@ def digit(
     files: Annotated[
         list[Path], typer.Argument(help="PNG or JPEG files, white on black.", show_default=False)
     ],
+    *,
     protocol: ProtocolOption = Protocol.HTTP,
     url: UrlOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    tls: TlsOption = False,
+    authority: AuthorityOption = None,
+    api_key_file: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tells which digit each image file shows."""
-    with connect(protocol, url, timeout) as client:
+    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
         groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
         code = _run(groups, lambda file: client.classify_digits([_read(file)])[0], as_json)
     raise typer.Exit(code)
@@ -90,20 +116,26 @@ def text(
             show_default=False,
         ),
     ] = None,
+    *,
     protocol: ProtocolOption = Protocol.HTTP,
     url: UrlOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    tls: TlsOption = False,
+    authority: AuthorityOption = None,
+    api_key_file: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tells the sentiment of each text."""
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
-    with connect(protocol, url, timeout) as client:
+    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
         code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
     raise typer.Exit(code)
 
 
-def connect(protocol: Protocol, url: str | None, timeout: float) -> ServingClient:
-    """A client of that protocol; where no URL is given, the environment's or the default's.
+def connect(
+    protocol: Protocol, url: str | None, timeout: float, access: Access | None = None
+) -> ServingClient:
+    """A client of that protocol; what is not given, URL or access, is the environment's.
 
     Raises:
         typer.BadParameter: The URL is none.
@@ -111,9 +143,17 @@ def connect(protocol: Protocol, url: str | None, timeout: float) -> ServingClien
     url = url or os.environ.get(f"TRITON_{protocol.name}_URL")
     client = HttpClient if protocol is Protocol.HTTP else GrpcClient
     try:
-        return client(*filter(None, [url]), timeout=timeout, concurrency=AT_ONCE)
+        access = access or Access.from_environment()
+        return client(*filter(None, [url]), timeout=timeout, concurrency=AT_ONCE, access=access)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
+
+
+def _access(tls: bool, authority: Path | None, api_key_file: Path | None) -> Access:
+    try:
+        return Access.from_environment(authority, api_key_file, tls=tls)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--ca, --api-key-file") from error
 
 
 def _run(

@@ -3,6 +3,7 @@
 import re
 
 _ENSEMBLE = re.compile(r"^in ensemble '[^']*', ")
+_DIED = re.compile(r"Stub process '[^']*' is not healthy|stub process .* (died|exited)", re.I)
 _BACKEND = re.compile(r"^Failed to process the request\(s\) for model '[^']*', message: ")
 
 
@@ -31,6 +32,10 @@ class ModelNotFoundError(ServingError):
     """The server is there, but has no such model or version."""
 
 
+class AccessDeniedError(ServingError):
+    """The API key is missing or not known, or it is not for this."""
+
+
 class ServerError(ServingError):
     """The server accepted the input and then failed."""
 
@@ -41,6 +46,15 @@ class UnavailableError(ServingError):
 
 class DeadlineExceededError(ServingError):
     """The call, its retries included, was not answered in the time it was given."""
+
+
+def process_died(message: str) -> bool:
+    """Whether a message of the server says that the process of a model has died.
+
+    Triton reports it as its own failure; but the server is started again, and another
+    one, or that one a little later, answers.
+    """
+    return bool(_DIED.search(message))
 
 
 def clean(message: str) -> str:

@@ -8,8 +8,10 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from clients.access import Access
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import (
+    AccessDeniedError,
     DeadlineExceededError,
     InvalidInputError,
     ModelNotFoundError,
@@ -17,6 +19,7 @@ from clients.errors import (
     ServingError,
     UnavailableError,
     clean,
+    process_died,
 )
 from clients.retry import RetryPolicy
 from clients.transport import InferRequest, from_wire, to_wire
@@ -26,6 +29,10 @@ _ERRORS: dict[str, type[ServingError]] = {
     "NOT_FOUND": ModelNotFoundError,
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
+    # The limit of requests a second, at a front door.
+    "RESOURCE_EXHAUSTED": UnavailableError,
+    "UNAUTHENTICATED": AccessDeniedError,
+    "PERMISSION_DENIED": AccessDeniedError,
 }
 
 
@@ -39,6 +46,7 @@ class GrpcClient(ServingClient):
         concurrency: How many asynchronous calls run at once.
         digit_model: The model behind `classify_digits`.
         text_model: The model behind `classify_texts`.
+        access: TLS, API key and further headers; none by default.
 
     Raises:
         ValueError: The URL or a number is no such.
@@ -53,9 +61,10 @@ class GrpcClient(ServingClient):
         concurrency: int = 8,
         digit_model: str = "mnist",
         text_model: str = "sentiment",
+        access: Access | None = None,
     ) -> None:
         super().__init__(
-            _GrpcTransport(url),
+            _GrpcTransport(url, access or Access()),
             url,
             timeout=timeout,
             retry=retry,
@@ -66,27 +75,36 @@ class GrpcClient(ServingClient):
 
 
 class _GrpcTransport:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Access) -> None:
         self._url = url
+        self._headers = access.all_headers()
         # No channel_args: they would replace tritonclient's own, and with them its
         # limit of 2 GB a message by gRPC's of 4 MB.
-        self._client = triton.InferenceServerClient(url)
+        self._client = triton.InferenceServerClient(
+            url,
+            ssl=access.tls,
+            root_certificates=str(access.authority) if access.authority else None,
+        )
 
     def ready(self, timeout: float) -> bool:
         with self._errors(""):
-            return bool(self._client.is_server_ready(client_timeout=timeout))
+            return bool(self._client.is_server_ready(self._headers, client_timeout=timeout))
 
     def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
         with self._errors(model):
             answer = self._client.get_model_config(
-                model, version, as_json=True, client_timeout=timeout
+                model, version, self._headers, as_json=True, client_timeout=timeout
             )
             config: Mapping[str, Any] = answer["config"]
             return config
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         with self._errors(request.model):
-            result = self._client.infer(**to_wire(triton, request), client_timeout=timeout)
+            result = self._client.infer(
+                **to_wire(triton, request),
+                headers={**self._headers, **request.headers},
+                client_timeout=timeout,
+            )
             return from_wire(result, request)
 
     def close(self) -> None:
@@ -99,8 +117,9 @@ class _GrpcTransport:
             yield
         except InferenceServerException as error:
             status = (error.status() or "INVALID_ARGUMENT").removeprefix("StatusCode.")
-            kind = _ERRORS.get(status, ServerError)
-            message = clean(error.message() or status)
+            message = error.message() or status
+            kind = UnavailableError if process_died(message) else _ERRORS.get(status, ServerError)
+            message = clean(message)
             if message.startswith("failed to connect to all addresses"):
                 # gRPC names every layer between that and the cause, which comes last.
                 message = f"no answer from {self._url}: {message.rpartition(': ')[2]}"

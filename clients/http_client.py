@@ -1,16 +1,20 @@
 """The client over HTTP."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import gevent
+import gevent.ssl
 import tritonclient.http as triton
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from clients.access import Access
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import (
+    AccessDeniedError,
     DeadlineExceededError,
     InvalidInputError,
     ModelNotFoundError,
@@ -18,6 +22,7 @@ from clients.errors import (
     ServingError,
     UnavailableError,
     clean,
+    process_died,
 )
 from clients.greenlets import GreenletThread
 from clients.retry import RetryPolicy
@@ -27,8 +32,12 @@ T = TypeVar("T")
 
 _ERRORS: dict[str, type[ServingError]] = {
     "400": InvalidInputError,
+    "401": AccessDeniedError,
+    "403": AccessDeniedError,
     "404": ModelNotFoundError,
     "413": InvalidInputError,
+    "429": UnavailableError,
+    "502": UnavailableError,
     "503": UnavailableError,
     "504": DeadlineExceededError,
 }
@@ -41,12 +50,14 @@ class HttpClient(ServingClient):
     thread of this client does the talking for all.
 
     Args:
-        url: ``host:port``, ``http://`` before it is allowed, a path after it too.
+        url: ``host:port``, ``http://`` before it is allowed, a path after it too;
+            ``https://`` before it asks for TLS.
         timeout: Seconds that a whole call may take; see `ServingClient`.
         retry: When a call that met no server is repeated.
         concurrency: How many requests are under way at once; further ones wait.
         digit_model: The model behind `classify_digits`.
         text_model: The model behind `classify_texts`.
+        access: TLS, API key and further headers; none by default.
 
     Raises:
         ValueError: The URL or a number is no such.
@@ -61,10 +72,14 @@ class HttpClient(ServingClient):
         concurrency: int = 8,
         digit_model: str = "mnist",
         text_model: str = "sentiment",
+        access: Access | None = None,
     ) -> None:
-        url = url.removeprefix("http://").rstrip("/")
+        access = access or Access()
+        if url.startswith("https://"):
+            access = replace(access, tls=True)
+        url = url.removeprefix("https://").removeprefix("http://").rstrip("/")
         super().__init__(
-            _HttpTransport(url, concurrency),
+            _HttpTransport(url, concurrency, access),
             url,
             timeout=timeout,
             retry=retry,
@@ -75,25 +90,36 @@ class HttpClient(ServingClient):
 
 
 class _HttpTransport:
-    def __init__(self, url: str, connections: int) -> None:
+    def __init__(self, url: str, connections: int, access: Access) -> None:
         self._url = url
+        self._headers = access.all_headers()
+        # Its own copy for each request: tritonclient writes into what it is given.
+        self._tls: dict[str, Any] = _tls_options(access) if access.tls else {}
         self._connections = connections
         self._client: triton.InferenceServerClient | None = None
         self._thread = GreenletThread()
 
     def ready(self, timeout: float) -> bool:
-        return self._call(lambda client: bool(client.is_server_ready()), "", timeout)
+        return self._call(
+            lambda client: bool(client.is_server_ready(headers=dict(self._headers))), "", timeout
+        )
 
     def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
         def call(client: triton.InferenceServerClient) -> Mapping[str, Any]:
-            config: Mapping[str, Any] = client.get_model_config(model, version)
+            config: Mapping[str, Any] = client.get_model_config(
+                model, version, headers=dict(self._headers)
+            )
             return config
 
         return self._call(call, model, timeout)
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         wire = to_wire(triton, request)
-        result = self._call(lambda client: client.infer(**wire), request.model, timeout)
+        result = self._call(
+            lambda client: client.infer(**wire, headers={**self._headers, **request.headers}),
+            request.model,
+            timeout,
+        )
         return from_wire(result, request)
 
     def close(self) -> None:
@@ -111,8 +137,10 @@ class _HttpTransport:
             self._client = None
             raise DeadlineExceededError("no answer in time", model) from None
         except InferenceServerException as error:
+            message = error.message() or ""
             kind = _ERRORS.get(error.status() or "400", ServerError)
-            raise kind(clean(error.message()), model) from None
+            kind = UnavailableError if process_died(message) else kind
+            raise kind(clean(message), model) from None
         except (OSError, HTTPConnectionClosed) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UnavailableError(f"no answer from {self._url}: {cause}", model) from error
@@ -128,9 +156,25 @@ class _HttpTransport:
                 concurrency=self._connections,
                 connection_timeout=None,
                 network_timeout=None,
+                **self._tls,
             )
         return self._client
 
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+def _tls_options(access: Access) -> dict[str, Any]:
+    """The arguments of tritonclient that ask for TLS with a checked certificate."""
+
+    def context() -> gevent.ssl.SSLContext:
+        # Not create_default_context: the sockets of its contexts block the whole thread.
+        made = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+        if access.authority:
+            made.load_verify_locations(str(access.authority))
+        else:
+            made.load_default_certs()
+        return made
+
+    return {"ssl": True, "ssl_context_factory": context}

@@ -22,6 +22,7 @@ class InferRequest:
         outputs: The names of the outputs asked for.
         request_id: Returned and logged by the server; may be empty.
         parameters: Custom parameters of the request.
+        headers: Headers of this request, besides the client's own.
     """
 
     model: str
@@ -30,6 +31,7 @@ class InferRequest:
     outputs: tuple[str, ...]
     request_id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Transport(Protocol):

@@ -20,7 +20,7 @@ def print_banner(server: TritonServer, console: Console) -> None:
         server: a server that is ready.
         console: where to print.
     """
-    models = model_index(server.http_url)
+    models = model_index(server.http_url, server.admin_headers)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("model", "version", "state"):
         table.add_column(heading)

@@ -8,6 +8,12 @@ from server.installation import Installation
 from server.ports import Ports
 from server.settings import PLAIN_CONFIG, Settings
 
+ADMIN_HEADER = "triton-admin"
+"""The HTTP header of ADMIN_TOKEN."""
+ADMIN_METADATA = f"triton-grpc-protocol-{ADMIN_HEADER}"
+"""The same for gRPC, where Triton puts a prefix before the name."""
+_ADMINISTRATION = "model-repository,shared-memory,trace,logging,statistics"
+
 
 def server_command(
     settings: Settings,
@@ -50,6 +56,11 @@ def server_command(
     ]
     if settings.config != PLAIN_CONFIG:
         command.append(f"--model-config-name={settings.config}")
+    if settings.model_control != "none":
+        command += [f"--model-control-mode={settings.model_control}", "--load-model=*"]
+    if settings.admin_token:
+        guard = f"{_ADMINISTRATION}:{ADMIN_HEADER}={settings.admin_token}"
+        command += [f"--http-restricted-api={guard}", f"--grpc-restricted-protocol={guard}"]
     if settings.log_verbose:
         command.append(f"--log-verbose={settings.log_verbose}")
     if not gpu:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,3 +89,37 @@ def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> int:  
     for region in leftovers:
         region.unlink(missing_ok=True)
     return len(leftovers)
+
+
+class ChildWatch:
+    """Notices at once, and at no cost, that a child of another process has ended."""
+
+    def __init__(self) -> None:
+        self._files: dict[int, int] = {}
+
+    def look(self, parent: int) -> None:
+        """Reads the process table for the children to watch.
+
+        Args:
+            parent: whose children.
+        """
+        children = {p.pid for p in process_table() if p.parent == parent and p.state != _ZOMBIE}
+        for pid in self._files.keys() - children:
+            os.close(self._files.pop(pid))
+        for pid in children - self._files.keys():
+            # It may have ended since, or the kernel may not have the call.
+            with contextlib.suppress(OSError):
+                self._files[pid] = os.pidfd_open(pid)
+
+    def one_ended(self) -> bool:
+        """Tells whether one of them has ended since the last look."""
+        poll = select.poll()
+        for file in self._files.values():
+            poll.register(file, select.POLLIN)
+        return bool(self._files and poll.poll(0))
+
+    def close(self) -> None:
+        """Watches none any more."""
+        for file in self._files.values():
+            os.close(file)
+        self._files = {}

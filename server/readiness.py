@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from typing import Any
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 def is_ready(address: str) -> bool:
@@ -31,11 +34,12 @@ def serves_metrics(address: str) -> bool:
     return _status(address, "/metrics") == 200
 
 
-def model_index(address: str) -> list[dict[str, str]]:
+def model_index(address: str, headers: Mapping[str, str] = _NO_HEADERS) -> list[dict[str, str]]:
     """Lists the models.
 
     Args:
         address: `host:port` of the HTTP service.
+        headers: what the request brings, such as the token of administration.
 
     Returns:
         For each model its `name`, and its `version`, `state` and `reason` where known.
@@ -43,7 +47,7 @@ def model_index(address: str) -> list[dict[str, str]]:
     Raises:
         OSError: nothing answers there.
     """
-    index: list[dict[str, str]] = _ask(address, "POST", "/v2/repository/index")
+    index: list[dict[str, str]] = _ask(address, "POST", "/v2/repository/index", headers)
     return sorted(index, key=lambda model: model["name"])
 
 
@@ -64,10 +68,10 @@ def model_metadata(address: str, model: str) -> dict[str, Any]:
     return metadata
 
 
-def _ask(address: str, method: str, path: str) -> Any:
+def _ask(address: str, method: str, path: str, headers: Mapping[str, str] = _NO_HEADERS) -> Any:
     connection = http.client.HTTPConnection(address, timeout=5)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=dict(headers))
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from server.hardware import gpu_is_visible
 
 PLAIN_CONFIG = "config.pbtxt"
 """The value of CONFIG that means: no named config, each model's config.pbtxt."""
+
+MODEL_CONTROLS = ("none", "explicit")
 
 HIGHEST_PORT = 65535
 
@@ -33,6 +36,9 @@ class Settings:
         log_file: where Triton's whole log goes; None keeps it only while the server runs.
         start_timeout: seconds that loading the models may take.
         exit_timeout: seconds that requests under way get to finish at a stop.
+        model_control: `none`, or `explicit` to load and unload models while the server runs.
+        admin_token: what requests of administration have to bring in the header
+            `triton-admin`; empty leaves them open to everybody who reaches the server.
     """
 
     bind: str = "127.0.0.1"
@@ -46,6 +52,8 @@ class Settings:
     log_file: Path | None = None
     start_timeout: int = 300
     exit_timeout: int = 20
+    model_control: str = "none"
+    admin_token: str = ""
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -71,6 +79,14 @@ class Settings:
                 "it has to be a folder of models"
             )
         _check_config(self.config, self.model_repository)
+        if self.model_control not in MODEL_CONTROLS:
+            raise SettingsError(
+                f"MODEL_CONTROL is {self.model_control!r}: "
+                f"it has to be one of {', '.join(MODEL_CONTROLS)}"
+            )
+        if self.admin_token and not re.fullmatch(r"[A-Za-z0-9_-]{16,}", self.admin_token):
+            # Not shown: it is a secret.
+            raise SettingsError("ADMIN_TOKEN has to be at least 16 letters, digits, '-' or '_'")
 
     @classmethod
     def from_environment(
@@ -116,6 +132,8 @@ class Settings:
             log_file=path("LOG_FILE"),
             start_timeout=integer("START_TIMEOUT", cls.start_timeout),
             exit_timeout=integer("EXIT_TIMEOUT", cls.exit_timeout),
+            model_control=values.get("MODEL_CONTROL") or cls.model_control,
+            admin_token=values.get("ADMIN_TOKEN", ""),
         )
 
 

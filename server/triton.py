@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from server.command import server_command
+from server.command import ADMIN_HEADER, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.hardware import gpu_is_visible
 from server.installation import Installation, find_installation
@@ -22,13 +22,14 @@ from server.layout import lay_out_backends, server_environment
 from server.logs import lines_that_matter, load_failures
 from server.parent import in_child
 from server.ports import Ports, settle_ports
-from server.processes import dead_children, kill_group, remove_shared_memory
+from server.processes import ChildWatch, dead_children, kill_group, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
 from server.settings import Settings
 
 _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 1
 """How often the process table is read, which costs more than asking one process."""
+_LOOKS_AGAIN = 3
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
 
@@ -65,6 +66,7 @@ class TritonServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._hint = ""
         self._next_look = 0.0
+        self._watch = ChildWatch()
 
     def __enter__(self) -> TritonServer:
         self.start()
@@ -92,6 +94,12 @@ class TritonServer:
     def metrics_url(self) -> str:
         """`host:port` of the metrics."""
         return self._address(self._started_ports.metrics)
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """The HTTP headers of a request of administration."""
+        token = self.settings.admin_token
+        return {ADMIN_HEADER: token} if token else {}
 
     @property
     def pid(self) -> int:
@@ -155,6 +163,7 @@ class TritonServer:
             kill_group(self._process.pid)
             self._process.wait()
             self._process = None
+            self._watch.close()
             remove_shared_memory(self._shm_prefix)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -175,14 +184,16 @@ class TritonServer:
             raise ServerDiedError(
                 f"tritonserver (process {self.pid}) ended {how}: start it again", self._last_lines()
             )
-        if time.monotonic() < self._next_look:
+        if time.monotonic() < self._next_look and not self._watch.one_ended():
             return
         self._next_look = time.monotonic() + _LOOK_SECONDS
+        self._watch.look(self.pid)
         dead = dead_children(self.pid)
-        if dead:
-            # Ended before it was noticed; one that Triton ends itself is gone by the second look.
-            time.sleep(_POLL_SECONDS)
-            dead &= dead_children(self.pid)
+        for _ in range(_LOOKS_AGAIN):
+            if dead:
+                # Ended before it was noticed; one that Triton ends itself is gone soon.
+                time.sleep(_POLL_SECONDS)
+                dead &= dead_children(self.pid)
         if dead:
             # Triton would wait its whole exit timeout for them.
             self.kill()

@@ -23,11 +23,13 @@ def commands(target: str) -> list[list[str]]:
         text=True,
         check=True,
     ).stdout
-    modules = r"-m ((?:build|server|clients|loadtests)\b[^\n]*)"
+    modules = r"-m ((?:build|server|clients|loadtests|deploy)\b[^\n]*)"
     return [found.replace('--bert ""', "").split() for found in re.findall(modules, printed)]
 
 
-@pytest.mark.parametrize("target", ["build", "serve", "bench-backend", "bench-packing"])
+@pytest.mark.parametrize(
+    "target", ["build", "serve", "cluster", "roll", "reload", "bench-backend", "bench-packing"]
+)
 def test_a_target_calls_its_program_rightly(target: str) -> None:
     for module, *arguments in commands(target):
         command = [sys.executable, "-m", module, *arguments, "--help"]

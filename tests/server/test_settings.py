@@ -54,6 +54,8 @@ def test_known_config_is_taken(repository: Path, config: str) -> None:
         ({"LOG_VERBOSE": "-1"}, "LOG_VERBOSE is -1: it has to be from 0 to 9"),
         ({"EXIT_TIMEOUT": "0"}, "EXIT_TIMEOUT is 0: it has to be from 1 to 3600"),
         ({"CONFIG": "h100"}, "it has to be one of config.pbtxt, cpu, edge"),
+        ({"MODEL_CONTROL": "poll"}, "MODEL_CONTROL is 'poll': it has to be one of none, explicit"),
+        ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN has to be at least 16 letters"),
         ({"MODEL_REPOSITORY": "/nowhere"}, "MODEL_REPOSITORY is '/nowhere'"),
     ],
 )

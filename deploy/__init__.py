@@ -1,0 +1,1 @@
+"""What operations needs: a cluster on one machine, containers, Kubernetes, monitoring."""

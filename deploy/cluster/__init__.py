@@ -1,0 +1,1 @@
+"""Several Triton servers behind one address: started, watched, published to."""

@@ -1,0 +1,141 @@
+"""The command line: `python -m deploy.cluster` runs a cluster, its commands change it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from deploy.cluster import operations
+from deploy.cluster.errors import ClusterError
+from deploy.cluster.settings import ClusterSettings
+from deploy.cluster.state import read_state
+from deploy.cluster.supervisor import Supervisor
+from server.errors import ServerError
+from server.parent import stop_with_parent
+from server.readiness import is_ready
+from server.stopping import StopSignals
+
+_POLL_SECONDS = 0.1
+_SETTINGS = (
+    "Settings are environment variables: REPLICAS, BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT, "
+    "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, "
+    "REQUEST_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, TRACE_URL and those of the server."
+)
+
+app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)
+_out = Console(highlight=False, soft_wrap=True)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+@app.callback(invoke_without_command=True)
+def cluster(
+    context: typer.Context,
+    stop_with_parent_: Annotated[
+        bool,
+        typer.Option("--stop-with-parent", help="Stop as well when the calling process ends."),
+    ] = False,
+) -> None:
+    """Run REPLICAS servers behind HAProxy in the foreground, until SIGTERM or Ctrl-C."""
+    if stop_with_parent_:
+        stop_with_parent()
+    if context.invoked_subcommand is None:
+        _guarded(_run)
+
+
+@app.command()
+def roll() -> None:
+    """Restart every server, one after the other, without losing a request."""
+    _guarded(lambda settings: operations.roll(settings.run_dir, settings.start_timeout, _err.print))
+
+
+@app.command()
+def reload() -> None:
+    """Let HAProxy read keys and certificate again, without losing a request."""
+
+    def action(settings: ClusterSettings) -> None:
+        with operations.one_operation(settings.run_dir):
+            operations.reload_front(settings.run_dir, settings.start_timeout)
+
+    _guarded(action)
+
+
+@app.command()
+def status(as_json: JsonOption = False) -> None:
+    """Show which servers run and which are ready; exit 1 unless all are."""
+
+    def show(settings: ClusterSettings) -> None:
+        state = read_state(settings.run_dir)
+        rows = [
+            {**asdict(replica), "ready": is_ready(replica.http_url)} for replica in state.replicas
+        ]
+        if as_json:
+            print(json.dumps({"http": state.http_url, "grpc": state.grpc_url, "servers": rows}))
+        else:
+            table = Table(
+                "server", "process", "starts", "HTTP", "gRPC", "metrics", "ready", box=None
+            )
+            for row in rows:
+                table.add_row(*(str(value) for value in row.values()))
+            _out.print(table)
+        if not all(row["ready"] for row in rows):
+            raise typer.Exit(1)
+
+    _guarded(show)
+
+
+def _run(settings: ClusterSettings) -> None:
+    with StopSignals() as signals, Supervisor(settings, _err.print) as supervisor:
+        signal.signal(signal.SIGUSR1, supervisor.ask_reload)
+        _err.print(f"starting {settings.replicas} servers behind HAProxy ...")
+        if not supervisor.wait_until_ready(signals.stop):
+            return
+        _banner(supervisor)
+        while not signals.stop():
+            supervisor.look()
+            time.sleep(_POLL_SECONDS)
+        _err.print("stopping: requests under way are finished first ...")
+        supervisor.stop(signals.hurry)
+
+
+def _banner(supervisor: Supervisor) -> None:
+    state, folder = supervisor.state, supervisor.settings.run_dir
+    services = Table.grid(padding=(0, 2, 0, 0))
+    services.add_row("HTTP", f"https://{state.http_url}")
+    services.add_row("gRPC", f"{state.grpc_url} (TLS)")
+    services.add_row("metrics", f"http://{state.metrics_url}/metrics")
+    for replica in state.replicas:
+        services.add_row(replica.name, f"http://{replica.http_url} (loopback)")
+    if supervisor.settings.tls_certificate is None:
+        services.add_row("certificate", str(folder / "ca.pem"))
+    services.add_row("keys", f"{folder}/inference.keys, {folder}/administration.keys")
+    _out.print(services)
+    trust = "" if supervisor.settings.tls_certificate else f"--cacert {folder}/ca.pem "
+    # soft_wrap: a line to be copied must not be broken.
+    _out.print(
+        f"try: curl {trust}-H \"authorization: Bearer $(awk '{{print $2; exit}}' "
+        f'{folder}/inference.keys)" https://{state.http_url}/v2/models/mnist',
+        markup=False,
+    )
+    _out.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")
+
+
+def _guarded(action: Callable[[ClusterSettings], None]) -> None:
+    try:
+        action(ClusterSettings.from_environment())
+    except (ClusterError, ServerError) as error:
+        _err.print(f"error: {error}", style="bold red")
+        raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m deploy.cluster")

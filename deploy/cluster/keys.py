@@ -1,0 +1,63 @@
+"""API keys: made once, kept where only their owner reads, known to the front door as digests."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.cluster.private import write_private
+
+ROLES = ("inference", "administration")
+
+
+@dataclass(frozen=True)
+class KeyFiles:
+    """The files of one role.
+
+    Attributes:
+        plain: `NAME KEY` a line; add a line for each client and reload the front door.
+        digests: `SHA-256 NAME` a line, made from the former for the front door.
+    """
+
+    plain: Path
+    digests: Path
+
+    def keys(self) -> dict[str, str]:
+        """Reads the keys, by the name of the client."""
+        lines = (line.split() for line in self.plain.read_text().splitlines())
+        return {line[0]: line[1] for line in lines if len(line) == 2}
+
+
+def key_files(folder: Path, role: str) -> KeyFiles:
+    """Says where the keys of a role are.
+
+    Args:
+        folder: a private folder.
+        role: one of `ROLES`.
+    """
+    return KeyFiles(folder / f"{role}.keys", folder / f"{role}.digests")
+
+
+def ensure_keys(folder: Path) -> dict[str, KeyFiles]:
+    """Makes a key for each role that has none, and the digests of all.
+
+    Args:
+        folder: a private folder.
+
+    Returns:
+        The files, by role.
+    """
+    made = {}
+    for role in ROLES:
+        files = key_files(folder, role)
+        if not files.plain.is_file():
+            write_private(files.plain, f"default {secrets.token_urlsafe(32)}\n".encode())
+        digests = "".join(
+            f"{hashlib.sha256(key.encode()).hexdigest().upper()} {name}\n"
+            for name, key in files.keys().items()
+        )
+        write_private(files.digests, digests.encode())
+        made[role] = files
+    return made

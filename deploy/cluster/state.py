@@ -1,0 +1,89 @@
+"""What runs where: written by the supervisor, read by every other command."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy.cluster.errors import ClusterError
+from deploy.cluster.private import write_private
+
+FILENAME = "cluster.json"
+
+
+@dataclass(frozen=True)
+class ReplicaState:
+    """One server.
+
+    Attributes:
+        name: `r1`, `r2`, ...
+        pid: the process that runs and watches its tritonserver; 0 while there is none.
+        starts: how often it was started.
+        http: port of the HTTP service on loopback, which stays over restarts.
+        grpc: port of the gRPC service.
+        metrics: port of the metrics.
+    """
+
+    name: str
+    pid: int
+    starts: int
+    http: int
+    grpc: int
+    metrics: int
+
+    @property
+    def http_url(self) -> str:
+        """`host:port` of the HTTP service."""
+        return f"127.0.0.1:{self.http}"
+
+    @property
+    def metrics_url(self) -> str:
+        """`host:port` of the metrics."""
+        return f"127.0.0.1:{self.metrics}"
+
+
+@dataclass(frozen=True)
+class ClusterState:
+    """The whole cluster.
+
+    Attributes:
+        pid: the supervisor's process.
+        front_pid: HAProxy's master process.
+        front_loads: how often HAProxy has read its configuration.
+        http_url: `host:port` of HTTP over TLS.
+        grpc_url: `host:port` of gRPC over TLS.
+        metrics_url: `host:port` of the front door's metrics.
+        admin_token: what the servers want from a request of administration.
+        replicas: the servers.
+    """
+
+    pid: int
+    front_pid: int
+    front_loads: int
+    http_url: str
+    grpc_url: str
+    metrics_url: str
+    admin_token: str
+    replicas: tuple[ReplicaState, ...]
+
+    def write(self, run_dir: Path) -> None:
+        """Writes the state into the cluster's folder."""
+        write_private(run_dir / FILENAME, json.dumps(asdict(self), indent=2).encode())
+
+
+def read_state(run_dir: Path) -> ClusterState:
+    """Reads the state of a running cluster.
+
+    Args:
+        run_dir: the cluster's folder.
+
+    Raises:
+        ClusterError: no cluster runs there.
+    """
+    try:
+        content = json.loads((run_dir / FILENAME).read_text())
+    except OSError:
+        raise ClusterError(f"no cluster runs in {run_dir}: start one with make cluster") from None
+    content["replicas"] = tuple(ReplicaState(**replica) for replica in content["replicas"])
+    return ClusterState(**content)
