@@ -13,8 +13,11 @@ PIP := $(PY) -m pip --disable-pip-version-check
 # Options that targets hand on: the server's settings and the checkpoint.
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
 BERT ?=
+MODEL ?= mnist_cnn
+CANARY ?= 0
+FROM ?=
 
-.PHONY: help demo test test-long build serve cluster roll reload conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test test-long build serve cluster roll reload publish promote rollback conformance bench-backend bench-packing lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +42,15 @@ roll: $(VENV)/cluster.stamp ## Restart the cluster's servers, one after the othe
 
 reload: $(VENV)/cluster.stamp ## Let the cluster's HAProxy read keys and certificate again
 	@$(PY) -m deploy.cluster reload
+
+publish: $(VENV)/cluster.stamp ## Build and serve the next version of MODEL; CANARY=10: for that percent of requests
+	@$(PY) -m deploy.cluster publish $(MODEL) --canary $(CANARY) --bert "$(BERT)" --from "$(FROM)"
+
+promote: $(VENV)/cluster.stamp ## Serve the canary from all of the cluster's servers
+	@$(PY) -m deploy.cluster promote
+
+rollback: $(VENV)/cluster.stamp ## End the canary, or serve again what was served before
+	@$(PY) -m deploy.cluster rollback
 
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint

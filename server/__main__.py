@@ -24,7 +24,7 @@ _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT (0 chooses a "
     "free port), CONFIG, MODEL_REPOSITORY, TRITON_DIR, LOG_VERBOSE, LOG_FILE, START_TIMEOUT and "
-    "EXIT_TIMEOUT (seconds), MODEL_CONTROL and ADMIN_TOKEN."
+    "EXIT_TIMEOUT (seconds), MODEL_CONTROL, ADMIN_TOKEN, TRACE_URL and TRACE_RATE."
 )
 
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)

@@ -51,6 +51,7 @@ def server_command(
         f"--grpc-port={ports.grpc}",
         f"--metrics-address={settings.bind}",
         f"--metrics-port={ports.metrics}",
+        "--metrics-config=summary_latencies=true",
         f"--exit-timeout-secs={settings.exit_timeout}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
     ]
@@ -61,6 +62,14 @@ def server_command(
     if settings.admin_token:
         guard = f"{_ADMINISTRATION}:{ADMIN_HEADER}={settings.admin_token}"
         command += [f"--http-restricted-api={guard}", f"--grpc-restricted-protocol={guard}"]
+    if settings.trace_url:
+        command += [
+            "--trace-config=mode=opentelemetry",
+            f"--trace-config=opentelemetry,url={settings.trace_url}",
+            "--trace-config=opentelemetry,resource=service.name=triton",
+            f"--trace-config=rate={settings.trace_rate}",
+            "--trace-config=level=TIMESTAMPS",
+        ]
     if settings.log_verbose:
         command.append(f"--log-verbose={settings.log_verbose}")
     if not gpu:

@@ -39,6 +39,8 @@ class Settings:
         model_control: `none`, or `explicit` to load and unload models while the server runs.
         admin_token: what requests of administration have to bring in the header
             `triton-admin`; empty leaves them open to everybody who reaches the server.
+        trace_url: where spans go, an OTLP endpoint over HTTP; empty traces nothing.
+        trace_rate: one request of so many is traced.
     """
 
     bind: str = "127.0.0.1"
@@ -54,6 +56,8 @@ class Settings:
     exit_timeout: int = 20
     model_control: str = "none"
     admin_token: str = ""
+    trace_url: str = ""
+    trace_rate: int = 1
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -83,6 +87,12 @@ class Settings:
             raise SettingsError(
                 f"MODEL_CONTROL is {self.model_control!r}: "
                 f"it has to be one of {', '.join(MODEL_CONTROLS)}"
+            )
+        _check_range("TRACE_RATE", self.trace_rate, 1, 1_000_000)
+        if self.trace_url and not re.fullmatch(r"https?://[^\s,]+", self.trace_url):
+            raise SettingsError(
+                f"TRACE_URL is {self.trace_url!r}: it has to be an OTLP endpoint, "
+                "such as http://127.0.0.1:4318/v1/traces"
             )
         if self.admin_token and not re.fullmatch(r"[A-Za-z0-9_-]{16,}", self.admin_token):
             # Not shown: it is a secret.
@@ -134,6 +144,8 @@ class Settings:
             exit_timeout=integer("EXIT_TIMEOUT", cls.exit_timeout),
             model_control=values.get("MODEL_CONTROL") or cls.model_control,
             admin_token=values.get("ADMIN_TOKEN", ""),
+            trace_url=values.get("TRACE_URL", ""),
+            trace_rate=integer("TRACE_RATE", cls.trace_rate),
         )
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,9 +16,12 @@ from rich.table import Table
 
 from deploy.cluster import operations
 from deploy.cluster.errors import ClusterError
+from deploy.cluster.next_version import build_next, take_next
+from deploy.cluster.publishing import Comparison, Publisher
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import read_state
 from deploy.cluster.supervisor import Supervisor
+from deploy.cluster.trial import front_model
 from server.errors import ServerError
 from server.parent import stop_with_parent
 from server.readiness import is_ready
@@ -91,6 +95,96 @@ def status(as_json: JsonOption = False) -> None:
             raise typer.Exit(1)
 
     _guarded(show)
+
+
+@app.command()
+def publish(
+    model: Annotated[str, typer.Argument(help="The model to build and publish.")],
+    canary: Annotated[
+        int, typer.Option(min=0, max=99, help="Percent of the requests for it; 0 for all.")
+    ] = 0,
+    bert: Annotated[str, typer.Option(help="Hub name or folder of a BERT checkpoint.")] = "",
+    made: Annotated[
+        str, typer.Option("--from", help="Folder of a version made elsewhere; builds nothing.")
+    ] = "",
+) -> None:
+    """Build the next version of a model and serve it once it has proved itself."""
+
+    def action(settings: ClusterSettings) -> None:
+        # Before anything is built for hours.
+        read_state(settings.run_dir)
+        front_model(model)
+        repository = settings.model_repository.absolute()
+        versions = (
+            take_next(repository, model, Path(made))
+            if made
+            else build_next(repository, model, bert)
+        )
+        _comparison(_publisher(settings).publish(versions, canary))
+
+    _guarded(action)
+
+
+@app.command()
+def promote() -> None:
+    """Serve from all servers what the canary serves."""
+    _guarded(lambda settings: _comparison(_publisher(settings).promote()))
+
+
+@app.command()
+def rollback() -> None:
+    """End the canary or, without one, serve again what was served before."""
+
+    def action(settings: ClusterSettings) -> None:
+        served = _publisher(settings).roll_back().history[-1]
+        _out.print("served: " + ", ".join(f"{name} {number}" for name, number in served.items()))
+
+    _guarded(action)
+
+
+@app.command()
+def canary(as_json: JsonOption = False) -> None:
+    """Compare the canary with what else is served, on held-out inputs."""
+    _guarded(lambda settings: _comparison(_publisher(settings).compare(), as_json=as_json))
+
+
+def _publisher(settings: ClusterSettings) -> Publisher:
+    repository = settings.model_repository.absolute()
+    return Publisher(settings.run_dir, repository, settings.start_timeout, _err.print)
+
+
+def _comparison(comparisons: list[Comparison], *, as_json: bool = False) -> None:
+    if as_json:
+        rows = [
+            {
+                "model": each.model,
+                "version": name,
+                "p50_ms": trial.latency()[0],
+                "p99_ms": trial.latency()[1],
+                "failures": trial.failures,
+                "accuracy": trial.accuracy,
+                "agreement": each.new.agreement(each.old),
+            }
+            for each in comparisons
+            for name, trial in (("old", each.old), ("new", each.new))
+        ]
+        print(json.dumps(rows))
+        return
+    table = Table("model", "", "calls", "failed", "p50", "p99", "right", "same label", box=None)
+    for each in comparisons:
+        for name, trial in (("old", each.old), ("new", each.new)):
+            p50, p99 = trial.latency()
+            table.add_row(
+                each.model,
+                name,
+                str(len(trial.labels)),
+                str(trial.failures),
+                f"{p50:.1f} ms",
+                f"{p99:.1f} ms",
+                f"{trial.accuracy:.1%}",
+                f"{trial.agreement(each.old):.1%}",
+            )
+    _out.print(table)
 
 
 def _run(settings: ClusterSettings) -> None:

@@ -7,13 +7,13 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import jinja2
 
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.keys import KeyFiles
+from deploy.cluster.keys import ROLES, key_files
 from deploy.cluster.private import write_private
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import ReplicaState
@@ -49,32 +49,48 @@ def haproxy_program() -> str:
     return found
 
 
-def write_config(
+@dataclass(frozen=True)
+class Place:
+    """What the configuration says about where things are.
+
+    Attributes:
+        ports: where the front door listens.
+        hosts: by server, its host.
+        folder: where certificate, keys and socket are, as HAProxy sees it.
+        socket: where it takes orders.
+        certificate: PEM file of certificate and key.
+        metrics_bind: address of the front door's metrics.
+        nameserver: who knows the hosts, `address:port`; empty where they are addresses.
+    """
+
+    ports: FrontPorts
+    folder: Path
+    socket: Path
+    certificate: Path
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    metrics_bind: str = "127.0.0.1"
+    nameserver: str = ""
+
+
+def render_config(
     settings: ClusterSettings,
-    ports: FrontPorts,
+    place: Place,
     replicas: Sequence[ReplicaState],
     *,
     weights: Mapping[str, int],
-    certificate: Path,
-    keys: Mapping[str, KeyFiles],
     admin_token: str,
-) -> Path:
-    """Writes the configuration, and has HAProxy check it before it takes the old one's place.
+) -> str:
+    """Writes the configuration's text.
 
     Args:
         settings: the cluster's settings.
-        ports: where the front door listens.
-        replicas: the servers behind it.
+        place: where things are.
+        replicas: the servers behind the front door.
         weights: by server, its share of the requests.
-        certificate: PEM file of certificate and key.
-        keys: the API keys' files, by role.
         admin_token: what the servers want from a request of administration.
 
     Returns:
-        The file.
-
-    Raises:
-        ClusterError: HAProxy refuses it, in its own words.
+        The text of haproxy.cfg.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -85,17 +101,20 @@ def write_config(
         autoescape=False,  # noqa: S701 - no HTML
     )
     in_flight = len(PROTOCOLS) * settings.max_in_flight * len(replicas)
-    text = environment.get_template(_TEMPLATE).render(
+    return environment.get_template(_TEMPLATE).render(
         bind=settings.bind,
-        http_port=ports.http,
-        grpc_port=ports.grpc,
-        metrics_port=ports.metrics,
-        socket=front_socket(settings.run_dir),
-        certificate=certificate.absolute(),
-        keys={role: files.digests.absolute() for role, files in keys.items()},
+        http_port=place.ports.http,
+        grpc_port=place.ports.grpc,
+        metrics_port=place.ports.metrics,
+        metrics_bind=place.metrics_bind,
+        nameserver=place.nameserver,
+        socket=place.socket,
+        certificate=place.certificate,
+        keys={role: place.folder / key_files(place.folder, role).digests.name for role in ROLES},
         replicas=[
             {
                 "name": replica.name,
+                "host": place.hosts.get(replica.name, "127.0.0.1"),
                 "http": replica.http,
                 "grpc": replica.grpc,
                 "weight": weights[replica.name],
@@ -113,7 +132,22 @@ def write_config(
         request_timeout=settings.request_timeout,
         threads=min(4, os.cpu_count() or 1),
     )
-    file, candidate = settings.run_dir / "haproxy.cfg", settings.run_dir / "haproxy.new.cfg"
+
+
+def write_config(run_dir: Path, text: str) -> Path:
+    """Has HAProxy check a configuration before it takes the old one's place.
+
+    Args:
+        run_dir: the cluster's folder.
+        text: the configuration.
+
+    Returns:
+        The file.
+
+    Raises:
+        ClusterError: HAProxy refuses it, in its own words.
+    """
+    file, candidate = run_dir / "haproxy.cfg", run_dir / "haproxy.new.cfg"
     write_private(candidate, text.encode())
     checked = subprocess.run(
         [haproxy_program(), "-c", "-f", str(candidate)],

@@ -85,15 +85,30 @@ def roll(run_dir: Path, timeout: float, say: Callable[[str], None]) -> None:
             raise ClusterError("a rolling restart needs two servers: start with REPLICAS=2")
         for replica in state.replicas:
             with out_of_service(front, replica.name, timeout):
-                os.kill(_now(run_dir, replica.name).pid, signal.SIGTERM)
-
-                def started_again(name: str = replica.name, starts: int = replica.starts) -> bool:
-                    now = _now(run_dir, name)
-                    return now.starts > starts and is_ready(now.http_url)
-
-                wait_for(started_again, timeout, f"{replica.name} did not come back")
+                restart(run_dir, replica.name, timeout)
             wait_until_in_service(front, replica.name, timeout)
             say(f"{replica.name} was restarted")
+
+
+def restart(run_dir: Path, name: str, timeout: float) -> None:
+    """Ends a server and waits until the supervisor's new one is ready.
+
+    Args:
+        run_dir: the cluster's folder.
+        name: the server, which should be out of service.
+        timeout: seconds that it may take.
+
+    Raises:
+        ClusterError: it does not come back.
+    """
+    before = _now(run_dir, name)
+    os.kill(before.pid, signal.SIGTERM)
+
+    def started_again() -> bool:
+        now = _now(run_dir, name)
+        return now.starts > before.starts and is_ready(now.http_url)
+
+    wait_for(started_again, timeout, f"{name} did not come back")
 
 
 def reload_front(run_dir: Path, timeout: float) -> None:

@@ -15,7 +15,14 @@ from filelock import FileLock, Timeout
 from deploy.cluster.certificates import ensure_certificate
 from deploy.cluster.children import Child
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.front import FrontPorts, haproxy_program, write_config
+from deploy.cluster.front import (
+    FrontPorts,
+    Place,
+    front_socket,
+    haproxy_program,
+    render_config,
+    write_config,
+)
 from deploy.cluster.keys import ensure_keys
 from deploy.cluster.private import make_private_folder
 from deploy.cluster.releases import lay_out_replica, read_releases
@@ -208,15 +215,20 @@ class Supervisor:
         if certificate is None:
             _, certificate = ensure_certificate(self._run_dir, settings.bind)
         releases = read_releases(self._run_dir, self._repository)
-        written = write_config(
+        ensure_keys(self._run_dir)
+        text = render_config(
             settings,
-            self._front_ports,
+            Place(
+                ports=self._front_ports,
+                folder=self._run_dir,
+                socket=front_socket(self._run_dir),
+                certificate=certificate.absolute(),
+            ),
             self.state.replicas,
             weights=releases.weights(list(self._servers)),
-            certificate=certificate,
-            keys=ensure_keys(self._run_dir),
             admin_token=self._token,
         )
+        written = write_config(self._run_dir, text)
         self._front_loads += 1
         return written
 

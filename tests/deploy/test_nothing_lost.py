@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +74,32 @@ def test_a_killed_model_process_takes_its_server_out_and_nothing_is_lost(
     load.more(RATE)
     assert eventually(lambda: cluster.replica("r2").starts > before)
     assert eventually(cluster.all_up)
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_model_process_killed_with_requests_in_it_loses_none_of_them(
+    cluster: Running, protocol: str
+) -> None:
+    assert eventually(cluster.all_up)
+    before = cluster.replica("r1").starts
+    numbers = np.arange(20, dtype=np.float32)
+    with (
+        cluster.client(protocol, concurrency=20) as client,
+        ThreadPoolExecutor(20) as pool,
+    ):
+        client.infer("slow", {"x": numbers[:1]})
+        answers = [pool.submit(client.infer, "slow", {"x": numbers[i : i + 1]}) for i in range(20)]
+        assert eventually(lambda: cluster.front.under_way("r1") >= 4)
+        os.kill(stub_of(cluster, "r1", "slow"), signal.SIGKILL)
+        assert [float(answer.result()["y"][0]) for answer in answers] == numbers.tolist()
+    assert eventually(lambda: cluster.replica("r1").starts > before)
+    assert eventually(cluster.all_up)
+
+
+def stub_of(cluster: Running, replica: str, model: str) -> int:
+    """The process of a Python model."""
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in cluster.stubs(replica)}
+    return next(pid for pid, line in lines.items() if f"/{model}/".encode() in line)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def test_known_config_is_taken(repository: Path, config: str) -> None:
         ({"EXIT_TIMEOUT": "0"}, "EXIT_TIMEOUT is 0: it has to be from 1 to 3600"),
         ({"CONFIG": "h100"}, "it has to be one of config.pbtxt, cpu, edge"),
         ({"MODEL_CONTROL": "poll"}, "MODEL_CONTROL is 'poll': it has to be one of none, explicit"),
+        ({"TRACE_URL": "localhost:4318"}, "TRACE_URL is 'localhost:4318': it has to be an OTLP"),
+        ({"TRACE_RATE": "0"}, "TRACE_RATE is 0: it has to be from 1 to 1000000"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN has to be at least 16 letters"),
         ({"MODEL_REPOSITORY": "/nowhere"}, "MODEL_REPOSITORY is '/nowhere'"),
     ],

@@ -1,0 +1,91 @@
+"""Makes the next version of a model beside those that are there."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from build import manifest, models
+from build.errors import BuildError
+from build.publish import VERSION
+from build.settings import Settings
+from deploy.cluster.errors import ClusterError
+from deploy.cluster.releases import Versions, versions_of
+
+_NEEDS = {"sentiment_bert": "sentiment_tokenizer"}
+"""Published together: the tokenizer belongs to the checkpoint."""
+
+
+def build_next(repository: Path, model: str, bert: str = "") -> Versions:
+    """Builds a model anew, with all the checks of the build, as its next version.
+
+    Args:
+        repository: the folder of models.
+        model: which to build.
+        bert: hub name or folder of a BERT checkpoint; empty for the packaged one.
+
+    Returns:
+        The new version of the model, and of what belongs to it.
+
+    Raises:
+        ClusterError: it cannot be built, or falls short.
+    """
+    wanted = [name for name in (model, _NEEDS.get(model)) if name]
+    build = {function.__name__: function for function in models.ALL}
+    if model not in build:
+        raise ClusterError(f"MODEL is {model!r}: it has to be one of {', '.join(build)}")
+    with tempfile.TemporaryDirectory(prefix=".next-", dir=repository) as folder:
+        staging = Path(folder)
+        # What a model is made from may lie beside it.
+        for path in repository.glob("[!.]*"):
+            shutil.copytree(path, staging / path.name, ignore=_left_out(set(wanted)))
+        try:
+            for name in wanted:
+                build[name](Settings(staging, bert))
+        except BuildError as error:
+            raise ClusterError(f"nothing is published: {error}") from None
+        return {name: _add(staging / name / VERSION, repository / name) for name in wanted}
+
+
+def take_next(repository: Path, model: str, made: Path) -> Versions:
+    """Takes a version that was made elsewhere as the next version of a model.
+
+    Args:
+        repository: the folder of models.
+        model: the model.
+        made: a folder with the version's files and its manifest.
+
+    Returns:
+        The new version.
+
+    Raises:
+        ClusterError: it is no whole version of that model.
+    """
+    found = manifest.read(made)
+    if found is None or found.model != model or not found.is_intact(made):
+        raise ClusterError(
+            f"FROM is {str(made)!r}: it has to be a version of {model} whose files are those of "
+            "its manifest.json"
+        )
+    with tempfile.TemporaryDirectory(prefix=".next-", dir=repository) as folder:
+        shutil.copytree(made, Path(folder) / "version")
+        return {model: _add(Path(folder) / "version", repository / model)}
+
+
+def _add(made: Path, model: Path) -> int:
+    version = max(versions_of(model), default=0) + 1
+    made.rename(model / str(version))
+    return version
+
+
+def _left_out(wanted: set[str]) -> Callable[[str, list[str]], set[str]]:
+    def ignore(folder: str, names: list[str]) -> set[str]:
+        # The version that is to be made must not be found done.
+        skipped = {name for name in names if name.startswith((".", "__"))}
+        if Path(folder).name in wanted:
+            skipped |= {name for name in names if name.isdigit()}
+        return skipped
+
+    return ignore

@@ -1,0 +1,1 @@
+"""Images with the server, and all of it by compose."""

@@ -1,0 +1,236 @@
+"""The chart is valid, and says of the server what the running server says of itself."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+import types
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from server.readiness import is_ready
+from server.settings import Settings
+from tests.deploy.cluster import ROOT, Running
+from tests.deploy.programs import kserve_models, kubernetes_program
+
+CHART = ROOT / "deploy" / "helm"
+DEVICES = ("cpu", "gpu")
+VARIANTS = {
+    "plain": "",
+    "keda": "autoscaling.kind=keda",
+    "store": "models.source=objectStore,traceUrl=http://otel.tracing:4318/v1/traces",
+    "fixed": "autoscaling.kind=none,networkPolicy.enabled=false,adminTokenSecret=mine",
+    "kserve": "workload=InferenceService",
+}
+KUBERNETES = ("1.35", "1.36", "1.37")
+OWN_KINDS = {
+    "ServiceMonitor": "monitoring.coreos.com",
+    "ScaledObject": "keda.sh",
+    "InferenceService": "serving.kserve.io",
+}
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return kubernetes_program("helm", tmp_path_factory.mktemp("helm"))
+
+
+def render(helm: Path, device: str, sets: str = "") -> list[Object]:
+    command = [
+        str(helm),
+        "template",
+        "shop",
+        str(CHART),
+        "-f",
+        str(CHART / f"values-{device}.yaml"),
+    ]
+    command += ["--set", sets] if sets else []
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]
+
+
+def one(objects: list[Object], kind: str) -> Object:
+    (found,) = [each for each in objects if each["kind"] == kind]
+    return found
+
+
+def pod(objects: list[Object]) -> Object:
+    spec: Object = one(objects, "Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_lint_finds_nothing(helm: Path, device: str) -> None:
+    values = str(CHART / f"values-{device}.yaml")
+    command = [str(helm), "lint", "--strict", str(CHART), "-f", values]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_objects_are_valid_in_kubernetes(
+    helm: Path, device: str, variant: str, version: str
+) -> None:
+    validated = 0
+    for found in render(helm, device, VARIANTS[variant]):
+        group = OWN_KINDS.get(found["kind"])
+        if group:
+            assert found["apiVersion"].startswith(f"{group}/")
+        else:
+            kubernetes_validate.validate(found, version, strict=True)
+            validated += 1
+    assert validated >= 2
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ("device=tpu", "'/device': value must be one of 'cpu', 'gpu'"),
+        ("image.tag=latest", "/image/tag"),
+        ("replicas=0", "'/replicas': minimum: got 0, want 1"),
+        ("exitSeconds=soon", "'/exitSeconds': got string, want integer"),
+        ("prots.http=1", "additional properties 'prots' not allowed"),
+        ("autoscaling.minReplicas=9", "it has to be at most maxReplicas, 8"),
+        ("device=gpu", "missing property 'nvidia.com/gpu'"),
+        ("traceUrl=otel", "/traceUrl"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_words(helm: Path, sets: str, said: str) -> None:
+    command = [str(helm), "template", "shop", str(CHART), "--set", sets]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_pod_drains_within_its_grace(helm: Path, device: str) -> None:
+    spec = pod(render(helm, device, "drainSeconds=20,exitSeconds=40"))
+    (container,) = spec["containers"]
+    environment = {each["name"]: each.get("value") for each in container["env"]}
+    drain = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert drain + int(environment["EXIT_TIMEOUT"]) < spec["terminationGracePeriodSeconds"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_pod_may_do_nothing_it_need_not(helm: Path, device: str) -> None:
+    spec = pod(render(helm, device, VARIANTS["store"]))
+    assert spec["securityContext"]["runAsNonRoot"]
+    assert spec["automountServiceAccountToken"] is False
+    for container in [*spec["containers"], *spec["initContainers"]]:
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        assert not security["allowPrivilegeEscalation"]
+        assert "memory" in container["resources"]["limits"]
+    (shared,) = [v for v in spec["volumes"] if v["name"] == "shared-memory"]
+    assert shared["emptyDir"]["medium"] == "Memory"
+
+
+def test_only_gpu_pods_ask_for_a_gpu(helm: Path) -> None:
+    limits = {d: pod(render(helm, d))["containers"][0]["resources"]["limits"] for d in DEVICES}
+    assert limits["gpu"]["nvidia.com/gpu"] == 1
+    assert "nvidia.com/gpu" not in limits["cpu"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_variable_is_a_setting_of_the_server(helm: Path, device: str, tmp_path: Path) -> None:
+    (container,) = pod(render(helm, device))["containers"]
+    values = {each["name"]: each.get("value", "a-token-of-16-or-more") for each in container["env"]}
+    (tmp_path / "m" / "configs").mkdir(parents=True)
+    settings = Settings.from_environment({**values, "MODEL_REPOSITORY": str(tmp_path)})
+    known = {name.upper() for name in Settings.__dataclass_fields__}
+    assert values.keys() <= known
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {
+        "http": settings.http_port,
+        "grpc": settings.grpc_port,
+        "metrics": settings.metrics_port,
+    }
+
+
+@pytest.mark.e2e
+def test_probes_and_paths_are_those_of_the_running_server(helm: Path, cluster: Running) -> None:
+    replica = cluster.replica("r1")
+    assert is_ready(replica.http_url)
+    objects = render(helm, "cpu")
+    (container,) = pod(objects)["containers"]
+    names = ("startupProbe", "readinessProbe", "livenessProbe")
+    asked = {container[name]["httpGet"]["path"] for name in names}
+    (endpoint,) = one(objects, "ServiceMonitor")["spec"]["endpoints"]
+    for address in [
+        *(f"{replica.http_url}{path}" for path in asked),
+        f"{replica.metrics_url}{endpoint['path']}",
+    ]:
+        with urllib.request.urlopen(f"http://{address}") as answer:
+            assert answer.status == 200
+    # Services lead to ports of the pod, by name.
+    open_ports = {port["name"] for port in container["ports"]}
+    for service in [each for each in objects if each["kind"] == "Service"]:
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= open_ports
+        labels = pod_labels(objects)
+        assert service["spec"]["selector"].items() <= labels.items()
+
+
+def pod_labels(objects: list[Object]) -> dict[str, str]:
+    labels: dict[str, str] = one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def test_scaling_asks_for_what_the_rules_record(helm: Path) -> None:
+    rules = (ROOT / "deploy" / "monitoring" / "rules.yaml").read_text()
+    recorded = set(re.findall(r"record: (\S+)", rules))
+    hpa = one(render(helm, "cpu"), "HorizontalPodAutoscaler")
+    assert hpa["spec"]["metrics"][0]["pods"]["metric"]["name"] in recorded
+    scaled = one(render(helm, "cpu", VARIANTS["keda"]), "ScaledObject")
+    query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+    assert set(re.findall(r"triton:\w+", query)) <= recorded
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_inference_service_fits_the_models_of_the_sdk(
+    helm: Path, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package's own __init__ would import a whole web server.
+    for name in [module for module in sys.modules if module.split(".")[0] == "kserve"]:
+        monkeypatch.delitem(sys.modules, name)
+    package = types.ModuleType("kserve")
+    package.__path__ = [str(kserve_models(tmp_path))]
+    monkeypatch.setitem(sys.modules, "kserve", package)
+    models = importlib.import_module("kserve.models")
+    service = one(render(helm, device, VARIANTS["kserve"]), "InferenceService")
+
+    def fits(content: Object, model: str) -> None:
+        known = getattr(models, model).attribute_map
+        by_wire = {wire: attribute for attribute, wire in known.items()}
+        assert content.keys() <= by_wire.keys(), model
+        types_of = getattr(models, model).openapi_types
+        for wire, value in content.items():
+            kind = types_of[by_wire[wire]]
+            if kind.startswith("V1beta1") and hasattr(models, kind):
+                fits(value, kind)
+
+    fits(service, "V1beta1InferenceService")
+    (container,) = service["spec"]["predictor"]["containers"]
+    kubernetes_validate.validate(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "x"},
+            "spec": {"containers": [container]},
+        },
+        KUBERNETES[-1],
+        strict=True,
+    )
+    assert json.dumps(service)
