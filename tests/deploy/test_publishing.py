@@ -57,13 +57,13 @@ def probabilities(own: Running, image: Image) -> tuple[float, ...]:
         return client.classify_digits([image])[0].probabilities
 
 
-def served_by(own: Running, replica: str) -> list[int]:
-    """The versions that a server has loaded."""
+def served_by(own: Running, replica: str, model: str = MODEL) -> list[int]:
+    """The versions of a model that a server has loaded."""
     from server.command import ADMIN_HEADER
     from server.readiness import model_index
 
     index = model_index(own.replica(replica).http_url, {ADMIN_HEADER: own.state.admin_token})
-    ready = [m for m in index if m["name"] == MODEL and m.get("state") == "READY"]
+    ready = [m for m in index if m["name"] == model and m.get("state") == "READY"]
     return [int(model["version"]) for model in ready]
 
 
@@ -149,6 +149,17 @@ def test_a_canary_gets_its_part_and_is_promoted(
     assert served_by(own, "r1") == served_by(own, "r2") == [new]
     assert own.command("rollback").returncode == 0
     assert served_by(own, "r1") == served_by(own, "r2") == [old]
+
+
+def test_a_build_is_published_as_the_next_version(own: Running, load: SteadyLoad) -> None:
+    done = own.command("publish", "mnist_decoder")
+    assert done.returncode == 0, done.stderr
+    made = manifest.read(own.repository / "mnist_decoder" / "2")
+    assert made is not None
+    assert made.is_intact(own.repository / "mnist_decoder" / "2")
+    assert served_by(own, "r1", "mnist_decoder") == served_by(own, "r2", "mnist_decoder") == [2]
+    assert not list(own.repository.glob(".next-*"))
+    load.more(RATE)
 
 
 @pytest.mark.parametrize(
