@@ -22,6 +22,18 @@ def is_ready(address: str) -> bool:
     return _status(address, "/v2/health/ready") == 200
 
 
+def is_live(address: str) -> bool:
+    """Asks whether the server answers at all, also while it loads models.
+
+    Args:
+        address: `host:port` of the HTTP service.
+
+    Returns:
+        False also while nothing answers there.
+    """
+    return _status(address, "/v2/health/live") == 200
+
+
 def serves_metrics(address: str) -> bool:
     """Asks whether the metrics are served, which Triton begins last.
 

@@ -87,6 +87,10 @@ class Child:
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
         return f"{self.name} ended {how}: it is started again in {self._wait:.1f} s"
 
+    def running_seconds(self) -> float:
+        """Tells how long it has been running; 0 while it does not."""
+        return self._clock() - self._started if self._process else 0.0
+
     def signal(self, number: signal.Signals) -> None:
         """Sends it a signal, if it runs."""
         if self._process is not None:

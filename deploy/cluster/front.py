@@ -190,6 +190,11 @@ class Front:
         rows = self._rows(replica)
         return bool(rows) and all(row["status"].startswith("UP") for row in rows)
 
+    def down_seconds(self, replica: str) -> int:
+        """Tells for how long a server has been down; 0 while it is not."""
+        downs = [int(row["lastchg"]) for row in self._rows(replica) if row["status"] == "DOWN"]
+        return min(downs, default=0)
+
     def statistics(self) -> list[dict[str, str]]:
         """HAProxy's own statistics: a row for each server, backend and frontend."""
         header, *lines = self._ask("show stat").lstrip("# ").splitlines()

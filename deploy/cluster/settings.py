@@ -23,6 +23,7 @@ _RANGES = {
     "request_timeout": (1, 3600),
     "start_timeout": (1, 86400),
     "exit_timeout": (1, 3600),
+    "hang_timeout": (1, 3600),
 }
 
 
@@ -48,6 +49,7 @@ class ClusterSettings:
         config: as for the server; empty leaves the choice to it.
         start_timeout: seconds that loading the models may take.
         exit_timeout: seconds that requests under way get to finish at a stop.
+        hang_timeout: seconds after which a server that runs and does not answer is ended.
         trace_url: where spans go, an OTLP endpoint such as
             `http://127.0.0.1:4318/v1/traces`; empty traces nothing.
     """
@@ -68,6 +70,7 @@ class ClusterSettings:
     config: str = ""
     start_timeout: int = 300
     exit_timeout: int = 20
+    hang_timeout: int = 60
     trace_url: str = ""
 
     def __post_init__(self) -> None:

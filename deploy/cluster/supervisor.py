@@ -16,6 +16,7 @@ from deploy.cluster.certificates import ensure_certificate
 from deploy.cluster.children import Child
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.front import (
+    Front,
     FrontPorts,
     Place,
     front_socket,
@@ -29,11 +30,13 @@ from deploy.cluster.releases import lay_out_replica, read_releases
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
 from server.ports import Ports, settle_ports
-from server.readiness import is_ready
+from server.processes import kill_group, process_table
+from server.readiness import is_live, is_ready
 from server.settings import Settings
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
+_HANG_LOOK_SECONDS = 1.0
 
 
 class Supervisor:
@@ -60,6 +63,7 @@ class Supervisor:
         self._front_ports = FrontPorts(0, 0, 0)
         self._front_loads = 0
         self._reload_asked = False
+        self._next_hang_look = 0.0
         self._written: ClusterState | None = None
 
     def __enter__(self) -> Supervisor:
@@ -118,6 +122,9 @@ class Supervisor:
             happened = child.keep_running() if child else None
             if happened:
                 self._say(happened)
+        if time.monotonic() > self._next_hang_look:
+            self._next_hang_look = time.monotonic() + _HANG_LOOK_SECONDS
+            self._end_hanging()
         if self.state != self._written:
             self._written = self.state
             self._written.write(self._run_dir)
@@ -160,6 +167,23 @@ class Supervisor:
         self._front, self._servers = None, {}
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
+
+    def _end_hanging(self) -> None:
+        """Ends servers that were in service since their start and do not answer any more."""
+        front = Front(self._run_dir)
+        for replica in self.state.replicas:
+            child, _ = self._servers[replica.name]
+            try:
+                down = front.down_seconds(replica.name)
+            except ClusterError:
+                return  # HAProxy itself is starting.
+            hangs = self.settings.hang_timeout < down < child.running_seconds()
+            # One that loads a model for long is down for HAProxy, and alive.
+            if hangs and not is_live(replica.http_url):
+                self._say(f"{replica.name} has not answered for {down} s: it is ended")
+                for process in process_table():
+                    if process.parent == child.pid:
+                        kill_group(process.pid)
 
     def _end(
         self, children: list[Child], number: signal.Signals, hurry: Callable[[], bool]

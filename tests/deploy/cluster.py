@@ -15,6 +15,7 @@ from pathlib import Path
 
 from clients import Access, GrpcClient, HttpClient, RetryPolicy
 from clients.base import ServingClient
+from deploy.cluster.errors import ClusterError
 from deploy.cluster.front import Front
 from deploy.cluster.keys import key_files
 from deploy.cluster.state import ClusterState, ReplicaState, read_state
@@ -144,10 +145,13 @@ class Running:
 
     def all_up(self) -> bool:
         """Whether every server is ready and gets requests."""
-        return all(
-            is_ready(replica.http_url) and self.front.is_up(replica.name)
-            for replica in self.state.replicas
-        )
+        try:
+            return all(
+                is_ready(replica.http_url) and self.front.is_up(replica.name)
+                for replica in self.state.replicas
+            )
+        except ClusterError:  # HAProxy itself is starting.
+            return False
 
 
 @contextmanager

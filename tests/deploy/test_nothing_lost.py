@@ -63,7 +63,9 @@ def test_a_killed_server_comes_back_and_nothing_is_lost(cluster: Running, load: 
     assert cluster.replica("r1").http == before.http
 
 
-@pytest.mark.parametrize("which", [0, -1], ids=["first", "last"])
+@pytest.mark.parametrize(
+    "which", [pytest.param(0, id="first"), pytest.param(-1, id="last", marks=pytest.mark.long)]
+)
 def test_a_killed_model_process_takes_its_server_out_and_nothing_is_lost(
     cluster: Running, load: SteadyLoad, which: int
 ) -> None:
