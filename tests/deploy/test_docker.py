@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deploy.docker import secrets
+from deploy.docker import prepare
 from server.settings import Settings
 from tests.conftest import REPOSITORY
 from tests.deploy.cluster import ROOT
@@ -97,11 +97,11 @@ def test_compose_names_only_files_that_are_there() -> None:
 
 
 def test_the_front_door_of_compose_has_a_valid_configuration(tmp_path: Path) -> None:
-    config = secrets.make(tmp_path / "private")
+    config = prepare.make(tmp_path / "private")
     folder = config.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     # As inside the container, but for the places.
-    text = config.read_text().replace(str(secrets.INSIDE), str(folder))
+    text = config.read_text().replace(str(prepare.INSIDE), str(folder))
     config.write_text(text)
     program = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     done = subprocess.run(

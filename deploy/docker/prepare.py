@@ -1,4 +1,4 @@
-"""Makes what the compose file mounts: `python -m deploy.docker.secrets`."""
+"""Makes what the compose file mounts: `python -m deploy.docker.prepare`."""
 
 from __future__ import annotations
 
