@@ -186,9 +186,9 @@ class Front:
         return sum(int(row["scur"]) for row in self._rows(replica))
 
     def is_up(self, replica: str) -> bool:
-        """Tells whether a server gets requests, of both protocols."""
+        """Tells whether a server gets requests, of both protocols, and no check failed just now."""
         rows = self._rows(replica)
-        return bool(rows) and all(row["status"].startswith("UP") for row in rows)
+        return bool(rows) and all(row["status"] == "UP" for row in rows)
 
     def down_seconds(self, replica: str) -> int:
         """Tells for how long a server has been down; 0 while it is not."""

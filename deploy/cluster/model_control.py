@@ -8,6 +8,7 @@ import json
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.state import ReplicaState
 from server.command import ADMIN_HEADER
+from server.readiness import model_index
 
 
 def load_model(replica: ReplicaState, model: str, token: str, timeout: float) -> None:
@@ -35,6 +36,21 @@ def load_model(replica: ReplicaState, model: str, token: str, timeout: float) ->
         raise ClusterError(f"{replica.name} does not load {model}: {error}") from None
     finally:
         connection.close()
+
+
+def is_settled(replica: ReplicaState, model: str, token: str) -> bool:
+    """Tells whether no version of a model is being loaded or unloaded.
+
+    Triton answers that a model is loaded while it still unloads the version before it,
+    and calls itself not ready meanwhile.
+
+    Args:
+        replica: the server.
+        model: the model.
+        token: what the server wants from a request of administration.
+    """
+    index = model_index(replica.http_url, {ADMIN_HEADER: token})
+    return all(m.get("state") in ("READY", "UNAVAILABLE") for m in index if m["name"] == model)
 
 
 def _reason(body: bytes) -> str:

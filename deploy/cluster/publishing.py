@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.front import Front
-from deploy.cluster.model_control import load_model
+from deploy.cluster.model_control import is_settled, load_model
 from deploy.cluster.operations import (
     one_operation,
     out_of_service,
     reload_front,
     restart,
+    wait_for,
     wait_until_in_service,
 )
 from deploy.cluster.releases import Canary, Releases, Versions, lay_out_replica, read_releases
@@ -146,6 +148,11 @@ class Publisher:
                 with out_of_service(self._front, replica.name, self._timeout):
                     try:
                         self._load(state, replica, new, change)
+                        wait_for(
+                            partial(is_ready, replica.http_url),
+                            self._timeout,
+                            f"{replica.name} is not ready with what it loaded",
+                        )
                         for model, trial in before.items():
                             found[model] = Comparison(model, trial, try_out(replica, model))
                             _check(found[model])
@@ -183,6 +190,11 @@ class Publisher:
         lay_out_replica(self._repository, releases, replica.name, folder)
         for model in change:
             load_model(replica, model, state.admin_token, self._timeout)
+            wait_for(
+                partial(is_settled, replica, model, state.admin_token),
+                self._timeout,
+                f"{replica.name} does not come to rest with {model}",
+            )
 
 
 def _changes(old: Versions, new: Versions) -> Versions:

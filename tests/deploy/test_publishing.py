@@ -110,6 +110,8 @@ def test_a_release_and_its_rollback_lose_nothing(
     assert "mnist_cnn 1" in done.stdout
     assert served_by(own, "r1") == served_by(own, "r2") == [1]
     assert probabilities(own, images[0]) == pytest.approx(before, abs=1e-6)
+    # There was a server in service at every moment; the clients had nothing to repeat.
+    assert "<NOSRV>" not in (own.run_dir / "logs" / "haproxy.log").read_text()
 
 
 def test_a_canary_gets_its_part_and_is_promoted(
