@@ -1,7 +1,9 @@
 """What is built: each model of the repository, in the order of what needs what."""
 
+import re
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from build import fingerprint, manifest, publish
@@ -17,8 +19,8 @@ Built = tuple[Manifest, bool]
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
 _BERT_SOURCES = (
-    *("bert.py", "classifier.py", "finetune.py", "packed.py", "precision.py", "tokens.py"),
-    *("data/reviews.py", *_SHARED),
+    *("bert.py", "classifier.py", "finetune.py", "fp16.py", "int8.py", "packed.py"),
+    *("tokens.py", "variants.py", "data/reviews.py", *_SHARED),
 )
 
 
@@ -45,11 +47,13 @@ def sentiment_bert(settings: Settings) -> Built:
     """Loads, fine-tunes if needed, exports, checks and publishes BERT."""
     folder = settings.repository / "sentiment_bert"
     sources = fingerprint.of_sources(*_BERT_SOURCES)
+    served = _served_files(folder)
     published = manifest.read(folder / VERSION)
     name = settings.bert
     if settings.keep_checkpoint and published:
         name = str(published.facts["requested"])
-        if published.fingerprint["sources"] == sources and published.is_intact(folder / VERSION):
+        current = published.is_made_from(sources=sources, served=" ".join(served))
+        if current and published.is_intact(folder / VERSION):
             return published, False
     checkpoint = checkpoints.find(name)
     made_from = {
@@ -57,12 +61,13 @@ def sentiment_bert(settings: Settings) -> Built:
         "data": reviews.digest(),
         "checkpoint": fingerprint.of_text(checkpoint.digest()),
         "training": repr(settings.bert_training),
+        "served": " ".join(served),
     }
 
     def make(into: Path) -> dict[str, object]:
         from build import bert
 
-        facts = bert.build(checkpoint, settings.bert_training, into)
+        facts = bert.build(checkpoint, settings.bert_training, into, served)
         return {"requested": name, **facts}
 
     return publish.ensure(folder, made_from, make)
@@ -97,6 +102,13 @@ ALL: tuple[Callable[[Settings], Built], ...] = (
     sentiment_tokenizer,
     sentiment,
 )
+
+
+def _served_files(folder: Path) -> list[str]:
+    """The files that the configs of a model name."""
+    configs = [folder / "config.pbtxt", *(folder / "configs").glob("*.pbtxt")]
+    named = (re.findall(r'default_model_filename:\s*"(.*?)"', c.read_text()) for c in configs)
+    return sorted(set(chain.from_iterable(named)))
 
 
 def _python_model(folder: Path, files: list[Path]) -> Built:
