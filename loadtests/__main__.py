@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
@@ -34,6 +34,9 @@ from server.errors import SettingsError as ServerSettingsError
 from server.settings import Settings
 from server.stopping import StopSignals
 from server.triton import TritonServer
+
+
+_POLL_SECONDS = 0.5
 
 
 class ExitCode(IntEnum):
@@ -110,10 +113,10 @@ def main(  # noqa: PLR0917 - typer makes options of them
                 inputs,
                 objectives,
             )
-            workload_of(model)
+            workload_of(settings)  # before a server is started in vain
             with _target(url, signals.stop) as (target, check):
                 if ui:
-                    code = _show_page(settings, target, ui_port)
+                    code = _show_page(settings, target, ui_port, signals.stop)
                 else:
                     code = _measure(
                         settings, target, reports, as_json=as_json, check=check, stop=signals.stop
@@ -180,7 +183,9 @@ def exit_code(result: Result) -> ExitCode:
     return ExitCode.OK if all(v.met for v in result.verdicts) else ExitCode.MISSED
 
 
-def _show_page(settings: LoadSettings, target: Target, port: int) -> ExitCode:
+def _show_page(
+    settings: LoadSettings, target: Target, port: int, stop: Callable[[], bool]
+) -> ExitCode:
     """Runs Locust with its web page on this machine, until it is stopped."""
     # On the page a person says how many users there are, and for how long.
     settings = replace(settings, shape=Shape.STEADY)
@@ -197,10 +202,12 @@ def _show_page(settings: LoadSettings, target: Target, port: int) -> ExitCode:
         environment = {**os.environ, FOLDER_VARIABLE: name, "PYTHONPATH": str(ROOT)}
         _err.print(f"http://127.0.0.1:{port} shows Locust's page; Ctrl-C stops it", markup=False)
         with subprocess.Popen(command, cwd=ROOT, env=environment) as process:
-            try:
-                process.wait()
-            finally:
-                process.send_signal(signal.SIGTERM)
+            # Ctrl-C reaches Locust too; of another signal only we know.
+            while process.poll() is None:
+                if stop():
+                    process.send_signal(signal.SIGTERM)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_POLL_SECONDS)
     return ExitCode.OK
 
 

@@ -34,11 +34,13 @@ class Workload:
         outputs: Of the model that is asked.
         draw: Chooses that many inputs from the test split. It gets their number, the seed
             and the folder of the network's version.
+        fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
     """
 
     network: str
     outputs: Outputs
     draw: Callable[[int, int, Path], list[Sample]]
+    fits_json: bool = True
 
 
 def _choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
@@ -85,7 +87,7 @@ def _bytes(value: bytes) -> npt.NDArray[np.object_]:
 
 WORKLOADS = {
     "mnist_cnn": Workload("mnist_cnn", Outputs("label", "probabilities"), _pixels),
-    "mnist": Workload("mnist_cnn", Outputs("LABEL", "PROBABILITIES"), _pictures),
+    "mnist": Workload("mnist_cnn", Outputs("LABEL", "PROBABILITIES"), _pictures, fits_json=False),
     "sentiment_bert": Workload("sentiment_bert", Outputs("label", "probabilities"), _tokens),
     "sentiment": Workload("sentiment_bert", Outputs("LABEL", "PROBABILITIES"), _texts),
 }

@@ -80,7 +80,9 @@ def _shape(run: Run, result: Result) -> list[str]:
     found = []
     if run.settings.shape is Shape.STEPS and result.knee is None:
         most = result.levels[-1].users
-        found.append(f"Goodput still grew at {most} users; the knee lies further on: raise USERS.")
+        found.append(
+            f"At {most} users goodput had not stopped growing yet: raise USERS to find the knee."
+        )
     if run.settings.shape is Shape.SPIKE and result.recovery is None:
         found.append("The latency did not come back to what it was before the spike.")
     if 0 < result.requests < ENOUGH_FOR_P999:

@@ -10,26 +10,29 @@ import numpy as np
 import onnxruntime
 
 from loadtests.answers import TOLERANCES, Answer, Expected, precision_of
-from loadtests.errors import LoadTestError
+from loadtests.errors import LoadTestError, SettingsError
 from loadtests.inputs import WORKLOADS, Sample, Workload
 from loadtests.questions import Questions
-from loadtests.settings import LoadSettings
+from loadtests.settings import LoadSettings, Protocol
 from loadtests.target import Target
 from loadtests.wire import encode
 
 
-def workload_of(model: str) -> Workload:
-    """How a model is asked.
+def workload_of(settings: LoadSettings) -> Workload:
+    """How the model is asked.
 
     Raises:
-        LoadTestError: Nobody has said so.
+        SettingsError: Nobody has said so, or it cannot be asked over this protocol.
     """
-    try:
-        return WORKLOADS[model]
-    except KeyError:
-        raise LoadTestError(
-            f"MODEL is {model!r}: it has to be one of {', '.join(WORKLOADS)}"
-        ) from None
+    model = settings.model
+    if model not in WORKLOADS:
+        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(WORKLOADS)}")
+    if settings.protocol is Protocol.HTTP_JSON and not WORKLOADS[model].fits_json:
+        raise SettingsError(
+            f"PROTOCOL is 'http-json': the inputs of {model} are bytes that JSON cannot carry; "
+            "it has to be http, grpc or grpc-stream"
+        )
+    return WORKLOADS[model]
 
 
 def prepare(settings: LoadSettings, target: Target, repository: Path) -> Questions:
@@ -46,7 +49,7 @@ def prepare(settings: LoadSettings, target: Target, repository: Path) -> Questio
     Raises:
         LoadTestError: The server does not have the model, or the folder not its file.
     """
-    workload = workload_of(settings.model)
+    workload = workload_of(settings)
     file = _served_file(target, workload.network, repository)
     samples = workload.draw(settings.inputs, settings.seed, file.parent)
     written = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
     plain: dict[str, Any] = to_plain(asdict(settings))
     return {
         "began": datetime.fromtimestamp(run.began).astimezone().isoformat(timespec="seconds"),
-        "command": settings.command(),
+        "command": _command(run),
         "settings": plain,
         "seed": settings.seed,
         "machine": machine(),
@@ -40,6 +41,14 @@ def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
         "failures": run.messages,
         "result": result_as_dict(result),
     }
+
+
+def _command(run: Run) -> str:
+    """What repeats the run, with what chose the server."""
+    config = os.environ.get("CONFIG")
+    chosen = [f"CONFIG={config}"] if config and run.target.is_ours else []
+    where = [] if run.target.is_ours else [f"URL={run.target.http}"]
+    return " ".join([run.settings.command(), *chosen, *where])
 
 
 def write_report(run: Run, result: Result, folder: Path) -> tuple[Path, Path]:

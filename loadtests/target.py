@@ -27,17 +27,19 @@ class Target:
         grpc: The same of gRPC.
         metrics: The same of the metrics.
         pid: Its process; None where it runs elsewhere.
+        is_ours: Whether it was started for the load test.
     """
 
     http: str
     grpc: str
     metrics: str
     pid: int | None = None
+    is_ours: bool = False
 
     @classmethod
     def of(cls, server: TritonServer) -> Target:
         """A server of our own."""
-        return cls(server.http_url, server.grpc_url, server.metrics_url, server.pid)
+        return cls(server.http_url, server.grpc_url, server.metrics_url, server.pid, True)
 
     @classmethod
     def at(cls, url: str) -> Target:
