@@ -35,7 +35,6 @@ from server.settings import Settings
 from server.stopping import StopSignals
 from server.triton import TritonServer
 
-
 _POLL_SECONDS = 0.5
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from build.data import digits, reviews
-from build.tokens import pack, tokenize
 from loadtests.wire import Outputs
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -74,11 +73,22 @@ def _tokens(wanted: int, seed: int, folder: Path) -> list[Sample]:
 def _texts(wanted: int, seed: int, folder: Path) -> list[Sample]:
     texts = [review.text for review in reviews.load_test()]
     chosen = [texts[index] for index in _choose(len(texts), wanted, seed)]
-    ids = tokenize(Tokenizer.from_file(str(folder / "tokenizer.json")), chosen)
+    encodings = Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(chosen)
     return [
-        ({"TEXT": _bytes(text.encode())}, pack([tokens]))
-        for text, tokens in zip(chosen, ids, strict=True)
+        ({"TEXT": _bytes(text.encode())}, _packed(np.array(encoding.ids)))
+        for text, encoding in zip(chosen, encodings, strict=True)
     ]
+
+
+def _packed(tokens: npt.NDArray[np.int64]) -> Tensors:
+    """One text as the packed graph takes it; docs/packing.md."""
+    shapes = np.array([[len(tokens)]], np.int32)
+    return {
+        "input_ids": tokens,
+        "attention_mask": np.ones_like(tokens),
+        "row_shapes": shapes,
+        "mask_shapes": shapes,
+    }
 
 
 def _bytes(value: bytes) -> npt.NDArray[np.object_]:

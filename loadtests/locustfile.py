@@ -62,4 +62,4 @@ def _end(**_: Any) -> None:
 
 
 events.init.add_listener(_begin)
-events.quitting.add_listener(_end)
+events.quit.add_listener(_end)  # once no request is under way

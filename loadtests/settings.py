@@ -53,7 +53,7 @@ class LoadSettings:
         protocol: How.
         shape: How the load develops.
         users: Callers of a closed loop, each of which waits for its answer; with
-            `steps` the most of them. 0 for the shape's default.
+            `steps` the most of them. 0 for the shape's default; nothing to an open loop.
         rate: Requests a second that arrive in an open loop.
         duration: Seconds that are measured. 0 for the shape's default.
         warm_up: Seconds of the same load before that, which are not measured.
@@ -88,11 +88,14 @@ class LoadSettings:
         _check("SEED", self.seed, 0, 2**31)
         _check("PROCESSES", self.processes, 1, 64)
         _check("INPUTS", self.inputs, 1, 10_000)
-        if not self.users:
-            object.__setattr__(self, "users", USERS.get(self.shape, self.processes))
+        if self.shape.is_open:
+            # One user plays all callers of a process.
+            object.__setattr__(self, "users", self.processes)
+        elif not self.users:
+            object.__setattr__(self, "users", USERS[self.shape])
         if not self.duration:
             object.__setattr__(self, "duration", DURATIONS[self.shape])
-        if not self.shape.is_open and self.users < self.processes:
+        if self.users < self.processes:
             raise SettingsError(
                 f"PROCESSES is {self.processes}: it has to be at most USERS, which is {self.users}"
             )

@@ -1,0 +1,51 @@
+"""Asks every model over every protocol as the load does, in a process of its own.
+
+Locust patches the standard library for gevent, which must not happen to the tests.
+"""
+
+# ruff: noqa: E402
+from gevent import monkey
+
+monkey.patch_all()
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+import gevent.pool
+
+from loadtests.errors import SettingsError
+from loadtests.inputs import WORKLOADS
+from loadtests.load import Load
+from loadtests.offline import prepare
+from loadtests.samples import Outcome
+from loadtests.settings import LoadSettings, Protocol
+from loadtests.target import Target
+
+
+def main(repository: Path, inputs: int) -> None:
+    """Prints for each model and protocol how many answers were of each kind."""
+    target = Target.at(os.environ["URL"])
+    found = {}
+    for model in WORKLOADS:
+        for protocol in Protocol:
+            settings = LoadSettings(model, protocol, inputs=inputs)
+            try:
+                load = Load(settings, target, prepare(settings, target, repository))
+            except SettingsError as error:
+                found[f"{model} {protocol.value}"] = {str(error): 1}
+                continue
+            callers = gevent.pool.Pool(4)
+            for index in range(inputs):
+                callers.spawn(load.ask, index, None, lambda *_: None)
+            callers.join()
+            load.close()
+            outcomes = Counter(load.recorder.take()["outcome"].tolist())
+            found[f"{model} {protocol.value}"] = {Outcome(o).title: n for o, n in outcomes.items()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
