@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import gevent
 import numpy as np
 from locust import LoadTestShape, runners
 
@@ -19,19 +20,20 @@ from loadtests.steps import measure_level, step_seconds, stopped_growing, user_l
 REPORT_SECONDS = 0.5
 """How often a process of load hands its samples on."""
 _FINISH = "finish"
+_LOOK_SECONDS = 0.05
+_LONGEST_START = 60
+"""Seconds that the processes of load may take until their first users begin."""
 
 
 class Leader:
     """Collects what the processes of load report; with only one process, its own samples.
 
     Attributes:
-        began: When the load began, seconds since 1970; 0 until then.
         ended: When the last request was sent.
         stages: When each number of users began, without the warm-up.
     """
 
     def __init__(self, load: Load, settings: LoadSettings, runner: Any) -> None:
-        self.began = 0.0
         self.ended = 0.0
         self.stages: list[tuple[float, int]] = []
         self._load = load
@@ -39,8 +41,24 @@ class Leader:
         self._runner = runner
         self._parts: list[Samples] = []
         self._messages: Counter[str] = Counter()
+        self._beginnings: dict[str, float] = {}
+        self._began = 0.0
         self._drained: set[str] = set()
         runner.environment.events.worker_report.add_listener(self._receive)
+
+    @property
+    def began(self) -> float:
+        """When the load began, seconds since 1970; 0 until then.
+
+        In an open loop that is when the last process began its schedule. In a closed loop
+        there may be fewer users than processes at first.
+        """
+        if self._is_alone:
+            return self._load.began
+        wanted = self._settings.processes if self._settings.shape.is_open else 1
+        if not self._began and len(self._beginnings) >= wanted:
+            self._began = max(self._beginnings.values())
+        return self._began
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -85,6 +103,8 @@ class Leader:
     def _receive(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
         self._parts.append(from_bytes(data["samples"]))
         self._messages.update(data["messages"])
+        if data["began"]:
+            self._beginnings[client_id] = data["began"]
         if data["drained"]:
             self._drained.add(client_id)
 
@@ -95,6 +115,7 @@ def report_to(load: Load, runner: Any) -> None:
     def report(client_id: str, data: dict[str, Any], **_: Any) -> None:  # noqa: ARG001
         # Asked first: what is taken afterwards is complete.
         data["drained"] = load.finished and load.in_flight == 0
+        data["began"] = load.began
         data["samples"] = to_bytes(load.recorder.take())
         data["messages"] = dict(load.messages)
         load.messages.clear()
@@ -125,14 +146,14 @@ class LedShape(LoadTestShape):
     def tick(self) -> tuple[int, float] | None:
         """Called once a second; the number of users and how many begin in a second."""
         leader, now = self.leader, self.leader.now()
-        leader.began = leader.began or now
-        measured_from = leader.began + self.settings.warm_up
-        users = None if leader.ended else self._users(now - measured_from)
-        if users is None:
-            return self._drain(now)
-        if not leader.stages:
+        measured_from = (leader.began or now) + self.settings.warm_up
+        users = self._users(now - measured_from)
+        if users is None or (not leader.began and self.get_run_time() > _LONGEST_START):
+            self._drain()
+            return None
+        if leader.began and not leader.stages:
             leader.stages.append((measured_from, users))
-        elif leader.stages[-1][1] != users:
+        elif leader.stages and leader.stages[-1][1] != users:
             leader.stages.append((now, users))
         return users, float(users)
 
@@ -154,10 +175,9 @@ class LedShape(LoadTestShape):
             (start, users), (end, _) = stages[finished : finished + 2]
             self._levels.append(measure_level(self.leader.samples(), users, start, end))
 
-    def _drain(self, now: float) -> tuple[int, float] | None:
+    def _drain(self) -> None:
         """Waits until every request has ended, so that none is lost, least of all a late one."""
-        if not self.leader.ended:
-            self.leader.finish()
-        if self.leader.has_drained() or now - self.leader.ended > TIMEOUT_SECONDS + 2:
-            return None
-        return self.leader.stages[-1][1], 1.0
+        self.leader.finish()
+        with gevent.Timeout(TIMEOUT_SECONDS + 2, False):
+            while not self.leader.has_drained():
+                gevent.sleep(_LOOK_SECONDS)

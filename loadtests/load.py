@@ -51,6 +51,7 @@ class Load:
         recorder: The sample of each request.
         messages: How often each failure occurred, by its text.
         in_flight: Requests that wait for their answer.
+        began: When the first user of this process began, seconds since 1970; 0 until then.
         finished: Set when no further request is to be sent.
     """
 
@@ -58,6 +59,7 @@ class Load:
         self.recorder = Recorder()
         self.messages: Counter[str] = Counter()
         self.in_flight = 0
+        self.began = 0.0
         self.finished = False
         self.size = len(questions.requests)
         self._settings = settings

@@ -11,7 +11,7 @@ import onnxruntime
 
 from loadtests.answers import TOLERANCES, Answer, Expected, precision_of
 from loadtests.errors import LoadTestError, SettingsError
-from loadtests.inputs import WORKLOADS, Sample, Workload
+from loadtests.inputs import WORKLOADS, Sample, Tensors, Workload
 from loadtests.questions import Questions
 from loadtests.settings import LoadSettings, Protocol
 from loadtests.target import Target
@@ -49,14 +49,27 @@ def prepare(settings: LoadSettings, target: Target, repository: Path) -> Questio
     Raises:
         LoadTestError: The server does not have the model, or the folder not its file.
     """
+    return write(settings, *answer(settings, target, repository))
+
+
+def answer(
+    settings: LoadSettings, target: Target, repository: Path
+) -> tuple[list[Tensors], Expected]:
+    """The first half of `prepare`: inputs and answers, which no protocol changes."""
     workload = workload_of(settings)
     file = _served_file(target, workload.network, repository)
     samples = workload.draw(settings.inputs, settings.seed, file.parent)
+    return [sent for sent, _ in samples], _offline(file, samples)
+
+
+def write(settings: LoadSettings, inputs: Sequence[Tensors], expected: Expected) -> Questions:
+    """The second half of `prepare`: requests as the protocol takes them."""
+    workload = workload_of(settings)
     written = [
-        encode(settings.protocol, settings.model, workload.outputs, sent) for sent, _ in samples
+        encode(settings.protocol, settings.model, workload.outputs, tensors) for tensors in inputs
     ]
     requests, headers = zip(*written, strict=True)
-    return Questions(settings.model, workload.outputs, requests, headers, _offline(file, samples))
+    return Questions(settings.model, workload.outputs, requests, headers, expected)
 
 
 def _served_file(target: Target, network: str, repository: Path) -> Path:

@@ -82,7 +82,8 @@ class Result:
 
     Attributes:
         seconds: How long was measured.
-        requests: Requests that were due in that time.
+        sent: Requests of the whole run.
+        requests: Requests that were due in the measured time.
         outcomes: How many of them ended in which way.
         warm_up_outcomes: The same of the warm-up, which counts for nothing else.
         goodput: Right answers a second.
@@ -103,6 +104,7 @@ class Result:
     """
 
     seconds: float
+    sent: int
     requests: int
     outcomes: dict[str, int]
     warm_up_outcomes: dict[str, int]
@@ -150,9 +152,10 @@ def sum_up(run: Run) -> Result:
     parts = _parts(run, start, end)
     return Result(
         seconds=end - start,
+        sent=len(run.samples),
         requests=len(measured),
         outcomes=_outcomes(measured),
-        warm_up_outcomes=_outcomes(due_between(run.samples, run.began, start)),
+        warm_up_outcomes=_outcomes(due_between(run.samples, 0, start)),
         goodput=goodput,
         goodput_spread=(min(in_window), float(np.median(in_window)), max(in_window)),
         quantiles=found,

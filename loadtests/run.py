@@ -194,7 +194,7 @@ def _read_outcome(run: Run, folder: Path) -> None:
     outcome = json.loads(outcome_file.read_text())
     run.samples = np.load(folder / SAMPLES_FILE, allow_pickle=False)
     run.began, run.ended = outcome["began"], outcome["ended"]
+    if not len(run.samples) or not outcome["stages"]:
+        raise LoadTestError("no request was sent: the processes of Locust did not begin")
     run.stages = [(at, users) for at, users in outcome["stages"]]
     run.messages = outcome["messages"]
-    if not len(run.samples):
-        raise LoadTestError(f"no request was sent: {log[-1] if log else 'Locust said nothing'}")

@@ -60,6 +60,7 @@ class ClosedLoopUser(ModelUser):
 
     def on_start(self) -> None:
         """Gives each user an order of inputs of its own."""
+        self.load.began = self.load.began or self.load.now()
         seed = f"{self.settings.seed} {self.process} {next(self._numbers)}"
         self._chance = random.Random(seed)  # noqa: S311 - it chooses, it guards nothing
 
@@ -89,7 +90,7 @@ class ArrivalsUser(ModelUser):
         self._inputs = chance.integers(self.load.size, size=len(self._due))
         self._next = 0
         self._callers = gevent.pool.Group()
-        self._began = self.load.now()
+        self.load.began = self.load.now()
 
     @task
     def send_when_due(self) -> None:
@@ -97,7 +98,7 @@ class ArrivalsUser(ModelUser):
         if self.load.finished or self._next >= len(self._due):
             gevent.sleep(_LONGEST_SLEEP)
             return
-        due = self._began + float(self._due[self._next])
+        due = self.load.began + float(self._due[self._next])
         if (left := due - self.load.now()) > 0:
             gevent.sleep(min(left, _LONGEST_SLEEP))
         if due <= self.load.now():

@@ -19,7 +19,7 @@ import gevent.pool
 from loadtests.errors import SettingsError
 from loadtests.inputs import WORKLOADS
 from loadtests.load import Load
-from loadtests.offline import prepare
+from loadtests.offline import answer, write
 from loadtests.samples import Outcome
 from loadtests.settings import LoadSettings, Protocol
 from loadtests.target import Target
@@ -30,10 +30,11 @@ def main(repository: Path, inputs: int) -> None:
     target = Target.at(os.environ["URL"])
     found = {}
     for model in WORKLOADS:
+        answered = answer(LoadSettings(model, inputs=inputs), target, repository)
         for protocol in Protocol:
             settings = LoadSettings(model, protocol, inputs=inputs)
             try:
-                load = Load(settings, target, prepare(settings, target, repository))
+                load = Load(settings, target, write(settings, *answered))
             except SettingsError as error:
                 found[f"{model} {protocol.value}"] = {str(error): 1}
                 continue

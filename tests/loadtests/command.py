@@ -12,7 +12,7 @@ from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 
 ROOT = REPOSITORY.parent
-QUICK = {"WARM_UP": "1", "DURATION": "3", "INPUTS": "40", "USERS": "4", "SEED": "5"}
+QUICK = {"WARM_UP": "1", "DURATION": "2", "INPUTS": "40", "USERS": "4", "SEED": "5"}
 
 
 @dataclass(frozen=True)

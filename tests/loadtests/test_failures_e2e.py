@@ -34,7 +34,7 @@ def test_wrong_answers_are_failures_of_their_own_kind(
         tmp_path,
         MODEL="mnist_cnn",
         MODEL_REPOSITORY=str(REPOSITORY),
-        DURATION="2",
+        DURATION="1",
         MAX_FAIL="100%",
     )
     assert done.code == 4

