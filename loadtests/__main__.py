@@ -24,9 +24,10 @@ from loadtests.notes import notes
 from loadtests.objectives import Failures, Objectives
 from loadtests.offline import prepare, workload_of
 from loadtests.report import report_as_dict, write_report
-from loadtests.result import Result, sum_up
+from loadtests.result import Result
 from loadtests.run import ROOT, locust_command, run
 from loadtests.settings import LoadSettings, Protocol, Shape
+from loadtests.summing import sum_up
 from loadtests.target import Target
 from loadtests.terminal import print_summary, progress
 from server.errors import ServerError

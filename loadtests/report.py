@@ -32,10 +32,8 @@ def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
         "settings": plain,
         "seed": settings.seed,
         "machine": machine(),
-        "versions": versions(run.target.server_version()),
-        "config": {
-            m: run.target.config_text(m) for m in dict.fromkeys([settings.model, *run.parts])
-        },
+        "versions": versions(run.triton),
+        "config": run.config,
         "warm_up": {"seconds": settings.warm_up, "why": warm_up_note(run)},
         "notes": notes(run, result),
         "failures": run.messages,

@@ -48,6 +48,8 @@ class Run:
         settings: Of the load.
         target: The server.
         parts: The models that the model is made of; only itself where it is no ensemble.
+        config: The config of the model and of its parts, as the server has it.
+        triton: The server's version.
         samples: Every request.
         began: When the load began, seconds since 1970; the warm-up comes first.
         ended: When the last request was sent.
@@ -61,6 +63,8 @@ class Run:
     settings: LoadSettings
     target: Target
     parts: list[str]
+    config: dict[str, str] = field(default_factory=dict)
+    triton: str = ""
     samples: Samples = field(default_factory=lambda: np.empty(0))
     began: float = 0.0
     ended: float = 0.0
@@ -93,7 +97,10 @@ def run(
     Raises:
         LoadTestError: No load came about, or it was stopped.
     """
-    watched = Run(settings, target, target.parts(settings.model))
+    parts = target.parts(settings.model)
+    # Asked before the load, after which the server may be gone.
+    config = {name: target.config_text(name) for name in dict.fromkeys([settings.model, *parts])}
+    watched = Run(settings, target, parts, config, target.server_version())
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
         folder = Path(name)
         write_run(folder, settings, target, questions)

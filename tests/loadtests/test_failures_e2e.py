@@ -13,10 +13,10 @@ import pytest
 
 from loadtests.arrivals import arrivals, phases
 from loadtests.offline import prepare
-from loadtests.result import sum_up
 from loadtests.run import Run, run
 from loadtests.samples import Outcome
 from loadtests.settings import LoadSettings, Shape
+from loadtests.summing import sum_up
 from loadtests.target import Target
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
