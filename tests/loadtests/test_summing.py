@@ -38,7 +38,7 @@ def recorded(shape: Shape = Shape.STEADY, **objectives: float) -> Run:
         ),
         Target("localhost:1", "localhost:2", "localhost:3", pid=1),
         ["mnist_cnn"],
-        samples((BEGAN + n / 100, 0.0, 0.02) for n in range(1200)),
+        samples=samples((BEGAN + n / 100, 0.0, 0.02) for n in range(1200)),
         began=BEGAN,
         ended=BEGAN + 12,
         stages=[(BEGAN + 2, 16)],
