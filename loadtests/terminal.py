@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,12 +90,14 @@ def _figures(run: Run, result: Result) -> Table:
     table.add_row(
         "right answers", f"{result.goodput:.1f} a second (intervals {low:.0f} – {high:.0f})"
     )
-    latencies = "  ".join(f"{name} {value:.1f}" for name, value in result.quantiles.items())
+    latencies = "  ".join(f"{name} {_shown(value)}" for name, value in result.quantiles.items())
     table.add_row("latency, ms", latencies)
     table.add_row("failed", f"{result.failed} of {result.requests}, {result.wrong} wrong answers")
-    split = "  ".join(f"{part} {getattr(result.split, part):.2f}" for part in PARTS)
+    split = "  ".join(f"{part} {_shown(getattr(result.split, part), 2)}" for part in PARTS)
     table.add_row("split, ms", split)
-    table.add_row("mean batch", "  ".join(f"{m} {size:.2f}" for m, size in result.batch.items()))
+    table.add_row(
+        "mean batch", "  ".join(f"{m} {_shown(size, 2)}" for m, size in result.batch.items())
+    )
     used = result.processors
     server = f"{used.server:.2f}" if run.target.pid is not None else "not measured"
     table.add_row(
@@ -111,7 +114,7 @@ def _steps(result: Result) -> Table:
         table.add_column(heading, justify="right")
     for level in result.levels:
         mark = "knee" if level == result.knee else ""
-        table.add_row(str(level.users), f"{level.goodput:.1f}", f"{level.p99:.1f}", mark)
+        table.add_row(str(level.users), f"{level.goodput:.1f}", _shown(level.p99), mark)
     return table
 
 
@@ -126,8 +129,13 @@ def _parts(result: Result) -> Table:
             f"{part.offered:.1f}",
             f"{part.goodput:.1f}",
             str(part.failed),
-            f"{part.quantiles['p50']:.1f}",
-            f"{part.quantiles['p99']:.1f}",
+            _shown(part.quantiles["p50"]),
+            _shown(part.quantiles["p99"]),
             f"{part.server_bytes / 2**20:.0f}" if part.server_bytes else "–",
         )
     return table
+
+
+def _shown(value: float, digits: int = 1) -> str:
+    """A figure, or a dash where nothing was measured."""
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"

@@ -13,6 +13,7 @@ import os
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import gevent.pool
 
@@ -25,10 +26,17 @@ from loadtests.settings import LoadSettings, Protocol
 from loadtests.target import Target
 
 
+def ask_late(load: Load) -> list[float]:
+    """Sends a request that was due a second ago; gives its lateness and its latency."""
+    load.ask(0, load.now() - 1, lambda *_: None)
+    sample = load.recorder.take()[0]
+    return [float(sample["lag"]), float(sample["latency"])]
+
+
 def main(repository: Path, inputs: int) -> None:
     """Prints for each model and protocol how many answers were of each kind."""
     target = Target.at(os.environ["URL"])
-    found = {}
+    found: dict[str, Any] = {}
     for model in WORKLOADS:
         answered = answer(LoadSettings(model, inputs=inputs), target, repository)
         for protocol in Protocol:
@@ -42,8 +50,9 @@ def main(repository: Path, inputs: int) -> None:
             for index in range(inputs):
                 callers.spawn(load.ask, index, None, lambda *_: None)
             callers.join()
-            load.close()
             outcomes = Counter(load.recorder.take()["outcome"].tolist())
+            found.setdefault("late", []).append(ask_late(load))
+            load.close()
             found[f"{model} {protocol.value}"] = {Outcome(o).title: n for o, n in outcomes.items()}
     print(json.dumps(found))
 

@@ -31,6 +31,9 @@ def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -
     found = json.loads(done.stdout)
     refused = found.pop("mnist http-json")
     assert "JSON cannot carry" in next(iter(refused))
+    late = found.pop("late")
+    assert all(latency > lag >= 1 for lag, latency in late)
+    assert len(late) == len(found)
     assert len(found) == len(WORKLOADS) * len(Protocol) - 1
     assert all(outcomes == {"right answer": INPUTS} for outcomes in found.values()), found
 
