@@ -86,7 +86,7 @@ def test_it_says_what_is_needed_to_repeat_the_run(
 ) -> None:
     report = steps.report
     assert report["command"] == (
-        "make loadtest MODEL=sentiment PROTOCOL=grpc SHAPE=steps USERS=4 DURATION=6 WARM_UP=1 "
+        "make loadtest MODEL=sentiment PROTOCOL=grpc SHAPE=steps USERS=2 DURATION=4 WARM_UP=1 "
         f"SEED=5 PROCESSES=2 INPUTS=40 P99_MS=10000 MIN_RPS=1 MAX_FAIL=0 URL={server.http_url}"
     )
     assert report["command"] in page

