@@ -12,9 +12,13 @@ PIP := $(PY) -m pip --disable-pip-version-check
 
 # Options that targets hand on: the server's settings and the checkpoint.
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
+# What load, and what it has to reach; docs/load-tests.md.
+export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS URL UI_PORT
+export P99_MS MIN_RPS MAX_FAIL
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test build serve conformance bench-backend bench-packing loadtest loadtest-ui \
+	lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +48,14 @@ bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX R
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint
 	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
+
+loadtest: $(VENV)/load.stamp ## Put MODEL under load over PROTOCOL in a SHAPE; P99_MS, MIN_RPS, MAX_FAIL must hold
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests
+
+loadtest-ui: $(VENV)/load.stamp ## The same from Locust's web page, on UI_PORT of this machine
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests --ui
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .
