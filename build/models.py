@@ -87,7 +87,8 @@ def mnist_explain(settings: Settings) -> Built:
 def sentiment_explain(settings: Settings) -> Built:
     """Publishes the Python model that explains answers of BERT, with the same tokenizer."""
     tokenizer = settings.repository / "sentiment_bert" / VERSION / "tokenizer.json"
-    return _python_model(settings.repository / "sentiment_explain", [tokenizer])
+    folder = settings.repository / "sentiment_explain"
+    return _python_model(folder, [folder / "explanation.py", tokenizer])
 
 
 def mnist(settings: Settings) -> Built:

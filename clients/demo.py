@@ -119,10 +119,10 @@ def _explain(
 ) -> list[Answer[str]]:
     """Asks why a digit and a review got their labels, and shows it."""
     with connect(Protocol.HTTP, None, DEFAULT_TIMEOUT) as client:
-        answers: list[Answer[str]] = [
-            *answer_each(["the first digit"], lambda _: client.explain_digit(digit.value), 1),
-            *answer_each([review.value], client.explain_text, 1),
-        ]
+        answers = list(
+            answer_each(["the first digit"], lambda _: client.explain_digit(digit.value), 1)
+        )
+        answers += answer_each([review.value], client.explain_text, 1)
     colours = ": red speaks for the label, blue against it" if console.is_terminal else ""
     console.print(Text(f"two answers explained{colours}", style="bold"))
     print_explanations(console, answers)
@@ -166,7 +166,7 @@ def _summary(
     """Prints how many calls were answered, how many rightly, and how fast."""
     of_digits = [answer for asked in some_digits for answer in asked.answers]
     of_reviews = [answer for asked in some_reviews for answer in asked.answers]
-    calls = [*of_digits, *of_reviews, *explained]
+    calls: list[Answer[Any]] = [*of_digits, *of_reviews, *explained]
     answered = sum(isinstance(answer.result, Classification) for answer in calls)
     parts = [
         f"{answered} of {len(calls)} calls answered",
