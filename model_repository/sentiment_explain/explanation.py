@@ -145,7 +145,7 @@ def orders(groups: int, options: Options) -> Iterator[list[int]]:
             yield order[::-1]
 
 
-@dataclass
+@dataclass(eq=False)
 class Explanation:
     """One text, the copies of it that are compared, and what is known of them.
 

@@ -7,6 +7,7 @@ built copy of this file; so does `tokenizer.json`, as in `sentiment_tokenizer`.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +21,34 @@ from tokenizers import Tokenizer
 CLASSIFIER = "sentiment_bert"
 MOST_ROWS = 32
 """Copies in one execution: the classifier's `max_batch_size`."""
+MOST_TOKENS_AT_ONCE = 2048
+"""Tokens in one request: what others wait for who want something classified meanwhile."""
 EXECUTIONS_AT_ONCE = 2
-"""How many are asked for together, so that others' texts get their turn between them."""
+"""Requests together: one computes while the other is on its way, or both at once."""
 
 
 def next_round(explanations: Sequence[Explanation]) -> list[list[tuple[Explanation, Copy]]]:
     """Takes the copies that are classified next, one of each text in turn.
 
     Returns:
-        At most `EXECUTIONS_AT_ONCE` batches, of copies that are about as long.
+        At most `EXECUTIONS_AT_ONCE` batches.
     """
-    taken: list[tuple[Explanation, Copy]] = []
-    turns = [each for each in explanations if each.waiting]
-    while turns and len(taken) < EXECUTIONS_AT_ONCE * MOST_ROWS:
-        for each in turns[: EXECUTIONS_AT_ONCE * MOST_ROWS - len(taken)]:
-            taken.append((each, each.waiting.popleft()))
-        turns = [each for each in turns if each.waiting]
-    taken.sort(key=lambda pair: len(pair[0].ids_of(pair[1])))
-    batches = -(-len(taken) // MOST_ROWS)
-    return [
-        taken[n * len(taken) // batches : (n + 1) * len(taken) // batches] for n in range(batches)
-    ]
+    turns = deque(each for each in explanations if each.waiting)
+    batches: list[list[tuple[Explanation, Copy]]] = []
+    while turns and len(batches) < EXECUTIONS_AT_ONCE:
+        batch: list[tuple[Explanation, Copy]] = []
+        tokens = 0
+        while turns and len(batch) < MOST_ROWS:
+            each = turns[0]
+            tokens += len(each.ids_of(each.waiting[0]))
+            if batch and tokens > MOST_TOKENS_AT_ONCE:
+                break
+            batch.append((each, each.waiting.popleft()))
+            turns.rotate(-1)
+            if not each.waiting:
+                turns.remove(each)
+        batches.append(batch)
+    return batches
 
 
 @dataclass

@@ -1,0 +1,252 @@
+"""Explanations are of the served models' answers, faithful, repeatable, and cost little.
+
+What they cost is counted in executions, from the server's own statistics.
+"""
+
+from collections.abc import Iterator
+from queue import Queue
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tritonclient.grpc import InferenceServerClient as Triton
+from tritonclient.utils import InferenceServerException
+
+from build.data import digits, reviews
+from clients import GrpcClient, InvalidInputError, TextExplanation
+from clients.base import ServingClient
+from server.triton import TritonServer
+from tests.e2e.test_batching import png, texts, tokens
+from tests.e2e.together import Inputs, tensors
+
+pytestmark = pytest.mark.e2e
+
+ASKED = 200
+TOP_WORDS = 3
+TOP_PIXELS = 78
+"""A tenth of 784."""
+REVIEW = "It is a moving film, although the ending was unconvincing and I can't say that it's great"
+DIGIT = digits.load_test().images[0]
+
+
+def odds(probabilities: Any, label: int) -> float:
+    of_label = probabilities[label]
+    return float(np.log(of_label) - np.log(sum(probabilities) - of_label))
+
+
+def without(text: str, explanation: TextExplanation, left_out: Any) -> str:
+    """The text without some words, cut out where the explanation says that they are."""
+    for word in sorted((explanation.words[n] for n in left_out), key=lambda word: -word.start):
+        text = text[: word.start] + text[word.end :]
+    return text
+
+
+@pytest.fixture(scope="module")
+def grpc(server: TritonServer) -> Iterator[ServingClient]:
+    """Our client over gRPC, for what takes long."""
+    with GrpcClient(server.grpc_url, timeout=120) as client:
+        yield client
+
+
+def counted(triton: Triton, model: str) -> dict[int, int]:
+    """How many executions of each number of rows there were."""
+    stats = triton.get_inference_statistics(model).model_stats[0]
+    return {batch.batch_size: batch.compute_infer.count for batch in stats.batch_stats}
+
+
+def test_the_explained_answer_is_the_served_one(client: ServingClient) -> None:
+    explained, (served,) = client.explain_text(REVIEW), client.classify_texts([REVIEW])
+    assert explained.label == served.label
+    np.testing.assert_allclose(explained.probabilities, served.probabilities, atol=1e-4)
+    digit, (shown,) = client.explain_digit(DIGIT), client.classify_digits([DIGIT])
+    assert digit.label == shown.label
+    np.testing.assert_allclose(digit.probabilities, shown.probabilities, atol=1e-4)
+
+
+def test_a_words_attribution_is_what_leaving_it_out_takes_away(client: ServingClient) -> None:
+    explained = client.explain_text(REVIEW)
+    assert [word.text for word in explained.words] == REVIEW.split()
+    assert [REVIEW[word.start : word.end] for word in explained.words] == REVIEW.split()
+    label = int(np.argmax(explained.probabilities))
+    left_out = [without(REVIEW, explained, [n]) for n in range(len(explained.words))]
+    answers = client.classify_texts(left_out)
+    expected = [
+        odds(explained.probabilities, label) - odds(answer.probabilities, label)
+        for answer in answers
+    ]
+    found = [word.attribution for word in explained.words]
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_samples_share_out_the_whole_answer(client: ServingClient) -> None:
+    explained = client.explain_text(REVIEW, samples=4)
+    label = int(np.argmax(explained.probabilities))
+    nothing = client.infer("sentiment_bert", tokens(101, 102))["probabilities"][0]
+    whole = odds(explained.probabilities, label) - odds(nothing, label)
+    assert sum(word.attribution for word in explained.words) == pytest.approx(whole, abs=2e-3)
+
+
+def test_a_seed_says_which_samples(client: ServingClient) -> None:
+    first, same, other = (
+        [word.attribution for word in client.explain_text(REVIEW, samples=2, seed=seed).words]
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_allclose(first, same, atol=1e-4)
+    assert np.abs(np.subtract(first, other)).max() > 1e-2
+
+
+def test_leaving_out_the_top_words_changes_more_than_leaving_out_any(grpc: ServingClient) -> None:
+    random = np.random.default_rng(0)
+    # Of 3 words all would be left out, whichever are chosen.
+    found = [review.text for review in reviews.load_test() if len(review.text.split()) > TOP_WORDS]
+    chosen = [found[n] for n in random.choice(len(found), ASKED, replace=False)]
+    explained = [grpc.explain_text(text) for text in chosen]
+    cut = []
+    for text, each in zip(chosen, explained, strict=True):
+        top = np.argsort([-word.attribution for word in each.words])[:TOP_WORDS]
+        cut.append(without(text, each, top))
+        cut.append(without(text, each, random.choice(len(each.words), TOP_WORDS, replace=False)))
+    answers = grpc.classify_texts(cut)
+    better = 0
+    for number, each in enumerate(explained):
+        label = int(np.argmax(each.probabilities))
+        by_top, by_any = (
+            abs(each.confidence - answer.probabilities[label])
+            for answer in answers[2 * number : 2 * number + 2]
+        )
+        better += by_top > by_any
+    assert better >= 0.85 * ASKED
+
+
+def test_hiding_the_hottest_pixels_lowers_more_than_hiding_any(grpc: ServingClient) -> None:
+    random = np.random.default_rng(0)
+    images = digits.load_test().images
+    chosen = images[random.choice(len(images), ASKED, replace=False)]
+    explained = [grpc.explain_digit(image) for image in chosen]
+    hidden = []
+    for image, each in zip(chosen, explained, strict=True):
+        hottest = np.argsort(-each.heatmap, axis=None, kind="stable")[:TOP_PIXELS]
+        for left_out in (hottest, random.choice(image.size, TOP_PIXELS, replace=False)):
+            copy: NDArray[np.uint8] = image.copy()
+            copy.reshape(-1)[left_out] = 0
+            hidden.append(copy)
+    answers = grpc.classify_digits(hidden)
+    better = sum(
+        answers[2 * n].probabilities[each.digit] < answers[2 * n + 1].probabilities[each.digit]
+        for n, each in enumerate(explained)
+    )
+    assert better >= 0.9 * ASKED
+
+
+@pytest.mark.parametrize(
+    ("words", "executions"), [(1, {2: 1}), (30, {31: 1}), (31, {32: 1}), (40, {32: 1, 9: 1})]
+)
+def test_all_copies_of_a_text_share_as_few_executions_as_can_be(
+    grpc: ServingClient,
+    triton: Triton,
+    words: int,
+    executions: dict[int, int],
+) -> None:
+    before = counted(triton, "sentiment_bert")
+    explained = grpc.explain_text("good " * words)
+    after = counted(triton, "sentiment_bert")
+    assert len(explained.words) == words
+    assert {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)} == executions
+
+
+def test_all_copies_of_a_digit_share_as_few_executions_as_can_be(
+    grpc: ServingClient, triton: Triton
+) -> None:
+    before = counted(triton, "mnist_cnn")
+    grpc.explain_digit(DIGIT)
+    after = counted(triton, "mnist_cnn")
+    rows = {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)}
+    copies = sum(n * count for n, count in rows.items())
+    assert sum(rows.values()) == -(-copies // 64)
+
+
+def test_a_long_text_is_explained_within_the_budget(grpc: ServingClient, triton: Triton) -> None:
+    text = "It is not a bad film, and yet nobody would watch it twice. " * 200
+    before = counted(triton, "sentiment_bert")
+    explained = grpc.explain_text(text)
+    after = counted(triton, "sentiment_bert")
+    rows = {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)}
+    assert sum(n * count for n, count in rows.items()) == 17
+    # Four of 512 tokens in one request; the classifier may join two requests.
+    assert max(rows) <= 8
+    assert len(explained.words) == 16
+    assert all(text[word.start : word.end] == word.text for word in explained.words)
+
+
+def test_rows_of_one_request_are_explained_each_for_itself(grpc: ServingClient) -> None:
+    rows = ["dull", REVIEW]
+    outputs = grpc.infer("sentiment_explain", texts(*rows))
+    assert outputs["TOKENS"].shape == (2, len(REVIEW.split()))
+    assert set(outputs["TOKENS"][0, 1:]) == {b""}
+    assert (outputs["OFFSETS"][0, 1:] == -1).all()
+    for number, text in enumerate(rows):
+        alone = grpc.explain_text(text)
+        count = len(alone.words)
+        np.testing.assert_allclose(
+            outputs["ATTRIBUTIONS"][number, :count],
+            [word.attribution for word in alone.words],
+            atol=2e-3,
+        )
+        assert outputs["LABEL"][number, 0].decode() == alone.label
+    pictures = grpc.infer("mnist_explain", {"IMAGE": np.array([[png(DIGIT)]] * 2, object)})
+    assert pictures["HEATMAP"].shape == (2, 28, 28)
+    np.testing.assert_allclose(
+        pictures["HEATMAP"], [grpc.explain_digit(DIGIT).heatmap] * 2, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("SAMPLES", 33, "SAMPLES is 33: a whole number from 0 to 32"), ("SEED", -1, "SEED is -1")],
+)
+def test_a_bad_parameter_is_refused_over_either_protocol(
+    client: ServingClient, name: str, value: int, message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        client.explain_text("good", **{name.lower(): value})
+
+
+def test_those_that_arrive_together_do_not_wait_for_a_long_one_and_a_bad_one_fails_alone(
+    triton: Triton, grpc: ServingClient
+) -> None:
+    # Both instances are busy with eight texts each, so that what follows waits together.
+    busy = [texts(*[REVIEW] * 8)] * 2
+    long = texts("It is not a bad film, and yet nobody would watch it twice. " * 30)
+    together = [long, texts("dull"), texts(b"\xff"), texts("a moving, wonderful film")]
+    answers = sent_in_order(triton, [*busy, *together])
+    before = len(busy)
+    assert isinstance(answers["error"], InferenceServerException)
+    assert "TEXT row 0: not valid UTF-8 at byte 0" in answers["error"].message()
+    order = [int(number) for number in answers if number != "error"]
+    assert sorted(order) == [0, 1, before, before + 1, before + 3]
+    assert order[-1] == before, "the long one is not the last to be answered"
+    assert grpc.explain_text("dull").label == "negative"
+    tokens_of = answers[str(before + 3)].as_numpy("TOKENS")[0].tolist()
+    assert tokens_of == [b"a", b"moving,", b"wonderful", b"film"]
+
+
+def sent_in_order(triton: Triton, requests: list[Inputs]) -> dict[str, Any]:
+    """Sends requests on one stream.
+
+    Returns:
+        The answers by the number of the request, in the order in which they came; the
+        one error, which does not tell its request, as `error`.
+    """
+    received: Queue[tuple[Any, Any]] = Queue()
+    triton.start_stream(callback=lambda result, error: received.put((result, error)))
+    try:
+        for number, inputs in enumerate(requests):
+            triton.async_stream_infer("sentiment_explain", tensors(inputs), request_id=str(number))
+        answers = [received.get(timeout=120) for _ in requests]
+    finally:
+        triton.stop_stream()
+    return {
+        "error" if error is not None else result.get_response().id: error or result
+        for result, error in answers
+    }
