@@ -18,6 +18,7 @@ from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
 from server.triton import TritonServer
 from tests.e2e.test_batching import png, texts, tokens
+from tests.e2e.test_drain import pending
 from tests.e2e.together import Inputs, tensors
 
 pytestmark = pytest.mark.e2e
@@ -213,40 +214,32 @@ def test_a_bad_parameter_is_refused_over_either_protocol(
 
 
 def test_those_that_arrive_together_do_not_wait_for_a_long_one_and_a_bad_one_fails_alone(
-    triton: Triton, grpc: ServingClient
+    server: TritonServer, triton: Triton
 ) -> None:
-    # Both instances are busy with eight texts each, so that what follows waits together.
-    busy = [texts(*[REVIEW] * 8)] * 2
-    long = texts("It is not a bad film, and yet nobody would watch it twice. " * 30)
-    together = [long, texts("dull"), texts(b"\xff"), texts("a moving, wonderful film")]
-    answers = sent_in_order(triton, [*busy, *together])
-    before = len(busy)
-    assert isinstance(answers["error"], InferenceServerException)
-    assert "TEXT row 0: not valid UTF-8 at byte 0" in answers["error"].message()
-    order = [int(number) for number in answers if number != "error"]
-    assert sorted(order) == [0, 1, before, before + 1, before + 3]
-    assert order[-1] == before, "the long one is not the last to be answered"
-    assert grpc.explain_text("dull").label == "negative"
-    tokens_of = answers[str(before + 3)].as_numpy("TOKENS")[0].tolist()
-    assert tokens_of == [b"a", b"moving,", b"wonderful", b"film"]
+    received: Queue[tuple[str, Any]] = Queue()
 
+    def send(name: str, inputs: Inputs) -> None:
+        def done(result: Any, error: Any) -> None:
+            received.put((name, error or result))
 
-def sent_in_order(triton: Triton, requests: list[Inputs]) -> dict[str, Any]:
-    """Sends requests on one stream.
+        triton.async_infer("sentiment_explain", tensors(inputs), done)
 
-    Returns:
-        The answers by the number of the request, in the order in which they came; the
-        one error, which does not tell its request, as `error`.
-    """
-    received: Queue[tuple[Any, Any]] = Queue()
-    triton.start_stream(callback=lambda result, error: received.put((result, error)))
-    try:
-        for number, inputs in enumerate(requests):
-            triton.async_stream_infer("sentiment_explain", tensors(inputs), request_id=str(number))
-        answers = [received.get(timeout=120) for _ in requests]
-    finally:
-        triton.stop_stream()
-    return {
-        "error" if error is not None else result.get_response().id: error or result
-        for result, error in answers
-    }
+    # Both instances are busy and a third request of as many rows as fit into a batch waits:
+    # what comes then waits together.
+    for _ in range(3):
+        send("busy", texts(*[REVIEW] * 8))
+    while pending(server, "sentiment_explain") < 1:
+        assert received.empty(), "none of the busy ones had to wait"
+    send("long", texts("It is not a bad film, and yet nobody would watch it twice. " * 60))
+    send("short", texts("dull"))
+    send("bad", texts(b"\xff"))
+    send("middle", texts("a moving, wonderful film"))
+    answers = [received.get(timeout=120) for _ in range(7)]
+    assert [name for name, _ in answers][-1] == "long"
+    found = dict(answers)
+    assert isinstance(found["bad"], InferenceServerException)
+    assert "TEXT row 0: not valid UTF-8 at byte 0" in found["bad"].message()
+    assert found["short"].as_numpy("LABEL").tolist() == [[b"negative"]]
+    tokens_found = found["middle"].as_numpy("TOKENS").tolist()
+    assert tokens_found == [[b"a", b"moving,", b"wonderful", b"film"]]
+    assert found["long"].as_numpy("TOKENS").shape == (1, 16)
