@@ -14,10 +14,10 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test build serve conformance bench-backend bench-packing bench-explain lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits and reviews, stop
 	@$(PY) -m build --keep-checkpoint
@@ -44,6 +44,10 @@ bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX R
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint
 	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
+
+bench-explain: $(VENV)/dev.stamp ## Measure what explanations cost, and whether they are faithful
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_explain
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient as Triton
 from tritonclient.utils import InferenceServerException
 
-from build.data import digits, reviews
+from build.data import digits
 from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
+from loadtests import faithfulness
 from server.triton import TritonServer
 from tests.e2e.test_batching import png, texts, tokens
 from tests.e2e.test_drain import pending
@@ -24,9 +24,6 @@ from tests.e2e.together import Inputs, tensors
 pytestmark = pytest.mark.e2e
 
 ASKED = 200
-TOP_WORDS = 3
-TOP_PIXELS = 78
-"""A tenth of 784."""
 REVIEW = "It is a moving film, although the ending was unconvincing and I can't say that it's great"
 DIGIT = digits.load_test().images[0]
 
@@ -50,10 +47,28 @@ def grpc(server: TritonServer) -> Iterator[ServingClient]:
         yield client
 
 
-def counted(triton: Triton, model: str) -> dict[int, int]:
-    """How many executions of each number of rows there were."""
-    stats = triton.get_inference_statistics(model).model_stats[0]
-    return {batch.batch_size: batch.compute_infer.count for batch in stats.batch_stats}
+class Counting:
+    """Counts the executions of a model from now on."""
+
+    def __init__(self, triton: Triton, model: str) -> None:
+        self.triton, self.model = triton, model
+        self.before = self._counts()
+
+    def until(self, rows: int) -> dict[int, int]:
+        """How many executions of each number of rows there were, once so many are counted.
+
+        The server counts an execution after it has answered.
+        """
+        found: dict[int, int] = {}
+        while sum(size * count for size, count in found.items()) < rows:
+            now = self._counts()
+            found = {n: c - self.before.get(n, 0) for n, c in now.items()}
+        assert sum(size * count for size, count in found.items()) == rows
+        return {size: count for size, count in found.items() if count}
+
+    def _counts(self) -> dict[int, int]:
+        stats = self.triton.get_inference_statistics(self.model).model_stats[0]
+        return {batch.batch_size: batch.compute_infer.count for batch in stats.batch_stats}
 
 
 def test_the_explained_answer_is_the_served_one(client: ServingClient) -> None:
@@ -99,45 +114,16 @@ def test_a_seed_says_which_samples(client: ServingClient) -> None:
 
 def test_leaving_out_the_top_words_changes_more_than_leaving_out_any(grpc: ServingClient) -> None:
     random = np.random.default_rng(0)
-    # Of 3 words all would be left out, whichever are chosen.
-    found = [review.text for review in reviews.load_test() if len(review.text.split()) > TOP_WORDS]
-    chosen = [found[n] for n in random.choice(len(found), ASKED, replace=False)]
-    explained = [grpc.explain_text(text) for text in chosen]
-    cut = []
-    for text, each in zip(chosen, explained, strict=True):
-        top = np.argsort([-word.attribution for word in each.words])[:TOP_WORDS]
-        cut.append(without(text, each, top))
-        cut.append(without(text, each, random.choice(len(each.words), TOP_WORDS, replace=False)))
-    answers = grpc.classify_texts(cut)
-    better = 0
-    for number, each in enumerate(explained):
-        label = int(np.argmax(each.probabilities))
-        by_top, by_any = (
-            abs(each.confidence - answer.probabilities[label])
-            for answer in answers[2 * number : 2 * number + 2]
-        )
-        better += by_top > by_any
-    assert better >= 0.85 * ASKED
+    better = faithfulness.of_words(grpc, faithfulness.some_reviews(ASKED, random), random)
+    assert len(better) == ASKED
+    assert better.mean() >= 0.85
 
 
 def test_hiding_the_hottest_pixels_lowers_more_than_hiding_any(grpc: ServingClient) -> None:
     random = np.random.default_rng(0)
-    images = digits.load_test().images
-    chosen = images[random.choice(len(images), ASKED, replace=False)]
-    explained = [grpc.explain_digit(image) for image in chosen]
-    hidden = []
-    for image, each in zip(chosen, explained, strict=True):
-        hottest = np.argsort(-each.heatmap, axis=None, kind="stable")[:TOP_PIXELS]
-        for left_out in (hottest, random.choice(image.size, TOP_PIXELS, replace=False)):
-            copy: NDArray[np.uint8] = image.copy()
-            copy.reshape(-1)[left_out] = 0
-            hidden.append(copy)
-    answers = grpc.classify_digits(hidden)
-    better = sum(
-        answers[2 * n].probabilities[each.digit] < answers[2 * n + 1].probabilities[each.digit]
-        for n, each in enumerate(explained)
-    )
-    assert better >= 0.9 * ASKED
+    better = faithfulness.of_pixels(grpc, faithfulness.some_digits(ASKED, random), random)
+    assert len(better) == ASKED
+    assert better.mean() >= 0.9
 
 
 @pytest.mark.parametrize(
@@ -149,33 +135,28 @@ def test_all_copies_of_a_text_share_as_few_executions_as_can_be(
     words: int,
     executions: dict[int, int],
 ) -> None:
-    before = counted(triton, "sentiment_bert")
+    counting = Counting(triton, "sentiment_bert")
     explained = grpc.explain_text("good " * words)
-    after = counted(triton, "sentiment_bert")
     assert len(explained.words) == words
-    assert {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)} == executions
+    assert counting.until(words + 1) == executions
 
 
 def test_all_copies_of_a_digit_share_as_few_executions_as_can_be(
     grpc: ServingClient, triton: Triton
 ) -> None:
-    before = counted(triton, "mnist_cnn")
+    counting = Counting(triton, "mnist_cnn")
     grpc.explain_digit(DIGIT)
-    after = counted(triton, "mnist_cnn")
-    rows = {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)}
-    copies = sum(n * count for n, count in rows.items())
-    assert sum(rows.values()) == -(-copies // 64)
+    patches = np.lib.stride_tricks.sliding_window_view(DIGIT, (4, 4))[::2, ::2]
+    copies = 1 + int(patches.any(axis=(2, 3)).sum())
+    assert sum(counting.until(copies).values()) == -(-copies // 64)
 
 
 def test_a_long_text_is_explained_within_the_budget(grpc: ServingClient, triton: Triton) -> None:
     text = "It is not a bad film, and yet nobody would watch it twice. " * 200
-    before = counted(triton, "sentiment_bert")
+    counting = Counting(triton, "sentiment_bert")
     explained = grpc.explain_text(text)
-    after = counted(triton, "sentiment_bert")
-    rows = {n: c - before.get(n, 0) for n, c in after.items() if c > before.get(n, 0)}
-    assert sum(n * count for n, count in rows.items()) == 17
     # Four of 512 tokens in one request; the classifier may join two requests.
-    assert max(rows) <= 8
+    assert max(counting.until(17)) <= 8
     assert len(explained.words) == 16
     assert all(text[word.start : word.end] == word.text for word in explained.words)
 
