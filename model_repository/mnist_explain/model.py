@@ -162,12 +162,7 @@ async def decode(request: Any) -> Asked:
         inputs=[pb_utils.get_input_tensor_by_name(request, "IMAGE")],
     ).async_exec()
     if response.has_error():
-        message = response.error().message()
-        # A call from a model to a model loses the code: the decoder's own refusals are told
-        # by how they begin.
-        refused = message.startswith("IMAGE row ")
-        code = pb_utils.TritonError.INVALID_ARG if refused else pb_utils.TritonError.INTERNAL
-        error = pb_utils.TritonError(message, code)
+        error = _failure(response.error().message())
         return Asked(request, np.zeros((0, SIZE, SIZE), np.float32), error)
     images = pb_utils.get_output_tensor_by_name(response, "image").as_numpy()
     return Asked(request, images[:, 0].copy())
@@ -191,7 +186,7 @@ def _note(batch: Sequence[tuple[Asked, Pixels]], response: Any) -> None:
     """Gives each request of a batch its answers, or the error."""
     if response.has_error():
         for asked, _ in batch:
-            asked.error = response.error()
+            asked.error = _failure(response.error().message())
         return
     probabilities, labels = (
         pb_utils.get_output_tensor_by_name(response, name).as_numpy()
@@ -200,6 +195,16 @@ def _note(batch: Sequence[tuple[Asked, Pixels]], response: Any) -> None:
     for (asked, _), row, label in zip(batch, probabilities, labels[:, 0], strict=True):
         asked.probabilities.append(row.copy())
         asked.labels.append(label)
+
+
+def _failure(message: str) -> Any:
+    # A call from a model to a model loses the code: the decoder's own refusals are told by
+    # how they begin. A server that drains is worth asking again.
+    if message.startswith("IMAGE row "):
+        return pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
+    unavailable = message.endswith("Server not ready")
+    code = pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
+    return pb_utils.TritonError(message, code)
 
 
 def _answer(asked: Asked) -> Any:

@@ -135,7 +135,7 @@ async def classify(batch: Sequence[tuple[Explanation, Copy]]) -> Any:
         inputs=[pb_utils.Tensor("input_ids", ids), pb_utils.Tensor("attention_mask", mask)],
     ).async_exec()
     if response.has_error():
-        return response.error()
+        return _failure(response.error().message())
     probabilities, labels = (
         pb_utils.get_output_tensor_by_name(response, name).as_numpy()
         for name in ("probabilities", "label")
@@ -145,6 +145,13 @@ async def classify(batch: Sequence[tuple[Explanation, Copy]]) -> Any:
         if copy == text.whole:
             text.label = label
     return None
+
+
+def _failure(message: str) -> Any:
+    # A call from a model to a model loses the code. A server that drains is worth asking again.
+    unavailable = message.endswith("Server not ready")
+    code = pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
+    return pb_utils.TritonError(message, code)
 
 
 def _answer(asked: Asked) -> Any:

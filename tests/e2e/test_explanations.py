@@ -3,6 +3,8 @@
 What they cost is counted in executions, from the server's own statistics.
 """
 
+import os
+import signal
 from collections.abc import Iterator
 from queue import Queue
 from typing import Any
@@ -16,7 +18,9 @@ from build.data import digits
 from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
 from loadtests import faithfulness
+from server.settings import Settings
 from server.triton import TritonServer
+from tests.conftest import REPOSITORY
 from tests.e2e.test_batching import png, texts, tokens
 from tests.e2e.test_drain import pending
 from tests.e2e.together import Inputs, tensors
@@ -192,6 +196,29 @@ def test_a_bad_parameter_is_refused_over_either_protocol(
 ) -> None:
     with pytest.raises(InvalidInputError, match=message):
         client.explain_text("good", **{name.lower(): value})
+
+
+def test_an_explanation_that_a_stop_cuts_short_is_worth_asking_again() -> None:
+    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=REPOSITORY)
+    received: Queue[Any] = Queue()
+    long = texts("It is not a bad film, and yet nobody would watch it twice. " * 60)
+    with TritonServer(settings) as server:
+        client = Triton(server.grpc_url)
+        client.async_infer(
+            "sentiment_explain",
+            tensors(long),
+            lambda result, error: received.put(error or result),
+            parameters={"SAMPLES": 32},
+        )
+        # One of the more than a hundred requests that it takes is answered.
+        while not client.get_inference_statistics("sentiment_bert").model_stats[0].execution_count:
+            assert received.empty()
+        os.kill(server.pid, signal.SIGTERM)
+        answer = received.get(timeout=120)
+        assert isinstance(answer, InferenceServerException)
+        assert answer.status() == "StatusCode.UNAVAILABLE"
+        client.close()
+        assert server.stop() == 0
 
 
 def test_those_that_arrive_together_do_not_wait_for_a_long_one_and_a_bad_one_fails_alone(
