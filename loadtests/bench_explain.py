@@ -107,7 +107,9 @@ class Faithful:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds over the timed inputs.")] = 7,
     inputs: Annotated[int, typer.Option(min=1, help="Inputs of a round.")] = 10,
-    explained: Annotated[int, typer.Option(min=1, help="Inputs whose faithfulness counts.")] = 200,
+    explained: Annotated[
+        int, typer.Option(min=0, help="Inputs whose faithfulness is measured; 0: costs only.")
+    ] = 200,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not tables.")] = False,
 ) -> None:
     """Measures explanations through a server of its own, over gRPC."""
@@ -118,13 +120,16 @@ def main(
         GrpcClient(server.grpc_url, timeout=120) as client,
     ):
         costs = [_cost(case, rounds, console) for case in _cases(client, inputs)]
-        faithful = list(_faithful(client, explained, console))
+        faithful = list(_faithful(client, explained, console)) if explained else []
     if as_json:
         found = {"cost": [*map(asdict, costs)], "faithfulness": [*map(asdict, faithful)]}
         print(json.dumps({"machine": _machine(), **found}))
     else:
         out = Console(width=100)
-        out.print(_cost_table(costs, rounds, inputs), _faithful_table(faithful), _machine())
+        out.print(_cost_table(costs, rounds, inputs))
+        if faithful:
+            out.print(_faithful_table(faithful))
+        out.print(_machine())
 
 
 def _cases(client: ServingClient, inputs: int) -> Iterator[Case]:
