@@ -17,11 +17,11 @@ export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS UR
 export P99_MS MIN_RPS MAX_FAIL
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing loadtest loadtest-ui \
-	lint format clean
+.PHONY: help demo test build serve conformance bench-backend bench-packing bench-explain \
+	loadtest loadtest-ui lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits and reviews, stop
 	@$(PY) -m build --keep-checkpoint
@@ -48,6 +48,10 @@ bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX R
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint
 	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
+
+bench-explain: $(VENV)/dev.stamp ## Measure what explanations cost, and whether they are faithful
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_explain
 
 loadtest: $(VENV)/load.stamp ## Put MODEL under load over PROTOCOL in a SHAPE; P99_MS, MIN_RPS, MAX_FAIL must hold
 	@$(PY) -m build --keep-checkpoint

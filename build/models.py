@@ -84,6 +84,18 @@ def sentiment_tokenizer(settings: Settings) -> Built:
     return _python_model(settings.repository / "sentiment_tokenizer", [tokenizer])
 
 
+def mnist_explain(settings: Settings) -> Built:
+    """Publishes the Python model that explains answers of the CNN."""
+    return _python_model(settings.repository / "mnist_explain", [])
+
+
+def sentiment_explain(settings: Settings) -> Built:
+    """Publishes the Python model that explains answers of BERT, with the same tokenizer."""
+    tokenizer = settings.repository / "sentiment_bert" / VERSION / "tokenizer.json"
+    folder = settings.repository / "sentiment_explain"
+    return _python_model(folder, [folder / "explanation.py", tokenizer])
+
+
 def mnist(settings: Settings) -> Built:
     """Publishes the ensemble of decoder and CNN."""
     return _ensemble(settings.repository / "mnist")
@@ -98,9 +110,11 @@ ALL: tuple[Callable[[Settings], Built], ...] = (
     mnist_cnn,
     mnist_decoder,
     mnist,
+    mnist_explain,
     sentiment_bert,
     sentiment_tokenizer,
     sentiment,
+    sentiment_explain,
 )
 
 

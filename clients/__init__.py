@@ -14,6 +14,7 @@ from clients.errors import (
     ServingError,
     UnavailableError,
 )
+from clients.explanations import DigitExplanation, TextExplanation, Word
 from clients.grpc_client import GrpcClient
 from clients.http_client import HttpClient
 from clients.results import Classification, DigitResult, TextResult
@@ -22,6 +23,7 @@ from clients.retry import RetryPolicy
 __all__ = [
     "Classification",
     "DeadlineExceededError",
+    "DigitExplanation",
     "DigitResult",
     "GrpcClient",
     "HttpClient",
@@ -30,6 +32,8 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "ServingError",
+    "TextExplanation",
     "TextResult",
     "UnavailableError",
+    "Word",
 ]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from clients.batches import split
 from clients.deadline import Deadline
 from clients.errors import DeadlineExceededError, InvalidInputError, UnavailableError
+from clients.explanations import Explaining
 from clients.images import ImageLike, encode_images
 from clients.results import DigitResult, ResultT, TextResult, read_results
 from clients.retry import RetryPolicy, call_with_retries
@@ -28,8 +29,10 @@ DEFAULT_TIMEOUT = 30.0
 T = TypeVar("T")
 
 
-class ServingClient:
-    """Classifies digits and texts, and calls any other model; made through its subclasses.
+class ServingClient(Explaining):
+    """Classifies and explains digits and texts, and calls any other model.
+
+    Made through its subclasses.
 
     Every call has a deadline, which covers all that the call does: asking for the
     model's config the first time, each batch it is split into, and retries. Each
