@@ -10,6 +10,7 @@ import logging
 import os
 import platform
 import random
+import resource
 import statistics
 import tempfile
 import time
@@ -40,6 +41,7 @@ PADDED_TO = 128
 ROWS = (1, 8, 32, 64)
 PUBLISHED = Settings.repository / "sentiment_bert" / VERSION
 PRECISIONS = ("fp32", "int8")
+LARGEST_BATCH = 32  # max_batch_size
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,29 @@ class Measured:
     padding: float
 
 
+@dataclass(frozen=True)
+class LargestBatch:
+    """What the largest batch that the config lets in costs, in int8.
+
+    Attributes:
+        texts: How many.
+        tokens: Of each text.
+        seconds: To compute it.
+        megabytes: How far the most memory that this process ever held grew.
+    """
+
+    texts: int
+    tokens: int
+    seconds: float
+    megabytes: float
+
+    def __str__(self) -> str:
+        return (
+            f"largest batch, {self.texts} texts of {self.tokens} tokens, int8: "
+            f"{self.seconds:.1f} s, {self.megabytes:.0f} MB more memory"
+        )
+
+
 class _Padded(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -124,10 +149,12 @@ def main(
         seconds[name, way, rows].append(took)
     # The first round warms caches and memory arenas, and is not counted.
     lines = [_measured(case, ids, took[1:]) for case, took in seconds.items()]
+    largest = _largest_batch(sessions["int8", True], classifier.longest)
     if as_json:
-        print(json.dumps({"machine": _machine(), "measured": [asdict(line) for line in lines]}))
+        measured = [asdict(line) for line in lines]
+        print(json.dumps({"machine": _machine(), "measured": measured, "largest": asdict(largest)}))
     else:
-        Console(width=100).print(_table(lines), _machine())
+        Console(width=100).print(_table(lines), f"{largest}\n{_machine()}")
 
 
 def _classifier() -> Classifier:
@@ -171,6 +198,14 @@ def _run(session: onnxruntime.InferenceSession, samples: Iterator[Sample]) -> fl
     for sample in samples:
         session.run(["probabilities"], sample)
     return time.perf_counter() - started
+
+
+def _largest_batch(session: onnxruntime.InferenceSession, tokens: int) -> LargestBatch:
+    sample = pack([[1] * tokens] * LARGEST_BATCH)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    took = _run(session, iter([sample]))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return LargestBatch(LARGEST_BATCH, tokens, took, grown / 1024)
 
 
 def _measured(case: tuple[str, Way, int], ids: Ids, seconds: Sequence[float]) -> Measured:
