@@ -9,6 +9,7 @@ from build.data import checkpoints, digits, reviews
 from build.errors import BuildError
 from build.manifest import Manifest
 from build.publish import VERSION
+from build.rnn_settings import RnnTraining
 from build.settings import Settings
 
 Built = tuple[Manifest, bool]
@@ -16,6 +17,10 @@ Built = tuple[Manifest, bool]
 
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
+_RNN_SOURCES = (
+    *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "data/reviews.py"),
+    *_SHARED,
+)
 _BERT_SOURCES = (
     *("bert.py", "classifier.py", "finetune.py", "packed.py", "precision.py", "tokens.py"),
     *("data/reviews.py", *_SHARED),
@@ -68,6 +73,29 @@ def sentiment_bert(settings: Settings) -> Built:
     return publish.ensure(folder, made_from, make)
 
 
+def sentiment_rnn(settings: Settings) -> Built:
+    """Trains, exports, checks and publishes the recurrent network.
+
+    It takes its words from the packaged checkpoint, whatever BERT is served.
+    """
+    folder = settings.repository / "sentiment_rnn"
+    checkpoint = checkpoints.find("")
+    training = RnnTraining()
+    made_from = {
+        "sources": fingerprint.of_sources(*_RNN_SOURCES),
+        "data": reviews.digest(),
+        "checkpoint": checkpoint.name,
+        "training": repr(training),
+    }
+
+    def make(into: Path) -> dict[str, object]:
+        from build import rnn
+
+        return rnn.build(checkpoint, training, into)
+
+    return publish.ensure(folder, made_from, make)
+
+
 def mnist_decoder(settings: Settings) -> Built:
     """Publishes the Python model that decodes images."""
     return _python_model(settings.repository / "mnist_decoder", [])
@@ -77,6 +105,13 @@ def sentiment_tokenizer(settings: Settings) -> Built:
     """Publishes the Python model that tokenizes, with the tokenizer of the published BERT."""
     tokenizer = settings.repository / "sentiment_bert" / VERSION / "tokenizer.json"
     return _python_model(settings.repository / "sentiment_tokenizer", [tokenizer])
+
+
+def stream_tokenizer(settings: Settings) -> Built:
+    """Publishes the Python model that tokenizes texts that come in pieces."""
+    folder = settings.repository / "stream_tokenizer"
+    tokenizer = settings.repository / "sentiment_rnn" / VERSION / "tokenizer.json"
+    return _python_model(folder, [folder / "pieces.py", tokenizer])
 
 
 def mnist(settings: Settings) -> Built:
@@ -89,6 +124,11 @@ def sentiment(settings: Settings) -> Built:
     return _ensemble(settings.repository / "sentiment")
 
 
+def sentiment_stream(settings: Settings) -> Built:
+    """Publishes the ensemble of that tokenizer and the recurrent network."""
+    return _ensemble(settings.repository / "sentiment_stream")
+
+
 ALL: tuple[Callable[[Settings], Built], ...] = (
     mnist_cnn,
     mnist_decoder,
@@ -96,6 +136,9 @@ ALL: tuple[Callable[[Settings], Built], ...] = (
     sentiment_bert,
     sentiment_tokenizer,
     sentiment,
+    sentiment_rnn,
+    stream_tokenizer,
+    sentiment_stream,
 )
 
 
