@@ -127,6 +127,8 @@ def to_onnx(network: GruClassifier, labels: Sequence[str]) -> onnx.ModelProto:
         f"input_ids must have from 1 to {LONGEST_PIECE} tokens",
     )
     graph.add_label_output(model, labels)
+    # The state last, as the config has it after the outputs.
+    model.graph.output.append(model.graph.output.pop(1))
     return model
 
 

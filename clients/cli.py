@@ -1,4 +1,4 @@
-"""The command line: `python -m clients digit FILE...` and `python -m clients text TEXT...`."""
+"""The command line: `python -m clients digit FILE...`, `text TEXT...` and `stream`."""
 
 import os
 import sys
@@ -14,6 +14,7 @@ from clients.answers import answer_each
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import InvalidInputError, ServingError
 from clients.exit_codes import HELP, ExitCode, exit_code
+from clients.follow import follow
 from clients.grpc_client import GrpcClient
 from clients.http_client import HttpClient
 from clients.lines import arriving_lines
@@ -99,6 +100,19 @@ def text(
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
     with connect(protocol, url, timeout) as client:
         code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=HELP)
+def stream(
+    protocol: ProtocolOption = Protocol.GRPC,
+    url: UrlOption = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells the sentiment of one text while you type it, or while its lines arrive."""
+    with connect(protocol, url, timeout) as client:
+        code = follow(client, as_json)
     raise typer.Exit(code)
 
 

@@ -44,6 +44,11 @@ class TextStream:
         self._started = False
         self._ended = False
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing can be sent any more: it was finished, closed, lost or forgotten."""
+        return self._ended
+
     def send(self, piece: str | bytes) -> TextResult:
         """Sends the next piece.
 

@@ -6,7 +6,6 @@ Python models, so what a sequence holds back is kept here, by its correlation ID
 """
 
 import json
-import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -15,11 +14,8 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from pieces import Held, PieceTokenizer, TextError, Tokens  # type: ignore[import-not-found]
 from tokenizers import Tokenizer
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from pieces import Held, PieceTokenizer, TextError, Tokens  # type: ignore[import-not-found] # noqa: E402, I001
 
 _START, _END = 1, 2
 _PADDING = 0

@@ -19,6 +19,8 @@ def _load(model: str) -> ModuleType:
     if backend not in sys.path:
         sys.path.append(backend)  # has triton_python_backend_utils
     path = ROOT / "model_repository" / model / "model.py"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # may hold further modules of the model
     found = importlib.util.spec_from_file_location(f"{model}_model", path)
     assert found
     assert found.loader
@@ -37,3 +39,9 @@ def decoder() -> ModuleType:
 def tokenizer() -> ModuleType:
     """The module of `sentiment_tokenizer`."""
     return _load("sentiment_tokenizer")
+
+
+@pytest.fixture(scope="session")
+def stream_tokenizer() -> ModuleType:
+    """The module of `stream_tokenizer`."""
+    return _load("stream_tokenizer")
