@@ -10,7 +10,7 @@ from rich.text import Text
 
 from clients.answers import Answer
 from clients.base import ServingClient
-from clients.errors import InvalidInputError, ServingError
+from clients.errors import ServingError
 from clients.exit_codes import ExitCode, exit_code
 from clients.keys import pressed_keys
 from clients.lines import arriving_lines
@@ -48,29 +48,21 @@ class _Typed:
         self._stream = client.stream()
 
     def add(self, piece: bytes) -> TextResult:
-        """Sends a piece; the whole text where the server has forgotten it meanwhile."""
-        try:
-            result = self._stream.send(piece)
-        except InvalidInputError:
-            if not self._stream.ended:
-                raise
-            result = self._send_again(self.text + piece)
+        """Sends a piece."""
+        result = self._stream.send(piece)
         self.text += piece
         return result
 
     def take_back(self, characters: int) -> TextResult:
-        """Shortens the text; what was sent stays sent, so the rest is sent again."""
+        """Shortens the text; what was sent stays sent, so the rest is sent as another one."""
         self.text = self.text.decode(errors="ignore")[:-characters].encode()
-        return self._send_again(self.text)
+        self._stream.close()
+        self._stream = self._client.stream()
+        return self._stream.send(self.text)
 
     def close(self) -> None:
         """Ends the stream."""
         self._stream.close()
-
-    def _send_again(self, text: bytes) -> TextResult:
-        self._stream.close()
-        self._stream = self._client.stream()
-        return self._stream.send(text)
 
 
 def _draw(client: ServingClient, pieces: Iterator[bytes | int]) -> ExitCode:
@@ -115,7 +107,7 @@ def _print(client: ServingClient, lines: Iterator[bytes], as_json: bool) -> Exit
             else:
                 print_table(out, answers, header=index == 0)
             print_errors(err, answers)
-            if stream.ended:
+            if code > ExitCode.REFUSED:
                 break
     return code
 

@@ -23,13 +23,14 @@ _NOT_KNOWN = "must specify the START flag"
 class TextStream:
     """One text and what the server remembers of it; made by `client.stream()`.
 
-    Each piece goes to the server once and is never repeated: it cannot be told whether
-    a piece without an answer was read. So every error but a refusal ends the stream.
-    A refused piece changes nothing, and others may follow.
+    The text is kept here too. So where the server has forgotten it, since nothing came
+    for a while or it was started anew, or where it cannot be told whether a piece was
+    read, since its answer is missing, the text is sent again from its beginning with
+    the next piece. A piece that raised an error does not count: leave it out, or send it
+    again.
 
-    Used by one thread at a time; every stream is independent of the others. Besides
-    the errors of `ServingClient`, each method raises `RuntimeError` once the stream
-    has ended.
+    Used by one thread at a time; every stream is independent of the others. `send` and
+    `finish` raise what `ServingClient` lists, but nothing is retried.
 
     >>> with client.stream() as stream:  # doctest: +SKIP
     ...     stream.send("The first half was won").label
@@ -40,14 +41,9 @@ class TextStream:
         self._exchange = exchange
         self._model = model
         self._timeout = timeout
-        self._sequence = secrets.randbits(63) | 1
-        self._started = False
+        self._text = b""
         self._ended = False
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing can be sent any more: it was finished, closed, lost or forgotten."""
-        return self._ended
+        self._begin()
 
     def send(self, piece: str | bytes) -> TextResult:
         """Sends the next piece.
@@ -67,10 +63,10 @@ class TextStream:
 
     def close(self) -> None:
         """Lets the server forget the text, if it has not ended yet."""
-        if self._started and not self._ended:
+        if self._read and not self._ended:
             # Where that fails, the server forgets it by itself later.
             with suppress(ServingError):
-                self._send("", last=True)
+                self._request(b"", True, Deadline(self._timeout))
         self._ended = True
         self._exchange.close()
 
@@ -85,37 +81,51 @@ class TextStream:
     ) -> None:
         self.close()
 
+    def _begin(self) -> None:
+        """Has the text begin anew on the server, under an ID that was never used."""
+        self._sequence = secrets.randbits(63) | 1
+        self._read = 0
+
     def _send(self, piece: str | bytes, *, last: bool) -> TextResult:
         if self._ended:
             raise RuntimeError("the stream has ended: open another one")
-        encoded = self._encode(piece)
+        text = self._text + self._encode(piece)
         deadline = Deadline(self._timeout)
-        starts = range(0, len(encoded), LARGEST_PIECE) or range(1)
-        for start in starts:
-            part = encoded[start : start + LARGEST_PIECE]
-            result = self._request(part, last and start == starts[-1], deadline)
+        try:
+            result = self._catch_up(text, last, deadline)
+        except InvalidInputError as error:
+            if _NOT_KNOWN not in error.message:
+                raise
+            result = self._catch_up(text, last, deadline)
+        self._text, self._ended = text, last
         return result
 
+    def _catch_up(self, text: bytes, last: bool, deadline: Deadline) -> TextResult:
+        """Sends as much of the text as the server has not read; the answer to all of it."""
+        while True:
+            part = text[self._read : self._read + LARGEST_PIECE]
+            is_rest = self._read + len(part) == len(text)
+            try:
+                result = self._request(part, last and is_rest, deadline)
+            except BaseException as error:
+                refused = isinstance(error, InvalidInputError) and _NOT_KNOWN not in error.message
+                # A refused piece leaves the server as it was, at the end of our text.
+                if not refused or last or self._read != len(self._text):
+                    self._begin()
+                raise
+            self._read += len(part)
+            if is_rest:
+                return result
+
     def _request(self, part: bytes, last: bool, deadline: Deadline) -> TextResult:
-        place = Place(self._sequence, first=not self._started, last=last)
-        inputs = {"TEXT": np.array([[part]], dtype=object)}
-        outputs = ("LABEL", "PROBABILITIES")
-        request = InferRequest(self._model, "", inputs, outputs, place=place)
-        try:
-            answer = self._exchange.infer(request, deadline.require(self._model))
-        except InvalidInputError as error:
-            self._ended = last or _NOT_KNOWN in error.message
-            if _NOT_KNOWN in error.message:
-                raise InvalidInputError(
-                    "the server has forgotten this text, which was idle for too long: "
-                    "open another stream",
-                    self._model,
-                ) from error
-            raise
-        except BaseException:
-            self._ended = True
-            raise
-        self._started, self._ended = True, last
+        request = InferRequest(
+            self._model,
+            "",
+            {"TEXT": np.array([[part]], dtype=object)},
+            ("LABEL", "PROBABILITIES"),
+            place=Place(self._sequence, first=not self._read, last=last),
+        )
+        answer = self._exchange.infer(request, deadline.require(self._model))
         (result,) = read_results(TextResult, answer, self._model)
         return result
 

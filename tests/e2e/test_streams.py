@@ -6,15 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-import tritonclient.grpc
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tritonclient.grpc import InferenceServerClient as Client
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
 from build import manifest
 from build.data import reviews
+from clients import GrpcClient, HttpClient
+from clients.base import ServingClient
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
@@ -23,7 +25,6 @@ from tests.e2e.together import tensors
 
 pytestmark = pytest.mark.e2e
 
-Client = tritonclient.grpc.InferenceServerClient
 BATCH = 64
 STEPS = ("stream_tokenizer", "sentiment_rnn")
 
@@ -169,7 +170,9 @@ def test_bad_ids_are_refused_by_the_network(
 
 
 @pytest.fixture(scope="module")
-def altered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+def altered_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[TritonServer, Client]]:
     """A server of altered copies of the models.
 
     The network waits for full batches under one name, and under its own
@@ -202,9 +205,19 @@ def altered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
         Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=repository)
     ) as running:
         client = Client(running.grpc_url)
-        yield client
+        yield running, client
+        # A text that nobody ends keeps the server from stopping only until it is forgotten.
+        begun = tensors({"TEXT": np.array([[b"a film"]], dtype=object)})
+        client.infer("sentiment_stream", begun, sequence_id=next(_numbers), sequence_start=True)
         client.close()
+        assert running.stop() == 0
     shutil.rmtree(repository)
+
+
+@pytest.fixture
+def altered(altered_server: tuple[TritonServer, Client]) -> Client:
+    """Triton's own client of that server."""
+    return altered_server[1]
 
 
 def test_hundreds_of_interleaved_sequences_share_executions(
@@ -237,8 +250,25 @@ def test_an_abandoned_text_is_forgotten_and_its_next_piece_refused(
     check(send_pieces(altered, [whole]), oracle, [whole])
     (late,) = send_pieces(altered, [Piece(abandoned, b"ful")])
     assert "must specify the START flag" in str(late.error)
+    assert "stream_tokenizer" in str(late.error)
     again = Piece(abandoned, b"ful", start=True, end=True)
     check(send_pieces(altered, [again]), oracle, [again])
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_our_client_sends_a_forgotten_text_again(
+    altered_server: tuple[TritonServer, Client], oracle: Oracle, protocol: str
+) -> None:
+    running, _ = altered_server
+    client: ServingClient = (
+        HttpClient(running.http_url) if protocol == "http" else GrpcClient(running.grpc_url)
+    )
+    with client, client.stream() as begun, client.stream() as other:
+        begun.send("wonder")
+        # There is room for one, so this waits until the server has given the other one up.
+        other.finish("a dull film")
+        result = begun.send("ful")
+    np.testing.assert_allclose(result.probabilities, oracle.probabilities("wonderful"), atol=1e-4)
 
 
 def _executions(client: Client, model: str) -> tuple[int, dict[int, int]]:
