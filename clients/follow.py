@@ -32,7 +32,8 @@ def follow(client: ServingClient, as_json: bool) -> ExitCode:
     """
     on_terminal = sys.stdout.isatty() and not as_json
     if on_terminal and sys.stdin.isatty():
-        return _draw(client, pressed_keys(sys.stdin.fileno()))
+        with pressed_keys(sys.stdin.fileno()) as keys:
+            return _draw(client, keys)
     lines = (line for group in arriving_lines(sys.stdin.buffer, 1) for line in group)
     if on_terminal:
         return _draw(client, (line + b"\n" for line in lines))

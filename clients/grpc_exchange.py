@@ -7,9 +7,19 @@ from typing import Any
 
 import tritonclient.grpc as triton
 from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
 from clients.errors import DeadlineExceededError
 from clients.transport import InferRequest, from_wire, to_wire
+
+_STATUSES = (
+    ("Request for unknown model", "NOT_FOUND"),
+    ("is not ready", "NOT_FOUND"),
+    ("Server is stopping", "UNAVAILABLE"),
+    ("maximum queue size", "UNAVAILABLE"),
+)
+"""By parts of messages, since an error on a stream comes without a status. Triton adds it where
+the header `triton_grpc_error` asks for it, and release 24.10 crashes on some errors then."""
 
 Errors = Callable[[str], AbstractContextManager[None]]
 """Turns the errors of tritonclient about a model into ours."""
@@ -18,9 +28,8 @@ Errors = Callable[[str], AbstractContextManager[None]]
 class GrpcExchange:
     """Sends a request, waits for its answer, and so on, over one stream.
 
-    An error ends Triton's side of the stream, since only so does it tell the status;
-    the next request opens another one. The sequence goes on: it belongs to the model,
-    not to the stream.
+    Where the stream itself fails, the next request opens another one. The sequence goes
+    on: it belongs to the model, not to the stream.
 
     Args:
         url: ``host:port``.
@@ -35,19 +44,21 @@ class GrpcExchange:
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         """The outputs, by name; raises nothing but the types of `clients.errors`."""
-        try:
-            with self._errors(request.model):
+        with self._errors(request.model):
+            try:
                 self._opened().async_stream_infer(**to_wire(triton, request))
                 result, error = self._answers.get(timeout=timeout)
-                if error is not None:
+                if error is not None and error.status():
                     raise error
-                return from_wire(result, request)
-        except Empty:
-            self.close()
-            raise DeadlineExceededError("no answer in time", request.model) from None
-        except BaseException:
-            self.close()
-            raise
+            except Empty:
+                self.close()
+                raise DeadlineExceededError("no answer in time", request.model) from None
+            except BaseException:
+                self.close()
+                raise
+            if error is not None:
+                raise _with_status(error)
+            return from_wire(result, request)
 
     def close(self) -> None:
         """Ends the stream."""
@@ -61,9 +72,13 @@ class GrpcExchange:
             # A queue of its own: what a stream that was given up still answers is for nobody.
             answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
             client = triton.InferenceServerClient(self._url)
-            client.start_stream(
-                callback=lambda result, error: answers.put((result, error)),
-                headers={"triton_grpc_error": "true"},
-            )
+            client.start_stream(lambda result, error: answers.put((result, error)))
             self._client, self._answers = client, answers
         return self._client
+
+
+def _with_status(error: InferenceServerException) -> InferenceServerException:
+    """The same error with the status that it would have had outside a stream."""
+    message = error.message()
+    found = next((status for part, status in _STATUSES if part in message), "INVALID_ARGUMENT")
+    return InferenceServerException(message, found)

@@ -4,14 +4,16 @@ import os
 import termios
 import tty
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 _END = b"\x04"
 _BACK = b"\x7f\x08"
 _ESCAPE = b"\x1b"
 
 
-def pressed_keys(terminal: int) -> Iterator[bytes | int]:
-    """What is typed, as soon as it is typed; the terminal is as it was afterwards.
+@contextmanager
+def pressed_keys(terminal: int) -> Iterator[Iterator[bytes | int]]:
+    """Gives what is typed, as soon as it is typed; the terminal is as it was afterwards.
 
     Ctrl-C interrupts as usual. Keys that give no character, like the arrows, are
     passed over.
@@ -24,17 +26,22 @@ def pressed_keys(terminal: int) -> Iterator[bytes | int]:
         characters to take back. Ends with Ctrl-D.
     """
     before = termios.tcgetattr(terminal)
-    tty.setcbreak(terminal)
+    # At once, or what was typed ahead would be thrown away.
+    tty.setcbreak(terminal, termios.TCSANOW)
     try:
-        while chunk := os.read(terminal, 1024):
-            if chunk.startswith(_ESCAPE):
-                continue
-            typed, end, _ = chunk.partition(_END)
-            yield from _split(typed.replace(b"\r", b"\n"))
-            if end:
-                return
+        yield _keys(terminal)
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _keys(terminal: int) -> Iterator[bytes | int]:
+    while chunk := os.read(terminal, 1024):
+        if chunk.startswith(_ESCAPE):
+            continue
+        typed, end, _ = chunk.partition(_END)
+        yield from _split(typed.replace(b"\r", b"\n"))
+        if end:
+            return
 
 
 def _split(typed: bytes) -> Iterator[bytes | int]:
