@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test build serve conformance bench-backend bench-models bench-packing lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,10 @@ conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITO
 bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.bench_backend
+
+bench-models: $(VENV)/dev.stamp ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_models
 
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint

@@ -27,7 +27,9 @@ def commands(target: str) -> list[list[str]]:
     return [found.replace('--bert ""', "").split() for found in re.findall(modules, printed)]
 
 
-@pytest.mark.parametrize("target", ["build", "serve", "bench-backend", "bench-packing"])
+@pytest.mark.parametrize(
+    "target", ["build", "serve", "bench-backend", "bench-models", "bench-packing"]
+)
 def test_a_target_calls_its_program_rightly(target: str) -> None:
     for module, *arguments in commands(target):
         command = [sys.executable, "-m", module, *arguments, "--help"]
