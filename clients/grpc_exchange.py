@@ -51,10 +51,10 @@ class GrpcExchange:
                 if error is not None and error.status():
                     raise error
             except Empty:
-                self.close()
+                self._stop(cancel=True)
                 raise DeadlineExceededError("no answer in time", request.model) from None
             except BaseException:
-                self.close()
+                self._stop(cancel=True)
                 raise
             if error is not None:
                 raise _with_status(error)
@@ -62,9 +62,17 @@ class GrpcExchange:
 
     def close(self) -> None:
         """Ends the stream."""
+        self._stop(cancel=False)
+
+    def _stop(self, *, cancel: bool) -> None:
+        """Ends the stream; only cancelling does not wait for an answer that is missing.
+
+        Without need nothing is cancelled: release 24.10 may never let go of a request
+        that was answered at that moment, and then cannot stop in time.
+        """
         client, self._client = self._client, None
         if client is not None:
-            client.stop_stream(cancel_requests=True)
+            client.stop_stream(cancel_requests=cancel)
             client.close()
 
     def _opened(self) -> triton.InferenceServerClient:
