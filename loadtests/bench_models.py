@@ -1,6 +1,6 @@
 """Puts CNN, RNN and BERT side by side, each behind a server of its own: `make bench-models`.
 
-What is measured is what a caller sees: images and texts go in over gRPC, decoding and
+What is measured is what a caller sees: images and texts go in over HTTP, decoding and
 tokenizing included, and labels come out. The families take turns in every round, so
 that what else the machine does meets them alike; the table shows medians.
 """
@@ -26,7 +26,7 @@ from rich.table import Table
 from build import manifest
 from build.data import digits, reviews
 from build.publish import VERSION
-from clients import GrpcClient
+from clients import HttpClient
 from server.processes import process_table
 from server.settings import Settings
 from server.triton import TritonServer
@@ -91,7 +91,7 @@ class Served:
 
     family: Family
     server: TritonServer
-    client: GrpcClient
+    client: HttpClient
     inputs: Sequence[Any]
 
     def classify(self, given: Any) -> None:
@@ -129,7 +129,7 @@ def main(
     """Measures every family alone and with many callers."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        served = [stack.enter_context(_serve(each, folder, items)) for each in FAMILIES]
+        served = [stack.enter_context(_serve(each, folder, items, callers)) for each in FAMILIES]
         lines = [_described(each.family) for each in served]
         before = [(0, 0)] * len(served)
         # The first round warms caches and memory arenas, and is not counted.
@@ -155,7 +155,7 @@ def main(
 
 
 @contextmanager
-def _serve(family: Family, folder: Path, items: int) -> Iterator[Served]:
+def _serve(family: Family, folder: Path, items: int, callers: int) -> Iterator[Served]:
     """Starts a server that has the models of one family."""
     repository = folder / family.name
     repository.mkdir()
@@ -167,7 +167,10 @@ def _serve(family: Family, folder: Path, items: int) -> Iterator[Served]:
     else:
         inputs = [review.text for review in reviews.load_test()[:items]]
     settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=repository)
-    with TritonServer(settings) as server, GrpcClient(server.grpc_url) as client:
+    with (
+        TritonServer(settings) as server,
+        HttpClient(server.http_url, concurrency=callers) as client,
+    ):
         yield Served(family, server, client, inputs)
 
 
