@@ -17,7 +17,7 @@ export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS UR
 export P99_MS MIN_RPS MAX_FAIL
 BERT ?=
 
-.PHONY: help demo test build serve conformance bench-backend bench-packing bench-explain \
+.PHONY: help demo test build serve conformance bench-backend bench-models bench-packing bench-explain \
 	loadtest loadtest-ui lint format clean
 
 help: ## Show this list
@@ -44,6 +44,10 @@ conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITO
 bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.bench_backend
+
+bench-models: $(VENV)/dev.stamp ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_models
 
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint

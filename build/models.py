@@ -11,6 +11,7 @@ from build.data import checkpoints, digits, reviews
 from build.errors import BuildError
 from build.manifest import Manifest
 from build.publish import VERSION
+from build.rnn_settings import RnnTraining
 from build.settings import Settings
 
 Built = tuple[Manifest, bool]
@@ -18,6 +19,10 @@ Built = tuple[Manifest, bool]
 
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
+_RNN_SOURCES = (
+    *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "data/reviews.py"),
+    *_SHARED,
+)
 _BERT_SOURCES = (
     *("bert.py", "classifier.py", "finetune.py", "fp16.py", "int8.py", "packed.py"),
     *("tokens.py", "variants.py", "data/reviews.py", *_SHARED),
@@ -73,6 +78,29 @@ def sentiment_bert(settings: Settings) -> Built:
     return publish.ensure(folder, made_from, make)
 
 
+def sentiment_rnn(settings: Settings) -> Built:
+    """Trains, exports, checks and publishes the recurrent network.
+
+    It takes its words from the packaged checkpoint, whatever BERT is served.
+    """
+    folder = settings.repository / "sentiment_rnn"
+    checkpoint = checkpoints.find("")
+    training = RnnTraining()
+    made_from = {
+        "sources": fingerprint.of_sources(*_RNN_SOURCES),
+        "data": reviews.digest(),
+        "checkpoint": checkpoint.name,
+        "training": repr(training),
+    }
+
+    def make(into: Path) -> dict[str, object]:
+        from build import rnn
+
+        return rnn.build(checkpoint, training, into)
+
+    return publish.ensure(folder, made_from, make)
+
+
 def mnist_decoder(settings: Settings) -> Built:
     """Publishes the Python model that decodes images."""
     return _python_model(settings.repository / "mnist_decoder", [])
@@ -96,6 +124,13 @@ def sentiment_explain(settings: Settings) -> Built:
     return _python_model(folder, [folder / "explanation.py", tokenizer])
 
 
+def stream_tokenizer(settings: Settings) -> Built:
+    """Publishes the Python model that tokenizes texts that come in pieces."""
+    folder = settings.repository / "stream_tokenizer"
+    tokenizer = settings.repository / "sentiment_rnn" / VERSION / "tokenizer.json"
+    return _python_model(folder, [folder / "pieces.py", tokenizer])
+
+
 def mnist(settings: Settings) -> Built:
     """Publishes the ensemble of decoder and CNN."""
     return _ensemble(settings.repository / "mnist")
@@ -104,6 +139,11 @@ def mnist(settings: Settings) -> Built:
 def sentiment(settings: Settings) -> Built:
     """Publishes the ensemble of tokenizer and BERT."""
     return _ensemble(settings.repository / "sentiment")
+
+
+def sentiment_stream(settings: Settings) -> Built:
+    """Publishes the ensemble of that tokenizer and the recurrent network."""
+    return _ensemble(settings.repository / "sentiment_stream")
 
 
 ALL: tuple[Callable[[Settings], Built], ...] = (
@@ -115,6 +155,9 @@ ALL: tuple[Callable[[Settings], Built], ...] = (
     sentiment_tokenizer,
     sentiment,
     sentiment_explain,
+    sentiment_rnn,
+    stream_tokenizer,
+    sentiment_stream,
 )
 
 

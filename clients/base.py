@@ -17,6 +17,7 @@ from clients.images import ImageLike, encode_images
 from clients.results import DigitResult, ResultT, TextResult, read_results
 from clients.retry import RetryPolicy, call_with_retries
 from clients.schema import ModelSchema
+from clients.streams import TextStream
 from clients.texts import encode_texts
 from clients.transport import InferRequest, Parameter, Transport
 
@@ -155,6 +156,18 @@ class ServingClient(Explaining):
             model, model_version, inputs, wanted, request_id, dict(parameters or {})
         )
         return self._send(request, deadline)
+
+    def stream(
+        self, timeout: float | None = None, *, model: str = "sentiment_stream"
+    ) -> TextStream:
+        """Classifies one text while it comes, piece by piece; use it in a `with` block.
+
+        Args:
+            timeout: Seconds that the answer to a piece may take.
+            model: The model that remembers what it was sent.
+        """
+        seconds = self._deadline(timeout).seconds
+        return TextStream(self._transport.exchange(), model, seconds)
 
     def ready(self, timeout: float | None = None) -> bool:
         """Whether the server is there and all it should serve is loaded; never retried."""

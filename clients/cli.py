@@ -1,4 +1,4 @@
-"""The command line: `python -m clients digit FILE...` and `python -m clients text TEXT...`."""
+"""The command line: `python -m clients digit FILE...`, `text TEXT...` and `stream`."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import InvalidInputError, ServingError
 from clients.exit_codes import HELP, ExitCode, exit_code
 from clients.explanations import DigitExplanation
+from clients.follow import follow
 from clients.grpc_client import GrpcClient
 from clients.highlight import print_explanations
 from clients.http_client import HttpClient
@@ -127,6 +128,19 @@ def text(
             code = _explain(groups, lambda line: client.explain_text(line, samples, seed), as_json)
         else:
             code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=HELP)
+def stream(
+    protocol: ProtocolOption = Protocol.GRPC,
+    url: UrlOption = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells the sentiment of one text while you type it, or while its lines arrive."""
+    with connect(protocol, url, timeout) as client:
+        code = follow(client, as_json)
     raise typer.Exit(code)
 
 

@@ -18,8 +18,9 @@ from clients.errors import (
     UnavailableError,
     clean,
 )
+from clients.grpc_exchange import GrpcExchange
 from clients.retry import RetryPolicy
-from clients.transport import InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, from_wire, to_wire
 
 _ERRORS: dict[str, type[ServingError]] = {
     "INVALID_ARGUMENT": InvalidInputError,
@@ -88,6 +89,9 @@ class _GrpcTransport:
         with self._errors(request.model):
             result = self._client.infer(**to_wire(triton, request), client_timeout=timeout)
             return from_wire(result, request)
+
+    def exchange(self) -> Exchange:
+        return GrpcExchange(self._url, self._errors)
 
     def close(self) -> None:
         self._client.close()

@@ -1,6 +1,7 @@
 """The client over HTTP."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import gevent
@@ -21,7 +22,7 @@ from clients.errors import (
 )
 from clients.greenlets import GreenletThread
 from clients.retry import RetryPolicy
-from clients.transport import InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, from_wire, to_wire
 
 T = TypeVar("T")
 
@@ -96,6 +97,9 @@ class _HttpTransport:
         result = self._call(lambda client: client.infer(**wire), request.model, timeout)
         return from_wire(result, request)
 
+    def exchange(self) -> Exchange:
+        return _Exchange(self)
+
     def close(self) -> None:
         self._thread.close(last=self._disconnect)
 
@@ -134,3 +138,16 @@ class _HttpTransport:
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """HTTP has no streams of requests: each goes for itself, over the connections of all."""
+
+    transport: _HttpTransport
+
+    def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
+        return self.transport.infer(request, timeout)
+
+    def close(self) -> None:
+        """Holds nothing."""

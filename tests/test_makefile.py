@@ -33,6 +33,7 @@ def commands(target: str) -> list[list[str]]:
         "build",
         "serve",
         "bench-backend",
+        "bench-models",
         "bench-packing",
         "bench-explain",
         "loadtest",

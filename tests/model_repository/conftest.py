@@ -19,6 +19,8 @@ def _load(model: str, filename: str = "model.py") -> ModuleType:
     if backend not in sys.path:
         sys.path.append(backend)  # has triton_python_backend_utils
     path = ROOT / "model_repository" / model / filename
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # may hold further modules of the model
     # What lies beside a model is a module by its own name.
     name = f"{model}_model" if filename == "model.py" else path.stem
     found = importlib.util.spec_from_file_location(name, path)
@@ -58,3 +60,9 @@ def text_explainer(explanation: ModuleType) -> ModuleType:  # noqa: ARG001 - it 
 def digit_explainer() -> ModuleType:
     """The module of `mnist_explain`."""
     return _load("mnist_explain")
+
+
+@pytest.fixture(scope="session")
+def stream_tokenizer() -> ModuleType:
+    """The module of `stream_tokenizer`."""
+    return _load("stream_tokenizer")
