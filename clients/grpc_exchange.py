@@ -21,6 +21,8 @@ _STATUSES = (
 """By parts of messages, since an error on a stream comes without a status. Triton adds it where
 the header `triton_grpc_error` asks for it, and release 24.10 crashes on some errors then."""
 
+_STREAM_IS_OVER = "The stream is no longer in valid state"
+
 Errors = Callable[[str], AbstractContextManager[None]]
 """Turns the errors of tritonclient about a model into ours."""
 
@@ -46,7 +48,7 @@ class GrpcExchange:
         """The outputs, by name; raises nothing but the types of `clients.errors`."""
         with self._errors(request.model):
             try:
-                self._opened().async_stream_infer(**to_wire(triton, request))
+                self._send(request)
                 result, error = self._answers.get(timeout=timeout)
                 if error is not None and error.status():
                     raise error
@@ -59,6 +61,14 @@ class GrpcExchange:
             if error is not None:
                 raise _with_status(error)
             return from_wire(result, request)
+
+    def _send(self, request: InferRequest) -> None:
+        try:
+            self._opened().async_stream_infer(**to_wire(triton, request))
+        except InferenceServerException as error:
+            # The stream failed before it was used; why comes as the answer.
+            if _STREAM_IS_OVER not in error.message():
+                raise
 
     def close(self) -> None:
         """Ends the stream."""
