@@ -53,15 +53,16 @@ def test_a_stalled_server_does_not_hide(small_server: TritonServer) -> None:
     questions = prepare(settings, target, small_server.settings.model_repository)
     stalled: list[float] = []
 
+    # Triton alone, not the processes of its models: woken in another order they seem dead to it.
     def end_stall() -> None:
-        os.killpg(small_server.pid, signal.SIGCONT)
+        os.kill(small_server.pid, signal.SIGCONT)
 
     # The clock of the load, not ours: it stalls when the server has answered some requests.
     def stall(seen: Run) -> None:
         first, last = seen.scrapes[0].counters, seen.scrapes[-1].counters
         answered = last["mnist_cnn"]["requests"] - first["mnist_cnn"]["requests"]
         if answered > 150 and not stalled:
-            os.killpg(small_server.pid, signal.SIGSTOP)
+            os.kill(small_server.pid, signal.SIGSTOP)
             stalled.append(answered)
             threading.Timer(1.0, end_stall).start()
 
