@@ -1,18 +1,14 @@
 """A GRU on the word embeddings of a BERT checkpoint, and its training on the film reviews."""
 
-import random
-from collections.abc import Iterator
-
 import torch
 from rich.progress import track
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from build.batches import batches
 from build.data.checkpoints import Checkpoint
 from build.data.reviews import Review
 from build.rnn_settings import RnnTraining
-
-_BATCHES_SORTED_TOGETHER = 50
 
 
 class GruClassifier(nn.Module):
@@ -77,12 +73,19 @@ def train(
     network = GruClassifier(embeddings, training)
     positive = torch.sigmoid(torch.tensor([review.rating for review in data]))
     targets = torch.stack([1 - positive, positive], dim=1)
-    batches = list(_batches([len(tokens) for tokens in ids], training))
+    order = list(
+        batches(
+            [len(tokens) for tokens in ids],
+            size=training.batch_size,
+            epochs=training.epochs,
+            seed=training.seed,
+        )
+    )
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, training.learning_rate, total_steps=len(batches)
+        optimizer, training.learning_rate, total_steps=len(order)
     )
-    for rows in track(batches, "training sentiment_rnn"):
+    for rows in track(order, "training sentiment_rnn"):
         logits = network(*padded([ids[row] for row in rows]))
         loss = nn.functional.cross_entropy(logits, targets[rows])
         optimizer.zero_grad()
@@ -98,19 +101,3 @@ def padded(ids: list[list[int]]) -> tuple[Tensor, Tensor]:
     rows = [torch.tensor(text) for text in ids]
     lengths = torch.tensor([len(text) for text in ids])
     return nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths
-
-
-def _batches(lengths: list[int], training: RnnTraining) -> Iterator[list[int]]:
-    """Row numbers of every batch: shuffled, but of like lengths within a batch."""
-    order = random.Random(training.seed)  # noqa: S311 - it shuffles, it guards nothing
-    size = training.batch_size
-    for _ in range(training.epochs):
-        rows = list(range(len(lengths)))
-        order.shuffle(rows)
-        epoch = []
-        for start in range(0, len(rows), size * _BATCHES_SORTED_TOGETHER):
-            block = rows[start : start + size * _BATCHES_SORTED_TOGETHER]
-            block.sort(key=lambda row: lengths[row])
-            epoch += [block[at : at + size] for at in range(0, len(block), size)]
-        order.shuffle(epoch)
-        yield from epoch

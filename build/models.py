@@ -20,12 +20,12 @@ Built = tuple[Manifest, bool]
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
 _RNN_SOURCES = (
-    *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "data/reviews.py"),
+    *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "batches.py", "data/reviews.py"),
     *_SHARED,
 )
 _BERT_SOURCES = (
     *("bert.py", "classifier.py", "finetune.py", "fp16.py", "int8.py", "packed.py"),
-    *("tokens.py", "variants.py", "data/reviews.py", *_SHARED),
+    *("tokens.py", "variants.py", "batches.py", "data/reviews.py", *_SHARED),
 )
 
 
