@@ -12,15 +12,18 @@ PIP := $(PY) -m pip --disable-pip-version-check
 
 # Options that targets hand on: the server's settings and the checkpoint.
 export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
+# What load, and what it has to reach; docs/load-tests.md.
+export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS URL UI_PORT
+export P99_MS MIN_RPS MAX_FAIL
 BERT ?=
-MODEL ?= mnist_cnn
 CANARY ?= 0
 FROM ?=
 
-.PHONY: help demo test test-long build serve cluster roll reload publish promote rollback conformance bench-backend bench-packing lint format clean
+.PHONY: help demo test test-long build serve cluster roll reload publish promote rollback conformance \
+	bench-backend bench-models bench-packing bench-explain loadtest loadtest-ui lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits and reviews, stop
 	@$(PY) -m build --keep-checkpoint
@@ -44,7 +47,7 @@ reload: $(VENV)/cluster.stamp ## Let the cluster's HAProxy read keys and certifi
 	@$(PY) -m deploy.cluster reload
 
 publish: $(VENV)/cluster.stamp ## Build and serve the next version of MODEL; CANARY=10: for that percent of requests
-	@$(PY) -m deploy.cluster publish $(MODEL) --canary $(CANARY) --bert "$(BERT)" --from "$(FROM)"
+	@$(PY) -m deploy.cluster publish $(or $(MODEL),mnist_cnn) --canary $(CANARY) --bert "$(BERT)" --from "$(FROM)"
 
 promote: $(VENV)/cluster.stamp ## Serve the canary from all of the cluster's servers
 	@$(PY) -m deploy.cluster promote
@@ -67,9 +70,25 @@ bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX R
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.bench_backend
 
+bench-models: $(VENV)/dev.stamp ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_models
+
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint
 	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
+
+bench-explain: $(VENV)/dev.stamp ## Measure what explanations cost, and whether they are faithful
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench_explain
+
+loadtest: $(VENV)/load.stamp ## Put MODEL under load over PROTOCOL in a SHAPE; P99_MS, MIN_RPS, MAX_FAIL must hold
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests
+
+loadtest-ui: $(VENV)/load.stamp ## The same from Locust's web page, on UI_PORT of this machine
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests --ui
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .

@@ -1,6 +1,6 @@
 """`sentiment_bert`: fine-tuned if needed, packed, exported in every precision, checked."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -9,29 +9,34 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from build import check, export, graph, precision
+from build import check, export, graph, variants
 from build.classifier import Classifier, prepare
 from build.data import reviews
 from build.data.checkpoints import Checkpoint
-from build.errors import BuildError
 from build.export import Sample, tensors
 from build.packed import PackedClassifier
-from build.settings import BERT_REQUIREMENTS, VARIANTS, BertTraining, Requirements
+from build.settings import BERT_REQUIREMENTS, BertTraining, Requirements
 from build.tokens import pack, pad, tokenize, unpack
+from build.variants import Comparison
 
 _LENGTHS = (8, 32, 128)
 _MOST_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
+_CALIBRATION_TEXTS = 256
 
 
-def build(checkpoint: Checkpoint, training: BertTraining, folder: Path) -> dict[str, object]:
+def build(
+    checkpoint: Checkpoint, training: BertTraining, folder: Path, served: Collection[str]
+) -> dict[str, object]:
     """Writes the model in every precision, checked, and `tokenizer.json` into a folder.
 
-    A variant that falls short of the FP32 model is left out, and the manifest says why.
+    A variant that falls short of the FP32 model is left out, and the manifest says
+    why; but what a config serves must be there.
 
     Args:
         checkpoint: What to load; fine-tuned first if it has no trained head.
         training: How to fine-tune.
         folder: Where to write.
+        served: Names of the files that the model's configs serve.
 
     Returns:
         What was measured, for the manifest.
@@ -54,18 +59,6 @@ def build(checkpoint: Checkpoint, training: BertTraining, folder: Path) -> dict[
     required = BERT_REQUIREMENTS if checkpoint.is_default else Requirements(accuracy=0.0)
     expected = check.labels(path, test)
     accuracy = check.accuracy(path, expected, truth, required) if truth else None
-    variants: dict[str, object] = {}
-    for name, convert in precision.CONVERSIONS.items():
-        variant = folder / f"model.{name}.onnx"
-        export.save(convert(model), variant)
-        try:
-            found = check.labels(variant, test)
-            variants[name] = check.variant(variant, found, expected, truth, VARIANTS[name])
-        except BuildError as error:
-            # The others do not depend on it: they are published without it.
-            variant.unlink()
-            variants[name] = str(error)
-            print(f"left out: {error}", flush=True)
     return {
         "checkpoint": checkpoint.name,
         "data": reviews.digest(),
@@ -73,7 +66,14 @@ def build(checkpoint: Checkpoint, training: BertTraining, folder: Path) -> dict[
         "labels": list(classifier.labels),
         "accuracy": accuracy,
         **measured,
-        "variants": variants,
+        "variants": variants.write(
+            model,
+            classifier.network.config.num_hidden_layers,
+            _calibration(classifier),
+            Comparison(test, expected, truth),
+            folder,
+            served=served,
+        ),
     }
 
 
@@ -134,6 +134,13 @@ def _samples(classifier: Classifier) -> Iterator[Sample]:
                     for row, length in zip(tokens, lengths, strict=True)
                 ]
             )
+
+
+def _calibration(classifier: Classifier) -> list[Sample]:
+    """Training reviews in batches, to see what activations are like."""
+    texts = [review.text for review in reviews.load_train()[:_CALIBRATION_TEXTS]]
+    tokens = tokenize(classifier.tokenizer, texts)
+    return [pack(tokens[start : start + 32]) for start in range(0, len(tokens), 32)]
 
 
 def _test_set(classifier: Classifier) -> tuple[list[Sample], list[str]]:

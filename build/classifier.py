@@ -114,5 +114,5 @@ def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
 
 def _made_from(checkpoint: Checkpoint, training: BertTraining) -> str:
     """A digest of all that a fine-tuned network depends on."""
-    sources = fingerprint.of_sources("classifier.py", "finetune.py", "tokens.py")
+    sources = fingerprint.of_sources("batches.py", "classifier.py", "finetune.py", "tokens.py")
     return fingerprint.of_text(f"{sources} {reviews.digest()} {checkpoint.digest()} {training!r}")

@@ -27,6 +27,10 @@ class Manifest:
     seconds: float
     facts: dict[str, object] = field(default_factory=dict)
 
+    def is_made_from(self, **digests: str) -> bool:
+        """Whether the version was made from parts with these digests, of those named."""
+        return digests.items() <= self.fingerprint.items()
+
     def is_intact(self, folder: Path) -> bool:
         """Whether a folder holds exactly these files, with these contents."""
         return digests(folder) == self.files

@@ -1,7 +1,9 @@
 """What is built: each model of the repository, in the order of what needs what."""
 
+import re
 import shutil
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 from build import fingerprint, manifest, publish
@@ -9,6 +11,7 @@ from build.data import checkpoints, digits, reviews
 from build.errors import BuildError
 from build.manifest import Manifest
 from build.publish import VERSION
+from build.rnn_settings import RnnTraining
 from build.settings import Settings
 
 Built = tuple[Manifest, bool]
@@ -16,9 +19,13 @@ Built = tuple[Manifest, bool]
 
 _SHARED = ("export.py", "graph.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
+_RNN_SOURCES = (
+    *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "batches.py", "data/reviews.py"),
+    *_SHARED,
+)
 _BERT_SOURCES = (
-    *("bert.py", "classifier.py", "finetune.py", "packed.py", "precision.py", "tokens.py"),
-    *("data/reviews.py", *_SHARED),
+    *("bert.py", "classifier.py", "finetune.py", "fp16.py", "int8.py", "packed.py"),
+    *("tokens.py", "variants.py", "batches.py", "data/reviews.py", *_SHARED),
 )
 
 
@@ -45,11 +52,13 @@ def sentiment_bert(settings: Settings) -> Built:
     """Loads, fine-tunes if needed, exports, checks and publishes BERT."""
     folder = settings.repository / "sentiment_bert"
     sources = fingerprint.of_sources(*_BERT_SOURCES)
+    served = _served_files(folder)
     published = manifest.read(folder / VERSION)
     name = settings.bert
     if settings.keep_checkpoint and published:
         name = str(published.facts["requested"])
-        if published.fingerprint["sources"] == sources and published.is_intact(folder / VERSION):
+        current = published.is_made_from(sources=sources, served=" ".join(served))
+        if current and published.is_intact(folder / VERSION):
             return published, False
     checkpoint = checkpoints.find(name)
     made_from = {
@@ -57,13 +66,37 @@ def sentiment_bert(settings: Settings) -> Built:
         "data": reviews.digest(),
         "checkpoint": fingerprint.of_text(checkpoint.digest()),
         "training": repr(settings.bert_training),
+        "served": " ".join(served),
     }
 
     def make(into: Path) -> dict[str, object]:
         from build import bert
 
-        facts = bert.build(checkpoint, settings.bert_training, into)
+        facts = bert.build(checkpoint, settings.bert_training, into, served)
         return {"requested": name, **facts}
+
+    return publish.ensure(folder, made_from, make)
+
+
+def sentiment_rnn(settings: Settings) -> Built:
+    """Trains, exports, checks and publishes the recurrent network.
+
+    It takes its words from the packaged checkpoint, whatever BERT is served.
+    """
+    folder = settings.repository / "sentiment_rnn"
+    checkpoint = checkpoints.find("")
+    training = RnnTraining()
+    made_from = {
+        "sources": fingerprint.of_sources(*_RNN_SOURCES),
+        "data": reviews.digest(),
+        "checkpoint": checkpoint.name,
+        "training": repr(training),
+    }
+
+    def make(into: Path) -> dict[str, object]:
+        from build import rnn
+
+        return rnn.build(checkpoint, training, into)
 
     return publish.ensure(folder, made_from, make)
 
@@ -79,6 +112,25 @@ def sentiment_tokenizer(settings: Settings) -> Built:
     return _python_model(settings.repository / "sentiment_tokenizer", [tokenizer])
 
 
+def mnist_explain(settings: Settings) -> Built:
+    """Publishes the Python model that explains answers of the CNN."""
+    return _python_model(settings.repository / "mnist_explain", [])
+
+
+def sentiment_explain(settings: Settings) -> Built:
+    """Publishes the Python model that explains answers of BERT, with the same tokenizer."""
+    tokenizer = settings.repository / "sentiment_bert" / VERSION / "tokenizer.json"
+    folder = settings.repository / "sentiment_explain"
+    return _python_model(folder, [folder / "explanation.py", tokenizer])
+
+
+def stream_tokenizer(settings: Settings) -> Built:
+    """Publishes the Python model that tokenizes texts that come in pieces."""
+    folder = settings.repository / "stream_tokenizer"
+    tokenizer = settings.repository / "sentiment_rnn" / VERSION / "tokenizer.json"
+    return _python_model(folder, [folder / "pieces.py", tokenizer])
+
+
 def mnist(settings: Settings) -> Built:
     """Publishes the ensemble of decoder and CNN."""
     return _ensemble(settings.repository / "mnist")
@@ -89,14 +141,31 @@ def sentiment(settings: Settings) -> Built:
     return _ensemble(settings.repository / "sentiment")
 
 
+def sentiment_stream(settings: Settings) -> Built:
+    """Publishes the ensemble of that tokenizer and the recurrent network."""
+    return _ensemble(settings.repository / "sentiment_stream")
+
+
 ALL: tuple[Callable[[Settings], Built], ...] = (
     mnist_cnn,
     mnist_decoder,
     mnist,
+    mnist_explain,
     sentiment_bert,
     sentiment_tokenizer,
     sentiment,
+    sentiment_explain,
+    sentiment_rnn,
+    stream_tokenizer,
+    sentiment_stream,
 )
+
+
+def _served_files(folder: Path) -> list[str]:
+    """The files that the configs of a model name."""
+    configs = [folder / "config.pbtxt", *(folder / "configs").glob("*.pbtxt")]
+    named = (re.findall(r'default_model_filename:\s*"(.*?)"', c.read_text()) for c in configs)
+    return sorted(set(chain.from_iterable(named)))
 
 
 def _python_model(folder: Path, files: list[Path]) -> Built:

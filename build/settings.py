@@ -115,7 +115,7 @@ class BertTraining:
         seed: Of the head's first weights and of the order of the batches.
     """
 
-    epochs: int = 3
+    epochs: int = 2
     batch_size: int = 32
     frozen_layers: int = 3
     learning_rate: float = 1.5e-4

@@ -16,6 +16,7 @@ from clients.errors import (
     ServingError,
     UnavailableError,
 )
+from clients.explanations import DigitExplanation, TextExplanation, Word
 from clients.grpc_client import GrpcClient
 from clients.http_client import HttpClient
 from clients.results import Classification, DigitResult, TextResult
@@ -26,6 +27,7 @@ __all__ = [
     "AccessDeniedError",
     "Classification",
     "DeadlineExceededError",
+    "DigitExplanation",
     "DigitResult",
     "GrpcClient",
     "HttpClient",
@@ -34,6 +36,8 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "ServingError",
+    "TextExplanation",
     "TextResult",
     "UnavailableError",
+    "Word",
 ]

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from clients.batches import split
 from clients.deadline import Deadline
 from clients.errors import DeadlineExceededError, InvalidInputError, UnavailableError
+from clients.explanations import Explaining
 from clients.images import ImageLike, encode_images
 from clients.results import DigitResult, ResultT, TextResult, read_results
 from clients.retry import RetryPolicy, call_with_retries
 from clients.schema import ModelSchema
+from clients.streams import TextStream
 from clients.texts import encode_texts
 from clients.transport import InferRequest, Parameter, Transport
 
@@ -28,8 +30,10 @@ DEFAULT_TIMEOUT = 30.0
 T = TypeVar("T")
 
 
-class ServingClient:
-    """Classifies digits and texts, and calls any other model; made through its subclasses.
+class ServingClient(Explaining):
+    """Classifies and explains digits and texts, and calls any other model.
+
+    Made through its subclasses.
 
     Every call has a deadline, which covers all that the call does: asking for the
     model's config the first time, each batch it is split into, and retries. Each
@@ -161,6 +165,18 @@ class ServingClient:
             dict(headers or {}),
         )
         return self._send(request, deadline)
+
+    def stream(
+        self, timeout: float | None = None, *, model: str = "sentiment_stream"
+    ) -> TextStream:
+        """Classifies one text while it comes, piece by piece; use it in a `with` block.
+
+        Args:
+            timeout: Seconds that the answer to a piece may take.
+            model: The model that remembers what it was sent.
+        """
+        seconds = self._deadline(timeout).seconds
+        return TextStream(self._transport.exchange(), model, seconds)
 
     def ready(self, timeout: float | None = None) -> bool:
         """Whether the server is there and all it should serve is loaded; never retried."""

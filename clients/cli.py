@@ -1,4 +1,4 @@
-"""The command line: `python -m clients digit FILE...` and `python -m clients text TEXT...`."""
+"""The command line: `python -m clients digit FILE...`, `text TEXT...` and `stream`."""
 
 import os
 import sys
@@ -11,11 +11,14 @@ import typer
 from rich.console import Console
 
 from clients.access import Access
-from clients.answers import answer_each
+from clients.answers import Answer, answer_each
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import InvalidInputError, ServingError
 from clients.exit_codes import HELP, ExitCode, exit_code
+from clients.explanations import DigitExplanation
+from clients.follow import follow
 from clients.grpc_client import GrpcClient
+from clients.highlight import print_explanations
 from clients.http_client import HttpClient
 from clients.lines import arriving_lines
 from clients.report import print_errors, print_json, print_table
@@ -23,6 +26,8 @@ from clients.results import Classification
 
 AT_ONCE = 8
 """Requests under way at the same time."""
+EXPLAINED_AT_ONCE = 2
+"""The same of explanations."""
 GROUP = 64
 """Inputs that are answered before their answers are printed."""
 
@@ -81,7 +86,7 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         help="One JSON object a line for each answered input: input, label, probabilities, "
-        "latency_ms.",
+        "latency_ms; with --explain also words, or heatmap.",
     ),
 ]
 
@@ -99,11 +104,23 @@ def digit(
     authority: AuthorityOption = None,
     api_key_file: KeyOption = None,
     as_json: JsonOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also tell which pixels speak for the answer.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the explanation of one file as a PNG.", show_default=False),
+    ] = None,
 ) -> None:
     """Tells which digit each image file shows."""
+    if out and not (explain and len(files) == 1):
+        raise typer.BadParameter("needs --explain and one FILE", param_hint="--out")
     with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
         groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
-        code = _run(groups, lambda file: client.classify_digits([_read(file)])[0], as_json)
+        if explain:
+            code = _explain(groups, lambda file: _explained_digit(client, file, out), as_json)
+        else:
+            code = _run(groups, lambda file: client.classify_digits([_read(file)])[0], as_json)
     raise typer.Exit(code)
 
 
@@ -124,11 +141,38 @@ def text(
     authority: AuthorityOption = None,
     api_key_file: KeyOption = None,
     as_json: JsonOption = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also tell which words speak for the answer.")
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, help="With --explain: random orders of the words; 0 for none.")
+    ] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="With --explain: of the random orders.")] = 0,
 ) -> None:
     """Tells the sentiment of each text."""
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
     with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
-        code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
+        if explain:
+            code = _explain(groups, lambda line: client.explain_text(line, samples, seed), as_json)
+        else:
+            code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
+    raise typer.Exit(code)
+
+
+@app.command(epilog=HELP)
+def stream(
+    *,
+    protocol: ProtocolOption = Protocol.GRPC,
+    url: UrlOption = None,
+    timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    tls: TlsOption = False,
+    authority: AuthorityOption = None,
+    api_key_file: KeyOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tells the sentiment of one text while you type it, or while its lines arrive."""
+    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
+        code = follow(client, as_json)
     raise typer.Exit(code)
 
 
@@ -160,20 +204,48 @@ def _run(
     groups: Iterable[Sequence[T]], classify: Callable[[T], Classification], as_json: bool
 ) -> ExitCode:
     """Answers and prints group by group, until the end or until the server is gone."""
+    if as_json:
+        return _each(groups, classify, AT_ONCE, lambda out, answers, _: print_json(out, answers))
+    return _each(groups, classify, AT_ONCE, print_table)
+
+
+def _explain(
+    groups: Iterable[Sequence[T]], explain: Callable[[T], Classification], as_json: bool
+) -> ExitCode:
+    """Likewise, with fewer at once: each is the work of many classifications."""
+    show = print_json if as_json else print_explanations
+    return _each(groups, explain, EXPLAINED_AT_ONCE, lambda out, answers, _: show(out, answers))
+
+
+def _each(
+    groups: Iterable[Sequence[T]],
+    classify: Callable[[T], Classification],
+    at_once: int,
+    show: Callable[[Console, list[Answer[T]], bool], None],
+) -> ExitCode:
+    """Answers group by group; `show` is told whether a group is the first one."""
     out, err = Console(highlight=False), Console(stderr=True, highlight=False)
     code = ExitCode.OK
     for index, group in enumerate(groups):
-        answers = list(answer_each(group, classify, AT_ONCE))
-        if as_json:
-            print_json(out, answers)
-        else:
-            print_table(out, answers, header=index == 0)
+        answers = list(answer_each(group, classify, at_once))
+        show(out, answers, index == 0)
         print_errors(err, answers)
         errors = [answer.result for answer in answers if isinstance(answer.result, ServingError)]
         code = max([code, *map(exit_code, errors)])
         if any(answer.lost for answer in answers):
             break
     return code
+
+
+def _explained_digit(client: ServingClient, file: Path, out: Path | None) -> DigitExplanation:
+    explanation = client.explain_digit(_read(file))
+    if out:
+        try:
+            out.write_bytes(explanation.overlay)
+        except OSError as error:
+            message = f"cannot write {out}: {error.strerror}"
+            raise InvalidInputError(message) from error
+    return explanation
 
 
 def _read(file: Path) -> bytes:

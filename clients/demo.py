@@ -1,4 +1,4 @@
-"""Real digits and real reviews, classified over HTTP and over gRPC: `python -m clients.demo`.
+"""Real digits and reviews, classified over HTTP and gRPC, some explained: `python -m clients.demo`.
 
 Expects a running Triton at TRITON_HTTP_URL and TRITON_GRPC_URL, by default on this machine.
 """
@@ -24,6 +24,8 @@ from clients.cli import Protocol, connect
 from clients.drawing import ASCII, BLOCKS, draw
 from clients.errors import ServingError
 from clients.exit_codes import ExitCode
+from clients.highlight import print_explanations
+from clients.report import print_errors
 from clients.results import Classification
 from clients.terminal import print_anything
 
@@ -82,7 +84,8 @@ def main() -> ExitCode:
     marks = BLOCKS if "utf" in console.encoding.lower() else ASCII
     console.print(_table("digit", asked_digits, lambda image: Text(draw(image, marks))))
     console.print(_table("review", asked_reviews, Text))
-    return _summary(console, asked_digits, asked_reviews)
+    explained = _explain(console, some_digits[0], some_reviews[0])
+    return _summary(console, asked_digits, asked_reviews, explained)
 
 
 def _sample_digits() -> list[Sample[NDArray[np.uint8]]]:
@@ -109,6 +112,22 @@ def _ask(
 
     by_sample = zip(*map(answers, clients), strict=True)
     return [Asked(sample, got) for sample, got in zip(samples, by_sample, strict=True)]
+
+
+def _explain(
+    console: Console, digit: Sample[NDArray[np.uint8]], review: Sample[str]
+) -> list[Answer[str]]:
+    """Asks why a digit and a review got their labels, and shows it."""
+    with connect(Protocol.HTTP, None, DEFAULT_TIMEOUT) as client:
+        answers = list(
+            answer_each(["the first digit"], lambda _: client.explain_digit(digit.value), 1)
+        )
+        answers += answer_each([review.value], client.explain_text, 1)
+    colours = ": red speaks for the label, blue against it" if console.is_terminal else ""
+    console.print(Text(f"two answers explained{colours}", style="bold"))
+    print_explanations(console, answers)
+    print_errors(console, answers)
+    return answers
 
 
 def _table(title: str, asked: Sequence[Asked[T]], show: Callable[[T], Text]) -> Table:
@@ -139,12 +158,15 @@ def _right(answer: Answer[Sample[T]]) -> bool:
 
 
 def _summary(
-    console: Console, some_digits: Sequence[Asked[Any]], some_reviews: Sequence[Asked[Any]]
+    console: Console,
+    some_digits: Sequence[Asked[Any]],
+    some_reviews: Sequence[Asked[Any]],
+    explained: Sequence[Answer[str]],
 ) -> ExitCode:
     """Prints how many calls were answered, how many rightly, and how fast."""
     of_digits = [answer for asked in some_digits for answer in asked.answers]
     of_reviews = [answer for asked in some_reviews for answer in asked.answers]
-    calls = of_digits + of_reviews
+    calls: list[Answer[Any]] = [*of_digits, *of_reviews, *explained]
     answered = sum(isinstance(answer.result, Classification) for answer in calls)
     parts = [
         f"{answered} of {len(calls)} calls answered",

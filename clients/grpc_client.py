@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import tritonclient.grpc as triton
@@ -21,8 +22,9 @@ from clients.errors import (
     clean,
     process_died,
 )
+from clients.grpc_exchange import GrpcExchange
 from clients.retry import RetryPolicy
-from clients.transport import InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, from_wire, to_wire
 
 _ERRORS: dict[str, type[ServingError]] = {
     "INVALID_ARGUMENT": InvalidInputError,
@@ -80,11 +82,13 @@ class _GrpcTransport:
         self._headers = access.all_headers()
         # No channel_args: they would replace tritonclient's own, and with them its
         # limit of 2 GB a message by gRPC's of 4 MB.
-        self._client = triton.InferenceServerClient(
+        self._connect = partial(
+            triton.InferenceServerClient,
             url,
             ssl=access.tls,
             root_certificates=str(access.authority) if access.authority else None,
         )
+        self._client = self._connect()
 
     def ready(self, timeout: float) -> bool:
         with self._errors(""):
@@ -106,6 +110,9 @@ class _GrpcTransport:
                 client_timeout=timeout,
             )
             return from_wire(result, request)
+
+    def exchange(self) -> Exchange:
+        return GrpcExchange(self._connect, self._headers, self._errors)
 
     def close(self) -> None:
         self._client.close()

@@ -1,7 +1,7 @@
 """The client over HTTP."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import gevent
@@ -26,7 +26,7 @@ from clients.errors import (
 )
 from clients.greenlets import GreenletThread
 from clients.retry import RetryPolicy
-from clients.transport import InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, from_wire, to_wire
 
 T = TypeVar("T")
 
@@ -122,6 +122,9 @@ class _HttpTransport:
         )
         return from_wire(result, request)
 
+    def exchange(self) -> Exchange:
+        return _Exchange(self)
+
     def close(self) -> None:
         self._thread.close(last=self._disconnect)
 
@@ -178,3 +181,22 @@ def _tls_options(access: Access) -> dict[str, Any]:
         return made
 
     return {"ssl": True, "ssl_context_factory": context}
+
+
+@dataclass(frozen=True)
+class _Exchange:
+    """HTTP has no streams of requests: each goes for itself, over the connections of all.
+
+    A header tells a front door which belong to one sequence, and so to one server.
+    """
+
+    transport: _HttpTransport
+
+    def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
+        if request.place:
+            headers = {**request.headers, "x-sequence-id": str(request.place.sequence)}
+            request = replace(request, headers=headers)
+        return self.transport.infer(request, timeout)
+
+    def close(self) -> None:
+        """Holds nothing."""

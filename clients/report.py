@@ -23,8 +23,7 @@ def print_json(console: Console, answers: Iterable[Answer[Any]]) -> None:
             continue
         fields = {
             "input": str(answer.given),
-            "label": answer.result.label,
-            "probabilities": list(answer.result.probabilities),
+            **answer.result.fields(),
             "latency_ms": round(answer.seconds * 1e3, 3),
         }
         console.print(Text(json.dumps(fields)), soft_wrap=True)

@@ -26,6 +26,10 @@ class Classification:
         """The probability of the chosen class, between 0 and 1."""
         return max(self.probabilities)
 
+    def fields(self) -> dict[str, Any]:
+        """What stands in JSON."""
+        return {"label": self.label, "probabilities": list(self.probabilities)}
+
 
 @dataclass(frozen=True)
 class DigitResult(Classification):

@@ -12,6 +12,21 @@ Parameter = str | int | float | bool
 
 
 @dataclass(frozen=True)
+class Place:
+    """A request's place in a sequence, for models that remember.
+
+    Attributes:
+        sequence: The correlation ID, not 0.
+        first: Whether the sequence starts with it.
+        last: Whether it ends with it.
+    """
+
+    sequence: int
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True)
 class InferRequest:
     """One request, already checked against the model.
 
@@ -23,6 +38,7 @@ class InferRequest:
         request_id: Returned and logged by the server; may be empty.
         parameters: Custom parameters of the request.
         headers: Headers of this request, besides the client's own.
+        place: Where it stands in its sequence; None for a model that remembers nothing.
     """
 
     model: str
@@ -32,6 +48,19 @@ class InferRequest:
     request_id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    place: Place | None = None
+
+
+class Exchange(Protocol):
+    """Requests one after the other, as those of a sequence are; used by one thread."""
+
+    def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
+        """The outputs, by name; like `Transport.infer`."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the exchange alone holds."""
+        ...
 
 
 class Transport(Protocol):
@@ -53,6 +82,10 @@ class Transport(Protocol):
         """The outputs, by name."""
         ...
 
+    def exchange(self) -> Exchange:
+        """A way for the requests of one sequence."""
+        ...
+
     def close(self) -> None:
         """Gives the connections back."""
         ...
@@ -71,6 +104,16 @@ def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
         tensor = library.InferInput(name, list(array.shape), datatype)
         tensor.set_data_from_numpy(array.astype(object) if datatype == "BYTES" else array)
         inputs.append(tensor)
+    place = request.place
+    sequence = (
+        {
+            "sequence_id": place.sequence,
+            "sequence_start": place.first,
+            "sequence_end": place.last,
+        }
+        if place
+        else {}
+    )
     return {
         "model_name": request.model,
         "model_version": request.version,
@@ -78,6 +121,7 @@ def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
         "outputs": [library.InferRequestedOutput(name) for name in request.outputs],
         "request_id": request.request_id,
         "parameters": dict(request.parameters) or None,
+        **sequence,
     }
 
 

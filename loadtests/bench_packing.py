@@ -6,26 +6,29 @@ that what else the machine does meets them alike; the table shows medians.
 """
 
 import json
+import logging
 import os
 import platform
 import random
+import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
+from pathlib import Path
 from typing import Annotated
 
-import onnx
 import onnxruntime
 import typer
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import Tensor, nn
 
-from build import export, manifest, precision
-from build.bert import to_onnx
+from build import export, manifest
 from build.classifier import Classifier, prepare
 from build.data import checkpoints, reviews
 from build.export import Sample
@@ -36,7 +39,9 @@ from build.tokens import pack, pad, tokenize
 Ids = list[list[int]]
 PADDED_TO = 128
 ROWS = (1, 8, 32, 64)
+PUBLISHED = Settings.repository / "sentiment_bert" / VERSION
 PRECISIONS = ("fp32", "int8")
+LARGEST_BATCH = 32  # max_batch_size
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,29 @@ class Measured:
     padding: float
 
 
+@dataclass(frozen=True)
+class LargestBatch:
+    """What the largest batch that the config lets in costs, in int8.
+
+    Attributes:
+        texts: How many.
+        tokens: Of each text.
+        seconds: To compute it.
+        megabytes: How far the most memory that this process ever held grew.
+    """
+
+    texts: int
+    tokens: int
+    seconds: float
+    megabytes: float
+
+    def __str__(self) -> str:
+        return (
+            f"largest batch, {self.texts} texts of {self.tokens} tokens, int8: "
+            f"{self.seconds:.1f} s, {self.megabytes:.0f} MB more memory"
+        )
+
+
 class _Padded(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -121,33 +149,42 @@ def main(
         seconds[name, way, rows].append(took)
     # The first round warms caches and memory arenas, and is not counted.
     lines = [_measured(case, ids, took[1:]) for case, took in seconds.items()]
+    largest = _largest_batch(sessions["int8", True], classifier.longest)
     if as_json:
-        print(json.dumps({"machine": _machine(), "measured": [asdict(line) for line in lines]}))
+        measured = [asdict(line) for line in lines]
+        print(json.dumps({"machine": _machine(), "measured": measured, "largest": asdict(largest)}))
     else:
-        Console(width=100).print(_table(lines), _machine())
+        Console(width=100).print(_table(lines), f"{largest}\n{_machine()}")
 
 
 def _classifier() -> Classifier:
     """The network of the published model."""
-    published = manifest.read(Settings.repository / "sentiment_bert" / VERSION)
+    published = manifest.read(PUBLISHED)
     name = str(published.facts["requested"]) if published else ""
     return prepare(checkpoints.find(name), BertTraining())
 
 
 def _sessions(classifier: Classifier) -> dict[tuple[str, bool], onnxruntime.InferenceSession]:
+    """What is published, and what somebody would export who does not pack."""
     axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
-    padded = export.to_onnx(_Padded(classifier).eval(), pad([[1, 2, 3]] * 2), axes)
-    return {
-        (name, packed): _session(model if name == "fp32" else precision.to_int8(model))
-        for packed, model in ((True, to_onnx(classifier)), (False, padded))
-        for name in PRECISIONS
-    }
-
-
-def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        full, quantized = Path(folder, "full.onnx"), Path(folder, "quantized.onnx")
+        padded = export.to_onnx(_Padded(classifier).eval(), pad([[1, 2, 3]] * 2), axes)
+        export.save(padded, full)
+        logging.getLogger().setLevel(logging.ERROR)  # it advises to preprocess
+        quantize_dynamic(
+            full, quantized, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True
+        )
+        files = {
+            ("fp32", True): PUBLISHED / "model.onnx",
+            ("int8", True): PUBLISHED / "model.int8.onnx",
+            ("fp32", False): full,
+            ("int8", False): quantized,
+        }
+        return {
+            case: onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+            for case, file in files.items()
+        }
 
 
 def _batches(way: Way, ids: Ids, rows: int) -> Iterator[Sample]:
@@ -161,6 +198,14 @@ def _run(session: onnxruntime.InferenceSession, samples: Iterator[Sample]) -> fl
     for sample in samples:
         session.run(["probabilities"], sample)
     return time.perf_counter() - started
+
+
+def _largest_batch(session: onnxruntime.InferenceSession, tokens: int) -> LargestBatch:
+    sample = pack([[1] * tokens] * LARGEST_BATCH)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    took = _run(session, iter([sample]))
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return LargestBatch(LARGEST_BATCH, tokens, took, grown / 1024)
 
 
 def _measured(case: tuple[str, Way, int], ids: Ids, seconds: Sequence[float]) -> Measured:

@@ -37,7 +37,11 @@ def commands(target: str) -> list[list[str]]:
         "promote",
         "rollback",
         "bench-backend",
+        "bench-models",
         "bench-packing",
+        "bench-explain",
+        "loadtest",
+        "loadtest-ui",
     ],
 )
 def test_a_target_calls_its_program_rightly(target: str) -> None:

@@ -14,7 +14,10 @@ from build.settings import Settings
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.releases import Versions, versions_of
 
-_NEEDS = {"sentiment_bert": "sentiment_tokenizer"}
+_NEEDS = {
+    "sentiment_bert": ("sentiment_tokenizer", "sentiment_explain"),
+    "sentiment_rnn": ("stream_tokenizer",),
+}
 """Published together: the tokenizer belongs to the checkpoint."""
 
 
@@ -32,7 +35,7 @@ def build_next(repository: Path, model: str, bert: str = "") -> Versions:
     Raises:
         ClusterError: it cannot be built, or falls short.
     """
-    wanted = [name for name in (model, _NEEDS.get(model)) if name]
+    wanted = [model, *_NEEDS.get(model, ())]
     build = {function.__name__: function for function in models.ALL}
     if model not in build:
         raise ClusterError(f"MODEL is {model!r}: it has to be one of {', '.join(build)}")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
 
 from build.data import digits, reviews
 from clients import Classification, GrpcClient, RetryPolicy, ServingError
@@ -14,9 +17,15 @@ from deploy.cluster.errors import ClusterError
 from deploy.cluster.state import ReplicaState
 
 SAMPLES = 200
+EXPLAINED = 20
+"""An explanation costs as much as many answers."""
+
 _SEEN = {
     "mnist": ("mnist", "mnist_cnn", "mnist_decoder"),
+    "mnist_explain": ("mnist_explain",),
     "sentiment": ("sentiment", "sentiment_bert", "sentiment_tokenizer"),
+    "sentiment_explain": ("sentiment_explain",),
+    "sentiment_stream": ("sentiment_stream", "sentiment_rnn", "stream_tokenizer"),
 }
 
 
@@ -77,7 +86,7 @@ def try_out(replica: ReplicaState, model: str, samples: int = SAMPLES) -> Trial:
 
     Args:
         replica: the server.
-        model: `mnist` or `sentiment`.
+        model: one that `front_model` gives.
         samples: how many inputs.
 
     Returns:
@@ -86,26 +95,44 @@ def try_out(replica: ReplicaState, model: str, samples: int = SAMPLES) -> Trial:
     labels: list[str | None] = []
     milliseconds: list[float] = []
     failure = ""
-    calls: list[Callable[[], Sequence[Classification]]]
+    samples = min(samples, EXPLAINED) if model.endswith("_explain") else samples
     once = RetryPolicy(retries=0)
     with GrpcClient(f"127.0.0.1:{replica.grpc}", retry=once) as client:
-        if model == "mnist":
+        calls: list[Callable[[], Classification]]
+        if model.startswith("mnist"):
             images, digit_labels = digits.load_test()
             truths = tuple(str(label) for label in digit_labels[:samples])
-            calls = [partial(client.classify_digits, [image]) for image in images[:samples]]
+            calls = [partial(_DIGIT[model], client, image) for image in images[:samples]]
         else:
             held_out = reviews.load_test()[:samples]
             truths = tuple(review.label for review in held_out)
-            calls = [partial(client.classify_texts, [review.text]) for review in held_out]
+            calls = [partial(_TEXT[model], client, review.text) for review in held_out]
         for call in calls:
             started = time.monotonic()
             try:
-                labels.append(call()[0].label)
+                labels.append(call().label)
                 milliseconds.append(1e3 * (time.monotonic() - started))
             except ServingError as error:
                 labels.append(None)
                 failure = failure or str(error)
     return Trial(tuple(labels), truths, tuple(milliseconds), failure)
+
+
+def _in_pieces(client: GrpcClient, text: str) -> Classification:
+    with client.stream() as stream:
+        stream.send(text[: len(text) // 2])
+        return stream.finish(text[len(text) // 2 :])
+
+
+_DIGIT: dict[str, Callable[[GrpcClient, NDArray[np.uint8]], Classification]] = {
+    "mnist": lambda client, image: client.classify_digits([image])[0],
+    "mnist_explain": lambda client, image: client.explain_digit(image),
+}
+_TEXT: dict[str, Callable[[GrpcClient, str], Classification]] = {
+    "sentiment": lambda client, text: client.classify_texts([text])[0],
+    "sentiment_explain": lambda client, text: client.explain_text(text),
+    "sentiment_stream": _in_pieces,
+}
 
 
 def _same(some: tuple[str | None, ...], others: tuple[str | None, ...]) -> float:

@@ -25,7 +25,7 @@ def test_a_checkpoint_with_labels_is_exported_as_it_is(
     write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
     checkpoint = checkpoints.find(str(write_checkpoint(*LABELS)))
-    facts = bert.build(checkpoint, BertTraining(), tmp_path)
+    facts = bert.build(checkpoint, BertTraining(), tmp_path, served=())
     assert facts["fine_tuned"] is False
     assert facts["labels"] == list(LABELS)
     assert facts["accuracy"] is None

@@ -25,6 +25,7 @@ from tests.conftest import REPOSITORY
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGIT_MODELS = ("mnist", "mnist_cnn", "mnist_decoder")
+STREAM_MODELS = ("sentiment_stream", "sentiment_rnn", "stream_tokenizer")
 SLOW_SECONDS = 0.05
 _SLOW_CONFIG = """
 name: "slow"
@@ -60,9 +61,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return True
 
 
-def make_repository(folder: Path) -> Path:
-    """Makes a repository of the digit models and of one that answers slowly what it is given."""
-    for model in DIGIT_MODELS:
+def make_repository(folder: Path, *more: str) -> Path:
+    """Makes a repository of the digit models, a model that answers slowly, and what is named."""
+    for model in (*DIGIT_MODELS, *more):
         shutil.copytree(REPOSITORY / model, folder / model, ignore=shutil.ignore_patterns("__py*"))
     (folder / "slow" / "1").mkdir(parents=True)
     (folder / "slow" / "config.pbtxt").write_text(_SLOW_CONFIG)

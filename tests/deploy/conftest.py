@@ -13,7 +13,7 @@ import pytest
 from build.data import digits
 from clients import DigitResult
 from clients.base import ServingClient
-from tests.deploy.cluster import Running, make_repository, running_cluster
+from tests.deploy.cluster import STREAM_MODELS, Running, make_repository, running_cluster
 from tests.deploy.load import Call
 
 Image = np.ndarray[Any, Any]
@@ -38,7 +38,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "MAX_WAITING": "16",
         "MAX_BODY_MIB": "1",
     }
-    with running_cluster(folder, make_repository(folder / "models"), **values) as running:
+    with running_cluster(
+        folder, make_repository(folder / "models", *STREAM_MODELS), **values
+    ) as running:
         yield running
 
 

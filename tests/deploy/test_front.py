@@ -13,7 +13,8 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from clients import Access, AccessDeniedError, InvalidInputError, UnavailableError
+from clients import Access, AccessDeniedError, InvalidInputError, ServerError, UnavailableError
+from deploy.cluster.state import ReplicaState
 from server.command import ADMIN_HEADER, ADMIN_METADATA
 from tests.deploy.cluster import Running
 from tests.deploy.conftest import RATE_LIMIT
@@ -205,3 +206,42 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(cluster: Running) 
     ):
         # The system's authorities do not know the certificate.
         client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+
+
+def test_the_pieces_of_a_text_go_to_one_server(cluster: Running) -> None:
+    pieces = ["The first half", " was won", "derful, the rest", " was dull."]
+    texts = 8
+    before = answered(cluster, "sentiment_stream")
+    with cluster.client("http") as client:
+        streams = [client.stream() for _ in range(texts)]
+        for piece in pieces[:-1]:
+            for stream in streams:
+                stream.send(piece)
+        verdicts = {stream.finish(pieces[-1]) for stream in streams}
+    after = answered(cluster, "sentiment_stream")
+    assert len(verdicts) == 1
+    # The clients send a text anew where its server changes: that would be more than its pieces.
+    added = [now - then for now, then in zip(after, before, strict=True)]
+    assert sum(added) == texts * len(pieces)
+    assert all(added)
+
+
+def test_a_stream_over_grpc_is_told_to_use_http(cluster: Running) -> None:
+    with (
+        cluster.client("grpc") as client,
+        pytest.raises(ServerError, match="send the pieces of a text over HTTP"),
+        client.stream() as stream,
+    ):
+        stream.send("a piece")
+
+
+def answered(cluster: Running, model: str) -> list[int]:
+    """How many requests each server has answered."""
+
+    def count(replica: ReplicaState) -> int:
+        secret = {ADMIN_METADATA: cluster.state.admin_token}
+        with triton.InferenceServerClient(f"127.0.0.1:{replica.grpc}") as client:
+            stats = client.get_inference_statistics(model, headers=secret).model_stats
+        return sum(version.inference_stats.success.count for version in stats)
+
+    return [count(replica) for replica in cluster.state.replicas]

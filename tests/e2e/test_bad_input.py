@@ -59,6 +59,14 @@ CASES = [
     Case("empty text", "sentiment", texts(""), "TEXT row 0: the text is empty"),
     Case("blank text", "sentiment", texts("good", " \n"), "TEXT row 1: the text is empty"),
     Case("text that is not UTF-8", "sentiment", texts(b"caf\xe9"), "not valid UTF-8 at byte 3"),
+    Case("no image to explain", "mnist_explain", images(b"?"), "IMAGE row 0: not a PNG or JPEG"),
+    Case("image to explain cut off", "mnist_explain", images(NOISE[:4000]), "cannot be decoded"),
+    Case("empty text to explain", "sentiment_explain", texts(""), "TEXT row 0: the text is empty"),
+    Case("no words to explain", "sentiment_explain", texts("\0"), "TEXT row 0: the text has no w"),
+    Case(
+        "no UTF-8 to explain", "sentiment_explain", texts("good", b"\xe9"), "TEXT row 1: not valid"
+    ),
+    Case("more to explain than a batch", "sentiment_explain", texts(*["good"] * 9), "batch-size"),
     Case("NaN pixels", "mnist_cnn", {"image": NOT_FINITE}, "must be finite"),
     Case("infinite pixels", "mnist_cnn", {"image": PIXELS + np.float32("inf")}, "must be finite"),
     Case(

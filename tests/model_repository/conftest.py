@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _load(model: str) -> ModuleType:
+def _load(model: str, filename: str = "model.py") -> ModuleType:
     spec = importlib.util.find_spec("pytriton")
     assert spec
     assert spec.submodule_search_locations
@@ -18,11 +18,16 @@ def _load(model: str) -> ModuleType:
     backend = str(package / "tritonserver" / "backends" / "python")
     if backend not in sys.path:
         sys.path.append(backend)  # has triton_python_backend_utils
-    path = ROOT / "model_repository" / model / "model.py"
-    found = importlib.util.spec_from_file_location(f"{model}_model", path)
+    path = ROOT / "model_repository" / model / filename
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # may hold further modules of the model
+    # What lies beside a model is a module by its own name.
+    name = f"{model}_model" if filename == "model.py" else path.stem
+    found = importlib.util.spec_from_file_location(name, path)
     assert found
     assert found.loader
     module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # dataclasses look their module up
     found.loader.exec_module(module)
     return module
 
@@ -37,3 +42,27 @@ def decoder() -> ModuleType:
 def tokenizer() -> ModuleType:
     """The module of `sentiment_tokenizer`."""
     return _load("sentiment_tokenizer")
+
+
+@pytest.fixture(scope="session")
+def explanation() -> ModuleType:
+    """The module beside `sentiment_explain` that plans explanations of texts."""
+    return _load("sentiment_explain", "explanation.py")
+
+
+@pytest.fixture(scope="session")
+def text_explainer(explanation: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
+    """The module of `sentiment_explain`."""
+    return _load("sentiment_explain")
+
+
+@pytest.fixture(scope="session")
+def digit_explainer() -> ModuleType:
+    """The module of `mnist_explain`."""
+    return _load("mnist_explain")
+
+
+@pytest.fixture(scope="session")
+def stream_tokenizer() -> ModuleType:
+    """The module of `stream_tokenizer`."""
+    return _load("stream_tokenizer")

@@ -52,8 +52,9 @@ def test_a_config_names_its_folder_and_batches(path: Path) -> None:
     config = parse(path)
     assert config.name == path.relative_to(ROOT).parts[0]
     assert config.max_batch_size > 1
-    is_ensemble = config.platform == "ensemble"
-    assert config.HasField("dynamic_batching") != is_ensemble
+    ways = [config.HasField(way) for way in ("dynamic_batching", "sequence_batching")]
+    # The steps of an ensemble batch, and it must not do so before them.
+    assert sum(ways) == (config.platform != "ensemble")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -63,6 +64,7 @@ def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model:
         for field in FOR_GPUS:
             config.ClearField(field)
         config.dynamic_batching.ClearField("max_queue_delay_microseconds")
+        config.sequence_batching.oldest.ClearField("max_queue_delay_microseconds")
     assert gpu == cpu
 
 
@@ -84,10 +86,18 @@ def test_a_config_fits_its_onnx_model(path: Path) -> None:
         *((tensor.name, tensor.data_type, _shape(tensor)) for tensor in config.input),
         # One line a row, of as many numbers as a row has dimensions.
         *((made.target_name[0], made.data_type, [-1, 1]) for made in config.batch_input),
+        *((state.input_name, *_state(state)) for state in config.sequence_batching.state),
     ]
     assert declared == [_described(node) for node in session.get_inputs()]
-    declared = [(tensor.name, tensor.data_type, [-1, *tensor.dims]) for tensor in config.output]
+    declared = [
+        *((tensor.name, tensor.data_type, [-1, *tensor.dims]) for tensor in config.output),
+        *((state.output_name, *_state(state)) for state in config.sequence_batching.state),
+    ]
     assert declared == [_described(node) for node in session.get_outputs()]
+
+
+def _state(state: model_config_pb2.ModelSequenceBatching.State) -> tuple[int, list[int]]:
+    return state.data_type, [-1, *state.dims]
 
 
 def _shape(tensor: model_config_pb2.ModelInput) -> list[int]:
@@ -115,6 +125,14 @@ def test_the_steps_of_an_ensemble_fit_each_other(path: Path) -> None:
                 known[step.output_map[tensor.name]] = described
     for tensor in config.output:
         assert known[tensor.name] == (tensor.data_type, tuple(tensor.dims))
+
+
+@pytest.mark.parametrize("path", of_kind("ensemble"), ids=short)
+def test_the_steps_of_an_ensemble_forget_a_sequence_together(path: Path) -> None:
+    steps = [step.model_name for step in parse(path).ensemble_scheduling.step]
+    batching = [parse(ROOT / name / "config.pbtxt").sequence_batching for name in steps]
+    assert len({each.max_sequence_idle_microseconds for each in batching}) == 1
+    assert len({each.oldest.max_candidate_sequences for each in batching}) == 1
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)

@@ -1,0 +1,107 @@
+"""Other precisions of an exported classifier: each is written, and kept if it passes."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from build import check, export, fp16, int8
+from build.errors import BuildError
+from build.export import Sample
+from build.settings import VARIANTS
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a variant is compared on.
+
+    Attributes:
+        samples: Real test inputs.
+        expected: The labels that the FP32 model gives, in order.
+        truth: The right labels; empty where nobody knows them.
+    """
+
+    samples: Sequence[Sample]
+    expected: Sequence[str]
+    truth: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to make a variant.
+
+    Attributes:
+        model: The converted graph.
+        facts: What the manifest tells of it.
+    """
+
+    model: onnx.ModelProto
+    facts: dict[str, object]
+
+
+def write(
+    model: onnx.ModelProto,
+    layers: int,
+    calibration: Sequence[Sample],
+    test: Comparison,
+    folder: Path,
+    *,
+    served: Collection[str],
+) -> dict[str, object]:
+    """Writes `model.<variant>.onnx` for every variant that passes its check.
+
+    Args:
+        model: The packed classifier in FP32.
+        layers: How many layers its encoder has.
+        calibration: Real training inputs.
+        test: What to compare on.
+        folder: Where to write.
+        served: Names of the files that the model's configs serve.
+
+    Returns:
+        For each variant what was measured, or why it was left out.
+
+    Raises:
+        BuildError: A variant that a config serves does not pass.
+    """
+    candidates = {
+        "int8": (
+            # The fewer layers, the less is lost; the first ones matter most.
+            Candidate(int8.quantize(model, calibration, full), {"fp32_layers": full})
+            for full in range(layers)
+        ),
+        "fp16": (Candidate(fp16.convert(model), {}) for _ in range(1)),
+    }
+    measured: dict[str, object] = {}
+    for name, ways in candidates.items():
+        path = folder / f"model.{name}.onnx"
+        try:
+            measured[name] = _first_that_passes(name, ways, test, path)
+        except BuildError as error:
+            if path.name in served:
+                raise BuildError(
+                    f"{error}; to serve FP32, let the config that names {path.name} name model.onnx"
+                ) from error
+            # The others do not depend on it: they are published without it.
+            measured[name] = str(error)
+            print(f"left out: {error}", flush=True)
+    return measured
+
+
+def _first_that_passes(
+    name: str, candidates: Iterator[Candidate], test: Comparison, path: Path
+) -> dict[str, object]:
+    """Writes the first candidate that passes; raises what the last one fell short of."""
+    failure: BuildError | None = None
+    for candidate in candidates:
+        export.save(candidate.model, path)
+        found = check.labels(path, test.samples)
+        try:
+            passed = check.variant(path, found, test.expected, test.truth, VARIANTS[name])
+        except BuildError as error:
+            path.unlink()
+            failure = error
+        else:
+            return {**candidate.facts, **passed}
+    raise failure or BuildError(f"{path.name}: the model has no layers to convert")

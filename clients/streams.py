@@ -1,0 +1,139 @@
+"""A text that is classified while it comes, piece by piece."""
+
+import secrets
+from contextlib import suppress
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from clients.deadline import Deadline
+from clients.errors import InvalidInputError, ServingError
+from clients.results import TextResult, read_results
+from clients.transport import Exchange, InferRequest, Place
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+LARGEST_PIECE = 900
+"""Bytes that are sent at once: they have no more tokens than the model takes."""
+_NOT_KNOWN = "must specify the START flag"
+
+
+class TextStream:
+    """One text and what the server remembers of it; made by `client.stream()`.
+
+    The text is kept here too. So where the server has forgotten it, since nothing came
+    for a while or it was started anew, or where it cannot be told whether a piece was
+    read, since its answer is missing, the text is sent again from its beginning with
+    the next piece. A piece that raised an error does not count: leave it out, or send it
+    again.
+
+    Used by one thread at a time; every stream is independent of the others. `send` and
+    `finish` raise what `ServingClient` lists, but nothing is retried.
+
+    >>> with client.stream() as stream:  # doctest: +SKIP
+    ...     stream.send("The first half was won").label
+    ...     stream.send("derful, the rest was dull.").label
+    """
+
+    def __init__(self, exchange: Exchange, model: str, timeout: float) -> None:
+        self._exchange = exchange
+        self._model = model
+        self._timeout = timeout
+        self._text = b""
+        self._ended = False
+        self._begin()
+
+    def send(self, piece: str | bytes) -> TextResult:
+        """Sends the next piece.
+
+        Args:
+            piece: Cut anywhere, in words too; bytes may be cut within a character.
+                A long one is sent in several requests.
+
+        Returns:
+            The answer to all that was sent so far, an unfinished word included.
+        """
+        return self._send(piece, last=False)
+
+    def finish(self, piece: str | bytes = "") -> TextResult:
+        """Sends the last piece, if there is one more; the answer to the whole text."""
+        return self._send(piece, last=True)
+
+    def close(self) -> None:
+        """Lets the server forget the text, if it has not ended yet."""
+        if self._read and not self._ended:
+            # Where that fails, the server forgets it by itself later.
+            with suppress(ServingError):
+                self._request(b"", True, Deadline(self._timeout))
+        self._ended = True
+        self._exchange.close()
+
+    def __enter__(self) -> "Self":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _begin(self) -> None:
+        """Has the text begin anew on the server, under an ID that was never used."""
+        self._sequence = secrets.randbits(63) | 1
+        self._read = 0
+
+    def _send(self, piece: str | bytes, *, last: bool) -> TextResult:
+        if self._ended:
+            raise RuntimeError("the stream has ended: open another one")
+        text = self._text + self._encode(piece)
+        deadline = Deadline(self._timeout)
+        try:
+            result = self._catch_up(text, last, deadline)
+        except InvalidInputError as error:
+            if _NOT_KNOWN not in error.message:
+                raise
+            result = self._catch_up(text, last, deadline)
+        self._text, self._ended = text, last
+        return result
+
+    def _catch_up(self, text: bytes, last: bool, deadline: Deadline) -> TextResult:
+        """Sends as much of the text as the server has not read; the answer to all of it."""
+        while True:
+            part = text[self._read : self._read + LARGEST_PIECE]
+            is_rest = self._read + len(part) == len(text)
+            try:
+                result = self._request(part, last and is_rest, deadline)
+            except BaseException as error:
+                refused = isinstance(error, InvalidInputError) and _NOT_KNOWN not in error.message
+                # A refused piece leaves the server as it was, at the end of our text.
+                if not refused or last or self._read != len(self._text):
+                    self._begin()
+                raise
+            self._read += len(part)
+            if is_rest:
+                return result
+
+    def _request(self, part: bytes, last: bool, deadline: Deadline) -> TextResult:
+        request = InferRequest(
+            self._model,
+            "",
+            {"TEXT": np.array([[part]], dtype=object)},
+            ("LABEL", "PROBABILITIES"),
+            place=Place(self._sequence, first=not self._read, last=last),
+        )
+        answer = self._exchange.infer(request, deadline.require(self._model))
+        (result,) = read_results(TextResult, answer, self._model)
+        return result
+
+    def _encode(self, piece: str | bytes) -> bytes:
+        if isinstance(piece, bytes):
+            return piece
+        try:
+            return piece.encode()
+        except UnicodeEncodeError as error:
+            cause = f"the piece is not valid Unicode at character {error.start}"
+            raise InvalidInputError(cause, self._model) from error

@@ -1,0 +1,117 @@
+"""What one process of load does: ask, compare, record."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from loadtests.questions import Questions
+from loadtests.samples import Outcome, Recorder
+from loadtests.senders import FailedRequestError, Sender, sender
+from loadtests.settings import LoadSettings, Protocol, Shape
+from loadtests.target import Target
+
+RUN_FILE, QUESTIONS_FILE = "run.json", "questions.npz"
+SAMPLES_FILE, OUTCOME_FILE = "samples.npy", "outcome.json"
+FOLDER_VARIABLE = "LOADTEST_FOLDER"
+"""The environment variable that tells the processes of Locust where those files lie."""
+
+UI_FILE = "ui"
+"""Its presence says that a person decides about users, on the web page."""
+
+OnRequest = Callable[[float, int, Exception | None], None]
+"""Called after each request with its latency in milliseconds, the bytes sent and its error."""
+
+
+def write_run(folder: Path, settings: LoadSettings, target: Target, questions: Questions) -> None:
+    """Writes what the processes of Locust have to know."""
+    plain = {**asdict(settings), "objectives": None}
+    (folder / RUN_FILE).write_text(json.dumps({"settings": plain, "target": asdict(target)}))
+    questions.save(folder / QUESTIONS_FILE)
+
+
+def read_run(folder: Path) -> tuple[LoadSettings, Target]:
+    """Reads what `write_run` wrote, objectives apart."""
+    run = json.loads((folder / RUN_FILE).read_text())
+    plain: dict[str, Any] = run["settings"]
+    del plain["objectives"]
+    plain["protocol"], plain["shape"] = Protocol(plain["protocol"]), Shape(plain["shape"])
+    return LoadSettings(**plain), Target(**run["target"])
+
+
+class Load:
+    """The requests of one process.
+
+    Attributes:
+        recorder: The sample of each request.
+        messages: How often each failure occurred, by its text.
+        in_flight: Requests that wait for their answer.
+        began: When the first user of this process began, seconds since 1970; 0 until then.
+        finished: Set when no further request is to be sent.
+    """
+
+    def __init__(self, settings: LoadSettings, target: Target, questions: Questions) -> None:
+        self.recorder = Recorder()
+        self.messages: Counter[str] = Counter()
+        self.in_flight = 0
+        self.began = 0.0
+        self.finished = False
+        self.size = len(questions.requests)
+        self._settings = settings
+        self._target = target
+        self._questions = questions
+        self._sender: Sender | None = None
+        # One clock for all: steps of the system's clock must not look like latencies.
+        self._epoch = time.time() - time.perf_counter()
+
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return self._epoch + time.perf_counter()
+
+    def ask(self, index: int, intended: float | None, on_request: OnRequest) -> None:
+        """Sends one request, compares the answer and records what became of it.
+
+        Args:
+            index: Which question.
+            intended: When it was due; None for now. The latency counts from then.
+            on_request: Is told of it.
+        """
+        sent = self.now()
+        due = sent if intended is None else intended
+        outcome, failed = Outcome.RIGHT, None
+        self.in_flight += 1
+        try:
+            answer = self._connected().send(index)
+            ended = self.now()
+            problem = self._questions.expected.problem(index, answer)
+            if problem:
+                raise FailedRequestError(Outcome.WRONG, problem)
+        except FailedRequestError as error:
+            if error.outcome is not Outcome.WRONG:
+                ended = self.now()
+            outcome, failed = error.outcome, error
+            self.messages[str(error)] += 1
+        finally:
+            self.in_flight -= 1
+        latency = ended - due
+        self.recorder.add(due, sent - due, latency, outcome)
+        on_request(latency * 1e3, len(self._questions.requests[index]), failed)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._sender is not None:
+            self._sender.close()
+
+    def _connected(self) -> Sender:
+        # Not before the first request: Locust forks its processes after it has read its file,
+        # and a channel of gRPC does not outlive that.
+        if self._sender is None:
+            grpc = self._settings.protocol in (Protocol.GRPC, Protocol.GRPC_STREAM)
+            address = self._target.grpc if grpc else self._target.http
+            self._sender = sender(self._settings.protocol, address, self._questions)
+        return self._sender

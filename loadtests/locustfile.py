@@ -1,0 +1,65 @@
+"""What Locust runs. `python -m loadtests` prepares it, starts it and reports on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from locust import events, runners
+
+from loadtests.leader import REPORT_SECONDS, Leader, LedShape, report_to
+from loadtests.load import FOLDER_VARIABLE, QUESTIONS_FILE, UI_FILE, Load, read_run
+from loadtests.questions import Questions
+from loadtests.settings import TIMEOUT_SECONDS
+from loadtests.users import ArrivalsUser, ClosedLoopUser
+
+if FOLDER_VARIABLE not in os.environ:
+    raise SystemExit("make loadtest and make loadtest-ui run this file")
+FOLDER = Path(os.environ[FOLDER_VARIABLE])
+SETTINGS, TARGET = read_run(FOLDER)
+LOAD = Load(SETTINGS, TARGET, Questions.load(FOLDER / QUESTIONS_FILE))
+LEADS_BY_SHAPE = not (FOLDER / UI_FILE).exists()
+
+runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
+
+
+class Caller(ClosedLoopUser):
+    """A caller of a closed loop."""
+
+    abstract = SETTINGS.shape.is_open
+    load = LOAD
+    settings = SETTINGS
+
+
+class Arrivals(ArrivalsUser):
+    """All callers of an open loop in one process."""
+
+    abstract = not SETTINGS.shape.is_open
+    load = LOAD
+    settings = SETTINGS
+
+
+class Led(LedShape):
+    """The shape of a run without the web page, where a person decides."""
+
+    abstract = not LEADS_BY_SHAPE
+    settings = SETTINGS
+
+
+def _begin(environment: Any, runner: Any, **_: Any) -> None:
+    # Longer than any request: none is cut off and lost.
+    environment.stop_timeout = TIMEOUT_SECONDS + 5
+    if isinstance(runner, runners.WorkerRunner):
+        report_to(LOAD, runner)
+        return
+    leader = Led.leader = Leader(LOAD, SETTINGS, runner)
+    environment.events.quitting.add_listener(lambda **_: leader.save(FOLDER))
+
+
+def _end(**_: Any) -> None:
+    LOAD.close()
+
+
+events.init.add_listener(_begin)
+events.quit.add_listener(_end)  # once no request is under way

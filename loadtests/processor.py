@@ -1,0 +1,104 @@
+"""Who used the processors, from /proc."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psutil
+
+
+class ProcessTree:
+    """The processor time of a process and of all that it started, those that ended included.
+
+    Args:
+        roots: Process ids.
+        without: Process ids that are not counted, nor what they started.
+    """
+
+    def __init__(self, roots: Iterable[int], without: Iterable[int] = ()) -> None:
+        self._roots = set(roots)
+        self._without = set(without)
+        self._seconds: dict[int, float] = {}
+        self.memory = 0
+        """Bytes in memory when it was last read."""
+
+    def read(self) -> float:
+        """Seconds of processor time so far."""
+        self.memory = 0
+        seen: set[int] = set()
+        for pid in self._roots:
+            self._visit(pid, seen)
+        return sum(self._seconds.values())
+
+    def _visit(self, pid: int, seen: set[int]) -> None:
+        if pid in seen or pid in self._without:
+            return
+        seen.add(pid)
+        try:
+            process = psutil.Process(pid)
+            times = process.cpu_times()
+            self._seconds[pid] = times.user + times.system
+            self.memory += process.memory_info().rss
+            children = process.children()
+        except psutil.Error:  # it has just ended; what it used is known from before
+            return
+        for child in children:
+            self._visit(child.pid, seen)
+
+
+def machine_seconds() -> float:
+    """Seconds for which the processors of this machine were busy, all together."""
+    times = psutil.cpu_times()
+    return float(sum(times[:8]) - times.idle - getattr(times, "iowait", 0.0))
+
+
+@dataclass(frozen=True)
+class Used:
+    """Processor seconds so far, at one moment.
+
+    Attributes:
+        time: Seconds since 1970.
+        server: Of the server; None where it cannot be seen.
+        client: Of all that makes and watches the load.
+        machine: Of everything on this machine.
+        server_bytes: The server's memory.
+    """
+
+    time: float
+    server: float | None
+    client: float
+    machine: float
+    server_bytes: int
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many processors were busy on average, and for whom.
+
+    Attributes:
+        server: NaN where the server cannot be seen.
+        client: The generator of the load.
+        others: Whatever else runs on the machine.
+    """
+
+    server: float
+    client: float
+    others: float
+
+
+def shares(used: Sequence[Used], start: float, end: float) -> Shares:
+    """The processors that were busy from `start` to `end`."""
+    times = [moment.time for moment in used]
+
+    def busy(values: Sequence[float]) -> float:
+        before, after = np.interp([start, end], times, values)
+        return float(after - before) / (end - start)
+
+    seen = all(moment.server is not None for moment in used)
+    server = busy([moment.server or 0.0 for moment in used]) if seen else float("nan")
+    client = busy([moment.client for moment in used])
+    machine = busy([moment.machine for moment in used])
+    # The kernel rounds the times of a process in another way than those of the machine.
+    return Shares(server, client, max(0.0, machine - client - (server if seen else 0.0)))

@@ -1,0 +1,227 @@
+"""One protocol's way of sending a request, for programs that run on gevent.
+
+A process has one sender, and with it one gRPC channel or one pool of HTTP connections, however
+many users it plays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import grpc
+from geventhttpclient import HTTPClient
+from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
+from tritonclient.grpc import service_pb2
+
+from loadtests.answers import Answer
+from loadtests.questions import Questions
+from loadtests.samples import Outcome
+from loadtests.settings import TIMEOUT_SECONDS
+from loadtests.settings import Protocol as WireProtocol
+from loadtests.wire import LENGTH_HEADER, decode_grpc, decode_http
+
+_MOST_CONNECTIONS = 10_000
+_SERVICE = "/inference.GRPCInferenceService/"
+_CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_STATUSES = {400: Outcome.REFUSED, 404: Outcome.REFUSED, 503: Outcome.UNAVAILABLE}
+_CODES = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.LATE,
+    grpc.StatusCode.INVALID_ARGUMENT: Outcome.REFUSED,
+    grpc.StatusCode.NOT_FOUND: Outcome.REFUSED,
+    grpc.StatusCode.UNAVAILABLE: Outcome.UNAVAILABLE,
+}
+
+
+class FailedRequestError(Exception):
+    """A request that brought no right answer; its text is the report's name for it."""
+
+    def __init__(self, outcome: Outcome, message: str) -> None:
+        super().__init__(f"{outcome.title}: {message}" if message else outcome.title)
+        self.outcome = outcome
+
+
+class Sender(Protocol):
+    """Sends requests; many greenlets may use it at once."""
+
+    def send(self, index: int) -> Answer:
+        """Sends the request with this index and waits for its answer.
+
+        Raises:
+            FailedRequestError: There was none.
+        """
+        ...
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        ...
+
+
+def sender(protocol: WireProtocol, address: str, questions: Questions) -> Sender:
+    """The sender of a protocol.
+
+    Args:
+        protocol: How requests are sent.
+        address: `host:port` of the service.
+        questions: What is sent.
+    """
+    if protocol is WireProtocol.GRPC:
+        return GrpcSender(address, questions)
+    if protocol is WireProtocol.GRPC_STREAM:
+        return StreamSender(address, questions)
+    return HttpSender(address, questions)
+
+
+class HttpSender:
+    """HTTP/1.1 with connections that are kept, as many as requests are under way."""
+
+    def __init__(self, address: str, questions: Questions) -> None:
+        host, _, port = address.rpartition(":")
+        self._client = HTTPClient(
+            host,
+            int(port),
+            concurrency=_MOST_CONNECTIONS,
+            connection_timeout=TIMEOUT_SECONDS,
+            network_timeout=TIMEOUT_SECONDS,
+        )
+        self._path = f"/v2/models/{questions.model}/infer"
+        self._outputs = questions.outputs
+        self._requests = questions.requests
+        self._headers = [
+            {LENGTH_HEADER: str(length)} if length else {"Content-Type": "application/json"}
+            for length in questions.headers
+        ]
+
+    def send(self, index: int) -> Answer:
+        """See `Sender`."""
+        try:
+            response = self._client.request(
+                "POST", self._path, self._requests[index], self._headers[index]
+            )
+            body = bytes(response.read())
+        except TimeoutError:
+            raise FailedRequestError(Outcome.LATE, "") from None
+        except (OSError, HTTPConnectionClosed) as error:
+            why = getattr(error, "strerror", None) or type(error).__name__
+            raise FailedRequestError(Outcome.UNAVAILABLE, why) from None
+        except HTTPParseError as error:
+            raise FailedRequestError(Outcome.FAILED, str(error)) from None
+        if response.status_code != 200:
+            outcome = _STATUSES.get(response.status_code, Outcome.FAILED)
+            raise FailedRequestError(outcome, _first_words(body.decode(errors="replace")))
+        length = response.get(LENGTH_HEADER)
+        return decode_http(self._outputs, body, int(length) if length else None)
+
+    def close(self) -> None:
+        """See `Sender`."""
+        self._client.close()
+
+
+class GrpcSender:
+    """Unary gRPC calls on one channel."""
+
+    def __init__(self, address: str, questions: Questions) -> None:
+        self._channel = _channel(address)
+        self._call = self._channel.unary_unary(
+            f"{_SERVICE}ModelInfer",
+            response_deserializer=service_pb2.ModelInferResponse.FromString,
+        )
+        self._outputs = questions.outputs
+        self._requests = questions.requests
+
+    def send(self, index: int) -> Answer:
+        """See `Sender`."""
+        try:
+            response = self._call(self._requests[index], timeout=TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+        return decode_grpc(self._outputs, response)
+
+    def close(self) -> None:
+        """See `Sender`."""
+        self._channel.close()
+
+
+class StreamSender:
+    """gRPC streams on one channel; a request takes one that is idle, or opens another.
+
+    So a stream has one request under way, and its next answer is the one to it.
+    """
+
+    def __init__(self, address: str, questions: Questions) -> None:
+        self._channel = _channel(address)
+        self._open = self._channel.stream_stream(
+            f"{_SERVICE}ModelStreamInfer",
+            response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
+        )
+        self._idle: list[_Stream] = []
+        self._outputs = questions.outputs
+        self._requests = questions.requests
+
+    def send(self, index: int) -> Answer:
+        """See `Sender`."""
+        stream = self._idle.pop() if self._idle else _Stream(self._open)
+        try:
+            response = stream.ask(self._requests[index])
+        except BaseException:
+            stream.cancel()
+            raise
+        self._idle.append(stream)
+        if response.error_message:
+            raise FailedRequestError(Outcome.FAILED, _first_words(response.error_message))
+        return decode_grpc(self._outputs, response.infer_response)
+
+    def close(self) -> None:
+        """See `Sender`."""
+        for stream in self._idle:
+            stream.cancel()
+        self._channel.close()
+
+
+class _Stream:
+    def __init__(self, open_stream: Any) -> None:
+        from gevent.queue import SimpleQueue
+
+        self._outgoing = SimpleQueue()
+        self._responses = open_stream(self._requests())
+
+    def ask(self, request: bytes) -> Any:
+        import gevent
+
+        self._outgoing.put(request)
+        try:
+            with gevent.Timeout(TIMEOUT_SECONDS):
+                return next(self._responses)
+        except gevent.Timeout:
+            raise FailedRequestError(Outcome.LATE, "") from None
+        except StopIteration:
+            raise FailedRequestError(Outcome.FAILED, "the stream ended") from None
+        except grpc.RpcError as error:
+            raise _failed(error) from None
+
+    def cancel(self) -> None:
+        self._outgoing.put(None)
+        self._responses.cancel()
+
+    def _requests(self) -> Iterator[bytes]:
+        while (request := self._outgoing.get()) is not None:
+            yield request
+
+
+def _channel(address: str) -> Any:
+    # Before the first channel: without it gRPC would block every greenlet of the process.
+    from grpc.experimental import gevent as grpc_gevent
+
+    grpc_gevent.init_gevent()
+    return grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+
+
+def _failed(error: Any) -> FailedRequestError:
+    outcome = _CODES.get(error.code(), Outcome.FAILED)
+    message = "" if outcome is Outcome.LATE else _first_words(error.details() or "")
+    return FailedRequestError(outcome, message)
+
+
+def _first_words(message: str) -> str:
+    """A message short enough that the same failures are counted together."""
+    return " ".join(message.split())[:120]

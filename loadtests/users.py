@@ -1,0 +1,110 @@
+"""Locust's users: callers that wait for their answers, and arrivals that wait for nobody."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+from typing import ClassVar
+
+import gevent
+import gevent.pool
+import numpy as np
+from locust import User, runners, task
+
+from loadtests.arrivals import arrivals, phases
+from loadtests.load import Load
+from loadtests.settings import TIMEOUT_SECONDS, LoadSettings
+
+_LONGEST_SLEEP = 0.2
+"""Seconds after which a user that waits looks whether the load has finished."""
+
+
+class ModelUser(User):
+    """Asks the model of the load test.
+
+    Attributes:
+        load: What this process sends and records.
+        settings: Of the load test.
+    """
+
+    abstract = True
+    load: ClassVar[Load]
+    settings: ClassVar[LoadSettings]
+
+    def ask(self, index: int, intended: float | None = None) -> None:
+        """Asks one question, and tells Locust for its web page."""
+
+        def tell(milliseconds: float, size: int, error: Exception | None) -> None:
+            self.environment.events.request.fire(
+                request_type=self.settings.protocol.value,
+                name=self.settings.model,
+                response_time=milliseconds,
+                response_length=size,
+                exception=error,
+            )
+
+        self.load.ask(index, intended, tell)
+
+    @property
+    def process(self) -> int:
+        """The number of this process among those that make load, from 0."""
+        runner = self.environment.runner
+        return runner.worker_index if isinstance(runner, runners.WorkerRunner) else 0
+
+
+class ClosedLoopUser(ModelUser):
+    """Asks, waits for the answer, asks again."""
+
+    abstract = True
+    _numbers: ClassVar[count[int]] = count()
+
+    def on_start(self) -> None:
+        """Gives each user an order of inputs of its own."""
+        self.load.began = self.load.began or self.load.now()
+        seed = f"{self.settings.seed} {self.process} {next(self._numbers)}"
+        self._chance = random.Random(seed)  # noqa: S311 - it chooses, it guards nothing
+
+    @task
+    def ask_one(self) -> None:
+        """Asks a question that chance chose."""
+        if self.load.finished:
+            gevent.sleep(_LONGEST_SLEEP)
+        else:
+            self.ask(self._chance.randrange(self.load.size))
+
+
+class ArrivalsUser(ModelUser):
+    """Plays all callers of an open loop in one process: each gets a greenlet of its own.
+
+    There is one such user a process. When requests are due was drawn before; no answer, and
+    no lack of one, changes it.
+    """
+
+    abstract = True
+
+    def on_start(self) -> None:
+        """Draws when requests arrive, and with which inputs."""
+        seed, processes = self.settings.seed, self.settings.processes
+        self._due = arrivals(phases(self.settings), seed, self.process, processes)
+        chance = np.random.default_rng([seed, self.process, 1])
+        self._inputs = chance.integers(self.load.size, size=len(self._due))
+        self._next = 0
+        self._callers = gevent.pool.Group()
+        self.load.began = self.load.now()
+
+    @task
+    def send_when_due(self) -> None:
+        """Sends the next request when it is due, and does not wait for its answer."""
+        if self.load.finished or self._next >= len(self._due):
+            gevent.sleep(_LONGEST_SLEEP)
+            return
+        due = self.load.began + float(self._due[self._next])
+        if (left := due - self.load.now()) > 0:
+            gevent.sleep(min(left, _LONGEST_SLEEP))
+        if due <= self.load.now():
+            self._callers.spawn(self.ask, int(self._inputs[self._next]), due)
+            self._next += 1
+
+    def on_stop(self) -> None:
+        """Waits for the answers that are still due."""
+        self._callers.join(timeout=TIMEOUT_SECONDS)

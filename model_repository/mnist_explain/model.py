@@ -1,0 +1,230 @@
+"""`mnist_explain`: how much each pixel of a digit speaks for the label it gets.
+
+Runs in Triton's Python backend. Images are decoded by the served `mnist_decoder`.
+Copies with one patch hidden each (made black, as the background is) are sent to
+the served `mnist_cnn`, so what is explained is exactly what answers. What a copy
+loses of the log-odds of the label is shared by the pixels that were hidden in it,
+by their brightness: hiding a black pixel hides nothing. A pixel's heat is the sum
+of its shares, over the number of patches that cover it.
+
+The method is occlusion, after Zeiler and Fergus, "Visualizing and Understanding
+Convolutional Networks", 2014, with overlapping patches.
+"""
+
+import asyncio
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import triton_python_backend_utils as pb_utils
+from PIL import Image
+
+DECODER = "mnist_decoder"
+CLASSIFIER = "mnist_cnn"
+MOST_ROWS = 64
+"""Copies in one execution: the classifier's `max_batch_size`."""
+EXECUTIONS_AT_ONCE = 2
+"""How many are asked for together, so that other callers get their turn between them."""
+SIZE = 28
+PATCH = 4
+"""Pixels of a hidden square's side."""
+STRIDE = 2
+"""Pixels from one square to the next."""
+LEAST_PROBABILITY = 1e-12
+"""What a probability of 0 counts as, which has no logarithm."""
+SCALE = 12
+"""Pixels of the overlay for each pixel of the digit."""
+FOR, AGAINST = np.array([230.0, 40.0, 30.0]), np.array([40.0, 90.0, 230.0])
+"""Colours, red, green and blue, of the strongest heat."""
+
+Pixels = npt.NDArray[np.float32]
+
+
+def _patches() -> npt.NDArray[np.bool_]:
+    """Every place of the square, BOOL [patches, 28, 28]."""
+    starts = range(0, SIZE - PATCH + 1, STRIDE)
+    patches = np.zeros((len(starts) ** 2, SIZE, SIZE), np.bool_)
+    for number, (top, left) in enumerate((top, left) for top in starts for left in starts):
+        patches[number, top : top + PATCH, left : left + PATCH] = True
+    return patches
+
+
+PATCHES = _patches()
+
+
+def hidden(image: Pixels) -> tuple[Pixels, Pixels]:
+    """Hides each patch that holds anything but black.
+
+    Args:
+        image: FP32 [28, 28], 0 to 1.
+
+    Returns:
+        The copies, FP32 [n, 28, 28], n from 0 to 169; and how much of what is hidden in
+        each was in each pixel, FP32 [n, 28, 28], summing to 1 a copy.
+    """
+    ink = PATCHES * image
+    total = ink.sum(axis=(1, 2), keepdims=True)
+    filled = total[:, 0, 0] > 0
+    return np.where(PATCHES, 0, image)[filled].astype(np.float32), (ink / total.clip(1e-30))[filled]
+
+
+def heat(shares: Pixels, probabilities: Pixels) -> Pixels:
+    """The heat of each pixel.
+
+    Args:
+        shares: FP32 [n, 28, 28], see `hidden`.
+        probabilities: FP32 [1 + n, classes], of the whole image and then of each copy.
+
+    Returns:
+        FP32 [28, 28], in log-odds of the label; above 0 speaks for it, below 0 against.
+    """
+    of_label = np.arange(probabilities.shape[1]) == probabilities[0].argmax()
+    odds = [probabilities[:, chosen].sum(axis=1) for chosen in (of_label, ~of_label)]
+    values = np.subtract(*np.log(np.maximum(odds, LEAST_PROBABILITY)))
+    lost = np.tensordot(values[0] - values[1:], shares, axes=1)
+    return np.asarray(lost / PATCHES.sum(axis=0), np.float32)
+
+
+def overlay(image: Pixels, heatmap: Pixels) -> bytes:
+    """Draws heat over a digit: red speaks for the label, blue against it.
+
+    Args:
+        image: FP32 [28, 28], 0 to 1.
+        heatmap: FP32 [28, 28].
+
+    Returns:
+        A PNG of 336 by 336 pixels. The strongest heat of this image has the full colour.
+    """
+    strength = np.abs(heatmap) / max(float(np.abs(heatmap).max()), 1e-30)
+    colour = np.where(heatmap[..., np.newaxis] > 0, FOR, AGAINST)
+    # The root lets weak heat be seen beside the strongest.
+    mix = np.sqrt(strength)[..., np.newaxis]
+    grey = np.repeat(image[..., np.newaxis] * 255, 3, axis=2)
+    picture = Image.fromarray(np.rint((1 - mix) * grey + mix * colour).astype(np.uint8))
+    buffer = io.BytesIO()
+    picture.resize((SIZE * SCALE,) * 2, Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@dataclass
+class Asked:
+    """A request with its decoded images, FP32 [rows, 28, 28], or with an error.
+
+    Attributes:
+        copies: The images to classify, FP32 [n, 28, 28]: of each row the whole, then the
+            copies with a patch hidden.
+        shares: For each row, see `hidden`.
+        probabilities: The answers, a row a copy, in parts as they arrive.
+        labels: What each copy is called, likewise.
+    """
+
+    request: Any
+    images: Pixels
+    error: Any = None
+
+    def __post_init__(self) -> None:
+        pairs = [hidden(image) for image in self.images]
+        self.shares = [shares for _, shares in pairs]
+        wholes = zip(self.images, pairs, strict=True)
+        parts = [part for image, (copies, _) in wholes for part in (image[np.newaxis], copies)]
+        self.copies = np.concatenate([np.zeros((0, SIZE, SIZE), np.float32), *parts])
+        self.probabilities: list[Pixels] = []
+        self.labels: list[bytes] = []
+
+
+class TritonPythonModel:
+    """What the Python backend loads, once an instance."""
+
+    async def execute(self, requests: list[Any]) -> list[Any]:
+        """Explains requests that arrived together; their copies share executions.
+
+        A bad request fails alone.
+        """
+        asked = await asyncio.gather(*map(decode, requests))
+        copies = [(each, copy) for each in asked for copy in each.copies]
+        batches = [copies[at : at + MOST_ROWS] for at in range(0, len(copies), MOST_ROWS)]
+        for at in range(0, len(batches), EXECUTIONS_AT_ONCE):
+            together = batches[at : at + EXECUTIONS_AT_ONCE]
+            answers = await asyncio.gather(*(classify([c for _, c in batch]) for batch in together))
+            for batch, answer in zip(together, answers, strict=True):
+                _note(batch, answer)
+        return [_answer(each) for each in asked]
+
+
+async def decode(request: Any) -> Asked:
+    """Has the images of a request decoded; the decoder says what is wrong with one."""
+    response = await pb_utils.InferenceRequest(
+        model_name=DECODER,
+        requested_output_names=["image"],
+        inputs=[pb_utils.get_input_tensor_by_name(request, "IMAGE")],
+    ).async_exec()
+    if response.has_error():
+        error = _failure(response.error().message())
+        return Asked(request, np.zeros((0, SIZE, SIZE), np.float32), error)
+    images = pb_utils.get_output_tensor_by_name(response, "image").as_numpy()
+    return Asked(request, images[:, 0].copy())
+
+
+async def classify(copies: Sequence[Pixels]) -> Any:
+    """Classifies copies in one execution.
+
+    Returns:
+        The classifier's response.
+    """
+    images = np.stack(copies)[:, np.newaxis]
+    return await pb_utils.InferenceRequest(
+        model_name=CLASSIFIER,
+        requested_output_names=["probabilities", "label"],
+        inputs=[pb_utils.Tensor("image", images)],
+    ).async_exec()
+
+
+def _note(batch: Sequence[tuple[Asked, Pixels]], response: Any) -> None:
+    """Gives each request of a batch its answers, or the error."""
+    if response.has_error():
+        for asked, _ in batch:
+            asked.error = _failure(response.error().message())
+        return
+    probabilities, labels = (
+        pb_utils.get_output_tensor_by_name(response, name).as_numpy()
+        for name in ("probabilities", "label")
+    )
+    for (asked, _), row, label in zip(batch, probabilities, labels[:, 0], strict=True):
+        asked.probabilities.append(row.copy())
+        asked.labels.append(label)
+
+
+def _failure(message: str) -> Any:
+    # A call from a model to a model loses the code: the decoder's own refusals are told by
+    # how they begin. A server that drains is worth asking again.
+    if message.startswith("IMAGE row "):
+        return pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
+    unavailable = message.endswith("Server not ready")
+    code = pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
+    return pb_utils.TritonError(message, code)
+
+
+def _answer(asked: Asked) -> Any:
+    if asked.error:
+        return pb_utils.InferenceResponse(error=asked.error)
+    sizes = [1 + len(shares) for shares in asked.shares]
+    starts = np.cumsum([0, *sizes[:-1]])
+    all_probabilities = np.stack(asked.probabilities)
+    heatmaps = [
+        heat(shares, all_probabilities[start : start + size])
+        for shares, start, size in zip(asked.shares, starts, sizes, strict=True)
+    ]
+    pictures = [overlay(*pair) for pair in zip(asked.images, heatmaps, strict=True)]
+    outputs = {
+        "HEATMAP": np.stack(heatmaps),
+        "OVERLAY": np.array(pictures, object).reshape(-1, 1),
+        "LABEL": np.array([asked.labels[start] for start in starts], object).reshape(-1, 1),
+        "PROBABILITIES": all_probabilities[starts],
+    }
+    wanted = asked.request.requested_output_names()
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, outputs[name]) for name in outputs if name in wanted]
+    )

@@ -1,0 +1,181 @@
+"""`sentiment_explain`: how much each word of a text speaks for the label it gets.
+
+Runs in Triton's Python backend. Copies of the text with words left out are sent
+to the served `sentiment_bert`, so what is explained is exactly what answers. How
+they are chosen and compared stands in `explanation.py`, which lies beside the
+built copy of this file; so does `tokenizer.json`, as in `sentiment_tokenizer`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from explanation import Copy, Explanation, RefusedError, explanation, read_options, read_text
+from tokenizers import Tokenizer
+
+CLASSIFIER = "sentiment_bert"
+MOST_ROWS = 32
+"""Copies in one execution: the classifier's `max_batch_size`."""
+MOST_TOKENS_AT_ONCE = 2048
+"""Tokens in one request: what others wait for who want something classified meanwhile."""
+EXECUTIONS_AT_ONCE = 2
+"""Requests together: one computes while the other is on its way, or both at once."""
+
+
+def next_round(explanations: Sequence[Explanation]) -> list[list[tuple[Explanation, Copy]]]:
+    """Takes the copies that are classified next, one of each text in turn.
+
+    Returns:
+        At most `EXECUTIONS_AT_ONCE` batches.
+    """
+    turns = deque(each for each in explanations if each.waiting)
+    batches: list[list[tuple[Explanation, Copy]]] = []
+    while turns and len(batches) < EXECUTIONS_AT_ONCE:
+        batch: list[tuple[Explanation, Copy]] = []
+        tokens = 0
+        while turns and len(batch) < MOST_ROWS:
+            each = turns[0]
+            tokens += len(each.ids_of(each.waiting[0]))
+            if batch and tokens > MOST_TOKENS_AT_ONCE:
+                break
+            batch.append((each, each.waiting.popleft()))
+            turns.rotate(-1)
+            if not each.waiting:
+                turns.remove(each)
+        batches.append(batch)
+    return batches
+
+
+@dataclass
+class Asked:
+    """A request and the texts of its rows; an error once it cannot be answered."""
+
+    request: Any
+    rows: list[Explanation] = field(default_factory=list)
+    error: Any = None
+
+    @property
+    def done(self) -> bool:
+        """Whether there is an answer."""
+        return bool(self.error) or all(row.done for row in self.rows)
+
+
+class TritonPythonModel:
+    """What the Python backend loads, once an instance."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Loads the tokenizer from the folder of this version."""
+        folder = Path(args["model_repository"]) / args["model_version"]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+    async def execute(self, requests: list[Any]) -> list[Any]:
+        """Explains requests that arrived together.
+
+        Their copies share executions, and each request is answered as soon as its own are
+        classified: a short text does not wait for a long one. A bad request fails alone.
+        """
+        waiting = [self._asked(request) for request in requests]
+        while waiting:
+            for asked in waiting:
+                if asked.done:
+                    asked.request.get_response_sender().send(
+                        _answer(asked), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+                    )
+            waiting = [asked for asked in waiting if not asked.done]
+            batches = next_round([row for asked in waiting for row in asked.rows])
+            errors = await asyncio.gather(*map(classify, batches))
+            for batch, error in zip(batches, errors, strict=True):
+                texts = [id(text) for text, _ in batch] if error else []
+                for asked in waiting:
+                    if any(id(row) in texts for row in asked.rows):
+                        asked.error = error
+                    elif asked.request.is_cancelled():
+                        asked.error = pb_utils.TritonError(
+                            "cancelled", pb_utils.TritonError.CANCELLED
+                        )
+        return [None] * len(requests)
+
+    def _asked(self, request: Any) -> Asked:
+        asked = Asked(request)
+        texts = pb_utils.get_input_tensor_by_name(request, "TEXT").as_numpy().reshape(-1)
+        place = ""
+        try:
+            options = read_options(request.parameters())
+            for number, encoded in enumerate(texts):
+                place = f"TEXT row {number}: "
+                text = read_text(bytes(encoded))
+                asked.rows.append(explanation(text, self.tokenizer.encode(text), options))
+        except RefusedError as error:
+            message = f"{place}{error}"
+            asked.error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
+        return asked
+
+
+async def classify(batch: Sequence[tuple[Explanation, Copy]]) -> Any:
+    """Classifies copies in one execution and notes the answers.
+
+    Returns:
+        Nothing, or the classifier's error.
+    """
+    rows = [text.ids_of(copy) for text, copy in batch]
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
+    mask = np.zeros_like(ids)
+    # What the mask leaves out is dropped by the classifier before it computes.
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    response = await pb_utils.InferenceRequest(
+        model_name=CLASSIFIER,
+        requested_output_names=["probabilities", "label"],
+        inputs=[pb_utils.Tensor("input_ids", ids), pb_utils.Tensor("attention_mask", mask)],
+    ).async_exec()
+    if response.has_error():
+        return _failure(response.error().message())
+    probabilities, labels = (
+        pb_utils.get_output_tensor_by_name(response, name).as_numpy()
+        for name in ("probabilities", "label")
+    )
+    for (text, copy), row, label in zip(batch, probabilities, labels[:, 0], strict=True):
+        text.probabilities[copy] = row.copy()
+        if copy == text.whole:
+            text.label = label
+    return None
+
+
+def _failure(message: str) -> Any:
+    # A call from a model to a model loses the code. A server that drains is worth asking again.
+    unavailable = message.endswith("Server not ready")
+    code = pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
+    return pb_utils.TritonError(message, code)
+
+
+def _answer(asked: Asked) -> Any:
+    """The response; rows with fewer words than the longest end in empty ones."""
+    if asked.error:
+        return pb_utils.InferenceResponse(error=asked.error)
+    rows = asked.rows
+    longest = max(len(row.tokens) for row in rows)
+    tokens = np.full((len(rows), longest), b"", object)
+    attributions = np.zeros((len(rows), longest), np.float32)
+    offsets = np.full((len(rows), longest, 2), -1, np.int32)
+    for number, row in enumerate(rows):
+        tokens[number, : len(row.tokens)] = [token.encode() for token in row.tokens]
+        attributions[number, : len(row.tokens)] = row.attributions()
+        offsets[number, : len(row.tokens)] = row.offsets
+    labels = np.array([[row.label] for row in rows], object)
+    outputs = {
+        "TOKENS": tokens,
+        "ATTRIBUTIONS": attributions,
+        "OFFSETS": offsets,
+        "LABEL": labels,
+        "PROBABILITIES": np.stack([row.probabilities[row.whole] for row in rows]),
+    }
+    wanted = asked.request.requested_output_names()
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, outputs[name]) for name in outputs if name in wanted]
+    )

@@ -1,0 +1,117 @@
+"""A short run of each shape against the real server, over every protocol between them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtests.arrivals import arrivals, phases
+from loadtests.inputs import WORKLOADS
+from loadtests.settings import LoadSettings, Protocol, Shape
+from server.triton import TritonServer
+from tests.conftest import REPOSITORY
+from tests.loadtests.command import ROOT, Finished, environment, load_test
+
+pytestmark = pytest.mark.e2e
+
+INPUTS = 12
+
+
+def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.loadtests.ask_all", str(REPOSITORY), str(INPUTS)],
+        cwd=ROOT,
+        env=environment(server, {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    refused = found.pop("mnist http-json")
+    assert "JSON cannot carry" in next(iter(refused))
+    late = found.pop("late")
+    assert all(latency > lag >= 1 for lag, latency in late)
+    assert len(late) == len(found)
+    assert len(found) == len(WORKLOADS) * len(Protocol) - 1
+    assert all(outcomes == {"right answer": INPUTS} for outcomes in found.values()), found
+
+
+def test_steady_is_a_closed_loop_of_all_users(server: TritonServer, tmp_path: Path) -> None:
+    done = load_test(server, tmp_path, MODEL="mnist", PROTOCOL="http", P99_MS="0.001")
+    check_figures(done)
+    assert done.code == 1
+    assert [(v["name"], v["met"]) for v in done.result["verdicts"]] == [("P99_MS", False)]
+    assert {interval["users"] for interval in done.result["intervals"]} == {4}
+    # Four users have never more than four requests under way.
+    assert done.result["batch"]["mnist_cnn"] <= 4
+
+
+def test_rate_sends_what_was_drawn(server: TritonServer, tmp_path: Path) -> None:
+    variables = {"MODEL": "mnist_cnn", "PROTOCOL": "http-json", "SHAPE": "rate", "RATE": "80"}
+    done = load_test(server, tmp_path, **variables, PROCESSES="2", MAX_FAIL="0")
+    check_figures(done)
+    assert done.code == 0
+    check_arrivals(done, LoadSettings(shape=Shape.RATE, rate=80, duration=2, warm_up=1, seed=5), 2)
+
+
+def test_spike_reports_its_phases(server: TritonServer, tmp_path: Path) -> None:
+    variables = {"MODEL": "sentiment", "SHAPE": "spike", "RATE": "15", "DURATION": "4"}
+    done = load_test(server, tmp_path, **variables)
+    check_figures(done)
+    assert done.code == 0
+    parts = {part["name"]: part for part in done.result["parts"]}
+    assert list(parts) == ["before", "spike", "after"]
+    assert parts["spike"]["offered"] > 2 * parts["before"]["offered"]
+
+
+def test_soak_reports_its_thirds_and_the_servers_memory(
+    server: TritonServer, tmp_path: Path
+) -> None:
+    variables = {"MODEL": "sentiment_bert", "PROTOCOL": "grpc-stream", "SHAPE": "soak"}
+    done = load_test(server, tmp_path, **variables, RATE="20")
+    check_figures(done)
+    assert [part["name"] for part in done.result["parts"]] == [
+        "first third",
+        "second third",
+        "last third",
+    ]
+    assert all(part["server_bytes"] > 50e6 for part in done.result["parts"])
+
+
+def test_steps_double_the_users_and_judge_the_best_step(steps: Finished) -> None:
+    check_figures(steps)
+    assert steps.code == 0
+    levels = steps.result["levels"]
+    users = [level["users"] for level in levels]
+    assert users == [1, 2]
+    best = max(levels, key=lambda level: level["goodput"])
+    assert steps.result["judged"] == best
+    assert {v["name"] for v in steps.result["verdicts"]} == {"P99_MS", "MIN_RPS", "MAX_FAIL"}
+
+
+def check_figures(done: Finished) -> None:
+    """What has to hold for every run on a server that works."""
+    assert done.report, done.errors
+    result = done.result
+    assert result["failed"] == result["wrong"] == 0, done.report["failures"]
+    assert result["outcomes"]["right answer"] == result["requests"] > 0
+    assert sum(result["warm_up_outcomes"].values()) > 0
+    low, median, high = result["goodput_spread"]
+    assert low <= median <= high
+    quantiles = [result["quantiles"][name] for name in ("p50", "p90", "p99", "p99.9")]
+    assert quantiles == sorted(quantiles)
+    assert all(size >= 0.999 for size in result["batch"].values())
+    assert result["split"]["compute"] > 0
+    assert result["processors"]["client"] > 0
+    assert result["processors"]["server"] > 0
+    for interval in result["intervals"]:
+        assert interval["split"].keys() == result["split"].keys()
+    assert result["intervals"][0]["second"] < 0
+
+
+def check_arrivals(done: Finished, settings: LoadSettings, processes: int) -> None:
+    """The requests are those of the schedule: no more, no fewer, however fast the answers."""
+    due = [arrivals(phases(settings), settings.seed, n, processes) for n in range(processes)]
+    assert done.result["sent"] == sum(map(len, due))
