@@ -28,7 +28,17 @@ def commands(target: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    "target", ["build", "serve", "bench-backend", "bench-packing", "loadtest", "loadtest-ui"]
+    "target",
+    [
+        "build",
+        "serve",
+        "bench",
+        "bench-peers",
+        "bench-backend",
+        "bench-packing",
+        "loadtest",
+        "loadtest-ui",
+    ],
 )
 def test_a_target_calls_its_program_rightly(target: str) -> None:
     for module, *arguments in commands(target):

@@ -39,19 +39,18 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
         for precision, file in padded_files().items():
             for peer in PEERS:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="peer-")))
-                running[peer.name, precision] = stack.enter_context(
-                    serve(
-                        peer,
-                        file,
-                        TOKENIZER,
-                        bench.meter.settings.threads,
-                        folder,
-                        bench.meter.stop,
-                    )
+                starting = serve(
+                    peer,
+                    folder,
+                    model=file,
+                    tokenizer=TOKENIZER,
+                    threads=bench.meter.settings.threads,
+                    stop=bench.meter.stop,
                 )
+                running[peer.name, precision] = stack.enter_context(starting)
         cases = []
         for precision, callers in ((p, c) for p in FILES for c in (1, MANY)):
-            group = f"{precision}, {'1 caller' if callers == 1 else f'{callers} callers'}"
+            group = f"{precision}, {comparisons.counted(callers, 'caller')}"
             for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
                 questions = bench.inputs.questions(
                     "sentiment", models[precision], protocol, BERT / FILES[precision]

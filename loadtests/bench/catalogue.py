@@ -101,4 +101,5 @@ what its own file says of that text alone.""",
     ),
 }
 
+PEERS = "peers"
 OF_BENCH = tuple(name for name, entry in CATALOGUE.items() if entry.command == "make bench")

@@ -30,6 +30,7 @@ CNN = PUBLISHED / "mnist_cnn" / "1" / "model.onnx"
 TOKENIZER = BERT / "tokenizer.json"
 MANY = 32
 """Callers where there are many: as many as the largest batch."""
+FEW = 8
 ROWS = 32
 
 
@@ -47,6 +48,7 @@ Cases = Callable[[Bench], "contextlib.AbstractContextManager[list[Case]]"]
 
 @contextlib.contextmanager
 def repository() -> Iterator[VariantRepository]:
+    """An empty repository of variants, for the length of a `with` block."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         yield VariantRepository(Path(folder))
 
@@ -155,7 +157,7 @@ def precision(bench: Bench) -> Iterator[list[Case]]:
         with triton(variants.folder, bench.meter.stop) as server:
             yield [
                 Case(
-                    f"sentiment, {_callers(callers)}",
+                    f"sentiment, {counted(callers, 'caller')}",
                     name,
                     _asked(
                         bench,
@@ -186,7 +188,7 @@ def protocols(bench: Bench) -> Iterator[list[Case]]:
         with triton(variants.folder, bench.meter.stop) as server:
             yield [
                 Case(
-                    f"mnist_cnn, {'1 image' if rows == 1 else f'{rows} images'} a request, 8 callers",
+                    f"mnist_cnn, {counted(rows, 'image')} a request, {counted(FEW, 'caller')}",
                     title,
                     _asked(
                         bench,
@@ -194,7 +196,7 @@ def protocols(bench: Bench) -> Iterator[list[Case]]:
                         ("mnist_cnn", model),
                         CNN,
                         protocol=protocol,
-                        callers=8,
+                        callers=FEW,
                         rows=rows,
                     ),
                 )
@@ -220,8 +222,8 @@ def instance_counts(bench: Bench) -> Iterator[list[Case]]:
         with triton(variants.folder, bench.meter.stop) as server:
             yield [
                 Case(
-                    f"sentiment, {_callers(callers)}",
-                    "1 instance" if count == 1 else f"{count} instances",
+                    f"sentiment, {counted(callers, 'caller')}",
+                    counted(count, "instance"),
                     _asked(
                         bench,
                         server,
@@ -261,10 +263,11 @@ def direct(bench: Bench) -> Iterator[list[Case]]:
                 group = "one text at a time" if batch == 1 else f"{batch} texts at a time"
                 cases += [
                     Case(group, "called directly", called),
-                    Case(group, f"Triton, gRPC, {_callers(callers)}", served),
+                    Case(group, f"Triton, gRPC, {counted(callers, 'caller')}", served),
                 ]
             yield cases
 
 
-def _callers(count: int) -> str:
-    return "1 caller" if count == 1 else f"{count} callers"
+def counted(count: int, what: str) -> str:
+    """A number and what it counts."""
+    return f"1 {what}" if count == 1 else f"{count} {what}s"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import psutil
 import typer
@@ -24,7 +25,7 @@ from loadtests.inputs import Tensors
 from loadtests.processor import machine_seconds
 
 
-def main(
+def main(  # noqa: PLR0917 - typer makes options of them
     texts: Annotated[Path, typer.Argument(help="JSON file with a list of texts.")],
     model: Annotated[Path, typer.Argument(help="ONNX file.")],
     tokenizer: Annotated[Path, typer.Argument(help="The tokenizer's file.")],
@@ -78,7 +79,7 @@ def main(
     print(json.dumps(asdict(measured)))
 
 
-def packed_feed(ids: Sequence[np.ndarray]) -> Tensors:
+def packed_feed(ids: Sequence[npt.NDArray[np.int64]]) -> Tensors:
     """Texts after each other, as the packed graph takes them."""
     tokens = np.concatenate(list(ids))
     shapes = np.array([[len(text)] for text in ids], np.int32)
@@ -91,7 +92,7 @@ def packed_feed(ids: Sequence[np.ndarray]) -> Tensors:
     }
 
 
-def padded_feed(ids: Sequence[np.ndarray]) -> Tensors:
+def padded_feed(ids: Sequence[npt.NDArray[np.int64]]) -> Tensors:
     """Texts padded to the longest, INT64 [texts, longest]."""
     lengths = np.array([len(text) for text in ids])
     mask = np.arange(lengths.max()) < lengths[:, np.newaxis]

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from loadtests.answers import Expected
 from loadtests.bench.repository import PUBLISHED
@@ -78,7 +79,7 @@ class Inputs:
         return offline_answers(file, self.draw(workload))
 
 
-def pad_to(ids: np.ndarray, length: int) -> Tensors:
+def pad_to(ids: npt.NDArray[np.int64], length: int) -> Tensors:
     """One text padded to a length, INT64 [1, length] each."""
     padding = (0, length - len(ids))
     return {

@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadtests.bench.catalogue import CATALOGUE
+from loadtests.bench.catalogue import CATALOGUE, PEERS
 from loadtests.bench.charts import chart
 from loadtests.bench.results import Comparison, Results, Variant, ratios
 from loadtests.bench.verdicts import verdicts
@@ -48,7 +48,7 @@ def page(results: Results) -> str:
             "chart": chart_file(name),
             "found": results.get(name),
             "tables": _tables(results[name], entry.unit) if name in results else [],
-            "verdicts": verdicts(results[name]) if name == "peers" and name in results else [],
+            "verdicts": verdicts(results[name]) if name == PEERS and name in results else [],
             "client": _client(results[name]) if name in results else "",
         }
         for name, entry in CATALOGUE.items()

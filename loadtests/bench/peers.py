@@ -60,17 +60,18 @@ def environment_of(peer: Peer) -> Path:
         LoadTestError: The packages could not be installed.
     """
     requirements = SOURCES / peer.name / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
+    made_of = requirements.read_bytes() + sys.version.encode()
+    digest = hashlib.sha256(made_of).hexdigest()[:12]
     folder = CACHE / f"{peer.name}-{digest}"
     python = folder / "bin" / "python"
     stamp = folder / "complete"
     if stamp.is_file():
         return python
     shutil.rmtree(folder, ignore_errors=True)
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        + ["--requirement", str(requirements)],
+        [*pip, "install", "--quiet", "--requirement", str(requirements)],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -83,15 +84,21 @@ def environment_of(peer: Peer) -> Path:
 
 
 def versions_of(peer: Peer) -> dict[str, str]:
-    """The pinned version of the server program and of what computes for it."""
-    lines = (SOURCES / peer.name / "requirements.txt").read_text().splitlines()
-    pinned = dict(line.split(";")[0].strip().split("==") for line in lines if "==" in line)
-    return {name: pinned[name] for name in (peer.name, "uvicorn", "onnxruntime", "tokenizers")}
+    """The installed versions of the server program and of what computes for it."""
+    packages = sorted({peer.name, "uvicorn", "onnxruntime", "tokenizers"})
+    program = (
+        "import sys, json, importlib.metadata as m; "
+        "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
+    )
+    command = [str(environment_of(peer)), "-c", program, *packages]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
 
 
 @contextlib.contextmanager
 def serve(
-    peer: Peer, model: Path, tokenizer: Path, threads: int, folder: Path, stop: Stop
+    peer: Peer, folder: Path, *, model: Path, tokenizer: Path, threads: int, stop: Stop
 ) -> Iterator[Running]:
     """Runs a peer on free ports of this machine; it is paused until it is measured.
 
@@ -99,10 +106,10 @@ def serve(
 
     Args:
         peer: Which.
+        folder: For its config and log.
         model: The padded graph.
         tokenizer: The tokenizer's file.
-        threads: That share an operator.
-        folder: For its config and log.
+        threads: That compute, in all workers together.
         stop: Asked while it starts.
 
     Raises:

@@ -139,7 +139,7 @@ def read(path: Path) -> Results:
         if plain["schema"] != SCHEMA:
             raise ValueError(f"its schema is {plain['schema']}, not {SCHEMA}")
         return {name: _comparison(each) for name, each in plain["comparisons"].items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
             f"{path} cannot be read ({error}): remove it and measure again with make bench"
         ) from None

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from importlib import metadata
 
 from loadtests.bench.catalogue import CATALOGUE
+from loadtests.bench.catalogue import PEERS as PEERS_NAME
 from loadtests.bench.comparisons import Bench
 from loadtests.bench.inputs import Inputs
 from loadtests.bench.measure import Case, Meter, Stop
@@ -66,7 +67,7 @@ def _variants(cases: Sequence[Case], found: Sequence[list[Measured]]) -> tuple[V
 def _versions(name: str, triton: str) -> dict[str, str]:
     found = versions(triton)
     found["tokenizers"] = metadata.version("tokenizers")
-    if name == "peers":
+    if name == PEERS_NAME:
         found |= {
             f"{peer.title}'s {package}": version
             for peer in PEERS

@@ -37,8 +37,17 @@ class SentimentAPI(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = SentimentAPI(max_batch_size=32, batch_timeout=0.002, api_path="/classify")
-    litserve.LitServer(api, accelerator="cpu", devices=1, fast_queue=True).run(
+    api = SentimentAPI(
+        max_batch_size=int(os.environ.get("MB", "32")), batch_timeout=0.002, api_path="/classify"
+    )
+    workers = int(os.environ["WORKERS"])
+    litserve.LitServer(
+        api,
+        accelerator="cpu",
+        devices=1,
+        workers_per_device=workers,
+        fast_queue=os.environ.get("FQ", "1") == "1",
+    ).run(
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
         num_api_servers=1,
