@@ -47,7 +47,7 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
                     threads=bench.meter.settings.threads,
                     stop=bench.meter.stop,
                 )
-                running[peer.name, precision] = stack.enter_context(starting)
+                running[peer.title, precision] = stack.enter_context(starting)
         cases = []
         for precision, callers in ((p, c) for p in FILES for c in (1, MANY)):
             group = f"{precision}, {comparisons.counted(callers, 'caller')}"
@@ -60,8 +60,8 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
             cases += [
                 Case(
                     group,
-                    f"{peer.title}, HTTP, JSON",
-                    _asked(bench, peer, running[peer.name, precision], precision, callers),
+                    peer.title,
+                    _asked(bench, peer, running[peer.title, precision], precision, callers),
                 )
                 for peer in PEERS
             ]

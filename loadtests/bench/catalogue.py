@@ -86,16 +86,19 @@ Text in, label out, with the same weights, tokenizer, number of threads, texts a
 All servers run on this machine in environments of their own; those that are not measured are
 paused. The peers, in [`loadtests/peers/`](../loadtests/peers):
 
-- **FastAPI**: uvicorn, ONNX Runtime called in a thread of FastAPI's pool, each request by itself.
-  That is the plain form that people write.
-- **LitServe**: one worker, batches of up to {MANY}, a wait of at most 2 ms for them.
-- **MLServer**: a custom runtime, adaptive batching of up to {MANY} and 2 ms, no worker processes,
-  since they made nothing faster with one model.
+- **FastAPI**: uvicorn, ONNX Runtime called in a thread of FastAPI's pool, each request by itself:
+  the plain form that people write. It is shown twice, since no number of threads is best for both
+  one caller and many: with all threads for a call, and with one.
+- **LitServe**: as many workers as threads, one thread each, as its documentation advises for
+  CPUs; batches of up to 8, a wait of at most 2 ms for them. Larger ones have more padding.
+- **MLServer**: a custom runtime that computes in a thread, adaptive batches of up to {MANY} and a
+  wait of at most 2 ms, no worker processes.
 
 They have the graph that people export: padded to the longest text of a batch, FP32, or int8 by
 `quantize_dynamic`. Triton has the repository's packed graph, and its own int8 file. It is shown
 over gRPC, and over HTTP with JSON as the peers are asked. An answer of a peer is compared with
-what its own file says of that text alone.""",
+what its own file says of that text alone; the scales of dynamic int8 depend on the texts that
+share a batch, so that a few answers of those who batch are off by more than is allowed.""",
         against.peers,
         command="make bench-peers",
     ),

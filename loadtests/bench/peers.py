@@ -39,16 +39,21 @@ class Peer:
         name: Its folder in `loadtests/peers/`.
         title: As the table calls it.
         path: Where it takes `{"text": ...}`; empty where it speaks Triton's protocol.
+        one_thread: Whether one call computes with one thread, not with all.
+        many_workers: Whether it has as many workers as there are threads, not one.
     """
 
     name: str
     title: str
     path: str = "/classify"
+    one_thread: bool = False
+    many_workers: bool = False
 
 
 PEERS = (
-    Peer("fastapi", "FastAPI"),
-    Peer("litserve", "LitServe"),
+    Peer("fastapi", "FastAPI, all threads a call"),
+    Peer("fastapi", "FastAPI, 1 thread a call", one_thread=True),
+    Peer("litserve", "LitServe", one_thread=True, many_workers=True),
     Peer("mlserver", "MLServer", path=""),
 )
 
@@ -67,7 +72,8 @@ def environment_of(peer: Peer) -> Path:
     stamp = folder / "complete"
     if stamp.is_file():
         return python
-    shutil.rmtree(folder, ignore_errors=True)
+    for old in CACHE.glob(f"{peer.name}-*"):
+        shutil.rmtree(old, ignore_errors=True)
     pip = [str(python), "-m", "pip", "--disable-pip-version-check"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
@@ -122,7 +128,8 @@ def serve(
         "PYTHONPATH": str(ROOT),
         "MODEL_FILE": str(model),
         "TOKENIZER_FILE": str(tokenizer),
-        "THREADS": str(threads),
+        "THREADS": "1" if peer.one_thread else str(threads),
+        "WORKERS": str(threads) if peer.many_workers else "1",
         "PORT": str(http_port),
     }
     command = [str(python), "-m", f"loadtests.peers.{peer.name}.server"]

@@ -69,7 +69,7 @@ def _versions(name: str, triton: str) -> dict[str, str]:
     found["tokenizers"] = metadata.version("tokenizers")
     if name == PEERS_NAME:
         found |= {
-            f"{peer.title}'s {package}": version
+            f"{peer.name}'s {package}": version
             for peer in PEERS
             for package, version in versions_of(peer).items()
         }

@@ -39,10 +39,5 @@ def classify(review: Review) -> Sentiment:
 
 if __name__ == "__main__":
     uvicorn.run(
-        "loadtests.peers.fastapi.server:app",
-        host="127.0.0.1",
-        port=int(os.environ["PORT"]),
-        workers=int(os.environ["WORKERS"]),
-        log_level="warning",
-        access_log=False,
+        app, host="127.0.0.1", port=int(os.environ["PORT"]), log_level="warning", access_log=False
     )

@@ -1,4 +1,4 @@
-"""LitServe: one worker that classifies batches of up to 32, padded to their longest text."""
+"""LitServe: workers that classify batches of up to 8, padded to their longest text."""
 
 import os
 from typing import Any
@@ -37,16 +37,13 @@ class SentimentAPI(litserve.LitAPI):
 
 
 if __name__ == "__main__":
-    api = SentimentAPI(
-        max_batch_size=int(os.environ.get("MB", "32")), batch_timeout=0.002, api_path="/classify"
-    )
-    workers = int(os.environ["WORKERS"])
+    api = SentimentAPI(max_batch_size=8, batch_timeout=0.002, api_path="/classify")
     litserve.LitServer(
         api,
         accelerator="cpu",
         devices=1,
-        workers_per_device=workers,
-        fast_queue=os.environ.get("FQ", "1") == "1",
+        workers_per_device=int(os.environ["WORKERS"]),
+        fast_queue=True,
     ).run(
         host="127.0.0.1",
         port=int(os.environ["PORT"]),
