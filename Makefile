@@ -15,12 +15,15 @@ export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
 # What load, and what it has to reach; docs/load-tests.md.
 export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS URL UI_PORT
 export P99_MS MIN_RPS MAX_FAIL
+# How benchmarks are measured; docs/benchmarks.md.
+export ROUNDS ONLY
 BERT ?=
 CANARY ?= 0
 FROM ?=
 
 .PHONY: help demo test test-long build serve cluster roll reload publish promote rollback conformance \
-	bench-backend bench-models bench-packing bench-explain loadtest loadtest-ui lint format clean
+	bench bench-peers bench-backend bench-models bench-packing bench-explain \
+	loadtest loadtest-ui lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -66,6 +69,14 @@ test-long: $(VENV)/dev.stamp ## Run the tests that take long: what `make test` r
 conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITON_URL=host:port tests another Triton
 	@$(PY) -m pytest tests/conformance
 
+bench: $(VENV)/load.stamp ## Measure what is claimed and write docs/benchmarks.md; ROUNDS, SECONDS, ONLY choose
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.bench
+
+bench-peers: $(VENV)/load.stamp ## The same against FastAPI, LitServe and MLServer, installed for it
+	@$(PY) -m build --keep-checkpoint
+	@ONLY=peers $(PY) -m loadtests.bench
+
 bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.bench_backend
@@ -104,7 +115,7 @@ clean: ## Remove what was built: versions, caches of tools, the environment
 	find model_repository -mindepth 3 -maxdepth 3 -name manifest.json -printf '%h\0' | xargs -0r rm -rf
 	find model_repository -mindepth 2 -maxdepth 2 \( -name '.incomplete-*' -o -name .replaced -o -name .build.lock \) -exec rm -rf {} +
 	@[ ! -e $(VENV)/pip.stamp ] || rm -rf $(VENV)
-	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pip.stamp:

@@ -26,15 +26,15 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor, nn
 
-from build import export, manifest
-from build.classifier import Classifier, prepare
-from build.data import checkpoints, reviews
+from build import export
+from build.classifier import Classifier
+from build.data import reviews
 from build.export import Sample
 from build.publish import VERSION
-from build.settings import BertTraining, Settings
+from build.settings import Settings
 from build.tokens import pack, pad, tokenize
+from loadtests.bench.export import Padded, published_classifier
 
 Ids = list[list[int]]
 PADDED_TO = 128
@@ -121,23 +121,13 @@ class LargestBatch:
         )
 
 
-class _Padded(nn.Module):
-    def __init__(self, classifier: Classifier) -> None:
-        super().__init__()
-        self.network = classifier.network
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        logits: Tensor = self.network(input_ids=input_ids, attention_mask=attention_mask).logits
-        return logits
-
-
 def main(
     texts: Annotated[int, typer.Option(help="Reviews that are classified in a round.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of all ways.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
 ) -> None:
     """Measures every way of batching in every precision at every number of rows."""
-    classifier = _classifier()
+    classifier = published_classifier()
     ids = tokenize(classifier.tokenizer, [review.text for review in reviews.load_test()])
     ids = random.Random(0).sample(ids, texts)  # noqa: S311 - it chooses, it guards nothing
     sessions = _sessions(classifier)
@@ -157,19 +147,12 @@ def main(
         Console(width=100).print(_table(lines), f"{largest}\n{_machine()}")
 
 
-def _classifier() -> Classifier:
-    """The network of the published model."""
-    published = manifest.read(PUBLISHED)
-    name = str(published.facts["requested"]) if published else ""
-    return prepare(checkpoints.find(name), BertTraining())
-
-
 def _sessions(classifier: Classifier) -> dict[tuple[str, bool], onnxruntime.InferenceSession]:
     """What is published, and what somebody would export who does not pack."""
     axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
     with tempfile.TemporaryDirectory() as folder:
         full, quantized = Path(folder, "full.onnx"), Path(folder, "quantized.onnx")
-        padded = export.to_onnx(_Padded(classifier).eval(), pad([[1, 2, 3]] * 2), axes)
+        padded = export.to_onnx(Padded(classifier).eval(), pad([[1, 2, 3]] * 2), axes)
         export.save(padded, full)
         logging.getLogger().setLevel(logging.ERROR)  # it advises to preprocess
         quantize_dynamic(

@@ -18,7 +18,7 @@ from loadtests.run import Run
 from loadtests.samples import QUANTILES
 from loadtests.settings import Shape
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "charts",
     "font.family": "sans-serif",
@@ -31,7 +31,7 @@ _STYLE: dict[Any, Any] = {
     "figure.facecolor": "none",
     "axes.facecolor": "none",
 }
-_COLOURS = ["#3b6fb6", "#2a9d78", "#d98c21", "#c8443c", "#7d5ba6", "#8a8d91", "#59a5c9"]
+COLOURS = ["#3b6fb6", "#2a9d78", "#d98c21", "#c8443c", "#7d5ba6", "#8a8d91", "#59a5c9"]
 _PART_COLOURS = dict(
     zip(
         PARTS,
@@ -65,7 +65,7 @@ def charts(run: Run, result: Result) -> dict[str, str]:
 
 
 def _svg(draw: Draw, title: str, run: Run, result: Result) -> str:
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
         draw(axes, run, result)
@@ -116,14 +116,14 @@ def _throughput(axes: Any, run: Run, result: Result) -> None:
     if run.settings.shape.is_open:
         offered = [interval.offered for interval in intervals]
         _line(axes, x, offered, "requests due", color="#8a8d91", linestyle="--")
-    _line(axes, x, [i.goodput for i in intervals], "right answers", color=_COLOURS[1])
-    _line(axes, x, [i.failed for i in intervals], "failures", color=_COLOURS[3])
+    _line(axes, x, [i.goodput for i in intervals], "right answers", color=COLOURS[1])
+    _line(axes, x, [i.failed for i in intervals], "failures", color=COLOURS[3])
     axes.set_ylim(bottom=0)
 
 
 def _latency(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "milliseconds")
-    for name, colour in zip(QUANTILES, _COLOURS, strict=False):
+    for name, colour in zip(QUANTILES, COLOURS, strict=False):
         _line(axes, x, [i.quantiles[name] for i in result.intervals], name, color=colour)
     _log_scale(axes)
 
@@ -164,7 +164,7 @@ def _split(axes: Any, run: Run, result: Result) -> None:
 
 def _batch(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "inferences an execution")
-    for model, colour in zip(run.parts, _COLOURS, strict=False):
+    for model, colour in zip(run.parts, COLOURS, strict=False):
         _line(
             axes,
             x,
@@ -187,12 +187,12 @@ def _processors(axes: Any, run: Run, result: Result) -> None:
 
 def _memory(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "MiB")
-    _line(axes, x, [i.server_bytes / 2**20 for i in result.intervals], "server", color=_COLOURS[0])
+    _line(axes, x, [i.server_bytes / 2**20 for i in result.intervals], "server", color=COLOURS[0])
 
 
 def _steps(axes: Any, run: Run, result: Result) -> None:  # noqa: ARG001
     users = [level.users for level in result.levels]
-    _line(axes, users, [level.goodput for level in result.levels], "goodput", color=_COLOURS[1])
+    _line(axes, users, [level.goodput for level in result.levels], "goodput", color=COLOURS[1])
     axes.set_xscale("log", base=2)
     axes.set_xticks(users, [str(count) for count in users])
     axes.set_xlabel("users")
@@ -203,7 +203,7 @@ def _steps(axes: Any, run: Run, result: Result) -> None:  # noqa: ARG001
     late.spines["right"].set_visible(True)
     late.set_ylabel("p99, milliseconds")
     _log_scale(late)
-    _line(late, users, [level.p99 for level in result.levels], "p99", color=_COLOURS[3])
+    _line(late, users, [level.p99 for level in result.levels], "p99", color=COLOURS[3])
     if result.knee:
         axes.axvline(result.knee.users, color="black", lw=1, linestyle="--", gid="knee")
         axes.annotate(

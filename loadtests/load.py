@@ -111,7 +111,7 @@ class Load:
         # Not before the first request: Locust forks its processes after it has read its file,
         # and a channel of gRPC does not outlive that.
         if self._sender is None:
-            grpc = self._settings.protocol in (Protocol.GRPC, Protocol.GRPC_STREAM)
-            address = self._target.grpc if grpc else self._target.http
+            is_grpc = self._settings.protocol.is_grpc
+            address = self._target.grpc if is_grpc else self._target.http
             self._sender = sender(self._settings.protocol, address, self._questions)
         return self._sender

@@ -30,7 +30,7 @@ def workload_of(settings: LoadSettings) -> Workload:
     if settings.protocol is Protocol.HTTP_JSON and not WORKLOADS[model].fits_json:
         raise SettingsError(
             f"PROTOCOL is 'http-json': the inputs of {model} are bytes that JSON cannot carry; "
-            "it has to be http, grpc or grpc-stream"
+            "it has to be http, grpc, grpc-stream or grpc-shm"
         )
     return WORKLOADS[model]
 
@@ -59,7 +59,7 @@ def answer(
     workload = workload_of(settings)
     file = _served_file(target, workload.network, repository)
     samples = workload.draw(settings.inputs, settings.seed, file.parent)
-    return [sent for sent, _ in samples], _offline(file, samples)
+    return [sent for sent, _ in samples], offline_answers(file, samples)
 
 
 def write(settings: LoadSettings, inputs: Sequence[Tensors], expected: Expected) -> Questions:
@@ -83,7 +83,8 @@ def _served_file(target: Target, network: str, repository: Path) -> Path:
     return file
 
 
-def _offline(file: Path, samples: Sequence[Sample]) -> Expected:
+def offline_answers(file: Path, samples: Sequence[Sample]) -> Expected:
+    """Has ONNX Runtime answer each input by itself, `Sample`'s second half."""
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     answers = [_run(session, tensors) for _, tensors in samples]
     return Expected(

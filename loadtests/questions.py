@@ -21,6 +21,8 @@ class Questions:
         requests: The bytes of each request, as the protocol takes them.
         headers: Length of the JSON part of each, or 0 where there is none to tell.
         expected: The offline answers.
+        path: Where another server than Triton takes `{"text": ...}`; empty for Triton, and
+            for others that speak its protocol.
     """
 
     model: str
@@ -28,6 +30,7 @@ class Questions:
     requests: tuple[bytes, ...]
     headers: tuple[int, ...]
     expected: Expected
+    path: str = ""
 
     def save(self, path: Path) -> None:
         """Writes them to a file, for the processes that make load."""
@@ -41,6 +44,7 @@ class Questions:
             labels=np.array(self.expected.labels),
             probabilities=self.expected.probabilities,
             tolerance=np.array(self.expected.tolerance),
+            path=np.array(self.path),
         )
 
     @classmethod
@@ -60,4 +64,5 @@ class Questions:
                 requests,
                 tuple(file["headers"].tolist()),
                 expected,
+                str(file["path"]),
             )

@@ -97,10 +97,7 @@ def run(
     Raises:
         LoadTestError: No load came about, or it was stopped.
     """
-    parts = target.parts(settings.model)
-    # Asked before the load, after which the server may be gone.
-    config = {name: target.config_text(name) for name in dict.fromkeys([settings.model, *parts])}
-    watched = Run(settings, target, parts, config, target.server_version())
+    watched = _watched(settings, target)
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
         folder = Path(name)
         write_run(folder, settings, target, questions)
@@ -117,6 +114,15 @@ def run(
             watcher.look()
         _read_outcome(watched, folder)
     return watched
+
+
+def _watched(settings: LoadSettings, target: Target) -> Run:
+    if not target.is_triton:
+        return Run(settings, target, [settings.model])
+    parts = target.parts(settings.model)
+    # Asked before the load, after which the server may be gone.
+    config = {name: target.config_text(name) for name in dict.fromkeys([settings.model, *parts])}
+    return Run(settings, target, parts, config, target.server_version())
 
 
 def locust_command(settings: LoadSettings, *, headless: bool) -> list[str]:
@@ -174,11 +180,8 @@ class _Watcher:
 
     def look(self) -> None:
         """Reads all counters once."""
-        models = [self._run.settings.model, *self._run.parts]
-        # A server that does not even answer this is seen in the samples.
-        with contextlib.suppress(LoadTestError):
-            text = self._run.target.scrape()
-            self._run.scrapes.append(Scrape(time.time(), read_counters(text, models)))
+        if self._run.target.is_triton:
+            self._scrape()
         server = self._server.read() if self._server else None
         self._run.used.append(
             Used(
@@ -191,6 +194,13 @@ class _Watcher:
         )
         if self._meters.sources:
             self._run.joules.append((time.time(), self._meters.read()))
+
+    def _scrape(self) -> None:
+        models = [self._run.settings.model, *self._run.parts]
+        # A server that does not even answer this is seen in the samples.
+        with contextlib.suppress(LoadTestError):
+            text = self._run.target.scrape()
+            self._run.scrapes.append(Scrape(time.time(), read_counters(text, models)))
 
 
 def _read_outcome(run: Run, folder: Path) -> None:

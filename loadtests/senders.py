@@ -6,20 +6,24 @@ many users it plays.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 import grpc
+import numpy as np
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from tritonclient.grpc import service_pb2
+from tritonclient.utils import shared_memory
 
 from loadtests.answers import Answer
 from loadtests.questions import Questions
 from loadtests.samples import Outcome
 from loadtests.settings import TIMEOUT_SECONDS
 from loadtests.settings import Protocol as WireProtocol
-from loadtests.wire import LENGTH_HEADER, decode_grpc, decode_http
+from loadtests.wire import LENGTH_HEADER, decode_grpc, decode_http, decode_plain, move_to_region
 
 _MOST_CONNECTIONS = 10_000
 _SERVICE = "/inference.GRPCInferenceService/"
@@ -69,6 +73,8 @@ def sender(protocol: WireProtocol, address: str, questions: Questions) -> Sender
         return GrpcSender(address, questions)
     if protocol is WireProtocol.GRPC_STREAM:
         return StreamSender(address, questions)
+    if protocol is WireProtocol.GRPC_SHM:
+        return SharedMemorySender(address, questions)
     return HttpSender(address, questions)
 
 
@@ -84,7 +90,8 @@ class HttpSender:
             connection_timeout=TIMEOUT_SECONDS,
             network_timeout=TIMEOUT_SECONDS,
         )
-        self._path = f"/v2/models/{questions.model}/infer"
+        self._path = questions.path or f"/v2/models/{questions.model}/infer"
+        self._is_plain = bool(questions.path)
         self._outputs = questions.outputs
         self._requests = questions.requests
         self._headers = [
@@ -109,6 +116,8 @@ class HttpSender:
         if response.status_code != 200:
             outcome = _STATUSES.get(response.status_code, Outcome.FAILED)
             raise FailedRequestError(outcome, _first_words(body.decode(errors="replace")))
+        if self._is_plain:
+            return decode_plain(body)
         length = response.get(LENGTH_HEADER)
         return decode_http(self._outputs, body, int(length) if length else None)
 
@@ -140,6 +149,44 @@ class GrpcSender:
     def close(self) -> None:
         """See `Sender`."""
         self._channel.close()
+
+
+class SharedMemorySender(GrpcSender):
+    """Unary gRPC calls whose inputs lie in memory that the server reads too.
+
+    All inputs lie in one region, written once: a client that already has its data there. The
+    answers come in messages, since they are small.
+    """
+
+    def __init__(self, address: str, questions: Questions) -> None:
+        super().__init__(address, questions)
+        messages = [service_pb2.ModelInferRequest.FromString(data) for data in questions.requests]
+        self._region = f"loadtest_{secrets.token_hex(8)}"
+        contents = move_to_region(messages, self._region)
+        key = f"/{self._region}"
+        self._memory = shared_memory.create_shared_memory_region(self._region, key, len(contents))
+        shared_memory.set_shared_memory_region(self._memory, [np.frombuffer(contents, np.uint8)])
+        self._requests = tuple(message.SerializeToString() for message in messages)
+        self._tell(
+            "SystemSharedMemoryRegister",
+            service_pb2.SystemSharedMemoryRegisterRequest(
+                name=self._region, key=key, byte_size=len(contents)
+            ),
+        )
+
+    def close(self) -> None:
+        """See `Sender`."""
+        with contextlib.suppress(grpc.RpcError):  # the server may be gone
+            self._tell(
+                "SystemSharedMemoryUnregister",
+                service_pb2.SystemSharedMemoryUnregisterRequest(name=self._region),
+            )
+        shared_memory.destroy_shared_memory_region(self._memory)
+        super().close()
+
+    def _tell(self, method: str, message: Any) -> None:
+        call = self._channel.unary_unary(f"{_SERVICE}{method}")
+        call(message.SerializeToString(), timeout=TIMEOUT_SECONDS)
 
 
 class StreamSender:

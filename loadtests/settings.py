@@ -21,6 +21,12 @@ class Protocol(str, Enum):
     HTTP_JSON = "http-json"
     GRPC = "grpc"
     GRPC_STREAM = "grpc-stream"
+    GRPC_SHM = "grpc-shm"
+
+    @property
+    def is_grpc(self) -> bool:
+        """Whether requests go to the gRPC service."""
+        return self in (Protocol.GRPC, Protocol.GRPC_STREAM, Protocol.GRPC_SHM)
 
 
 class Shape(str, Enum):

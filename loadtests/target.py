@@ -25,7 +25,7 @@ class Target:
     Attributes:
         http: `host:port` of its HTTP service.
         grpc: The same of gRPC.
-        metrics: The same of the metrics.
+        metrics: The same of Triton's metrics; empty where the server is another one.
         pid: Its process; None where it runs elsewhere.
         is_ours: Whether it was started for the load test.
     """
@@ -40,6 +40,16 @@ class Target:
     def of(cls, server: TritonServer) -> Target:
         """A server of our own."""
         return cls(server.http_url, server.grpc_url, server.metrics_url, server.pid, True)
+
+    @classmethod
+    def other(cls, address: str, grpc: str, pid: int) -> Target:
+        """A server that is no Triton: it has no metrics to read and no config to ask for."""
+        return cls(address, grpc, "", pid, True)
+
+    @property
+    def is_triton(self) -> bool:
+        """Whether it can be asked for its metrics and configs."""
+        return bool(self.metrics)
 
     @classmethod
     def at(cls, url: str) -> Target:

@@ -6,7 +6,8 @@ server while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def encode(
         The body of an HTTP request, or the message of a gRPC call; and the length of the
         JSON part of a body with binary tensors, 0 where there is none.
     """
-    if protocol in (Protocol.GRPC, Protocol.GRPC_STREAM):
+    if protocol.is_grpc:
         return _encode_grpc(model, tensors, outputs), 0
     return _encode_http(tensors, outputs, binary=protocol is Protocol.HTTP)
 
@@ -101,8 +102,36 @@ def decode_grpc(outputs: Outputs, response: Any) -> Answer:
     return _answer(outputs, InferResult(response))
 
 
+def decode_plain(body: bytes) -> Answer:
+    """Reads `{"label": ..., "probabilities": [...]}`, which servers answer that are no Triton."""
+    said = json.loads(body)
+    return Answer(said["label"].encode(), np.array(said["probabilities"], np.float32))
+
+
+def move_to_region(messages: Sequence[Any], region: str) -> bytes:
+    """Has `ModelInferRequest`s point at a region of shared memory in place of their tensors.
+
+    Args:
+        messages: Changed in place.
+        region: The name under which the server knows it.
+
+    Returns:
+        What has to lie in the region.
+    """
+    contents = bytearray()
+    for message in messages:
+        for tensor, raw in zip(message.inputs, message.raw_input_contents, strict=True):
+            tensor.parameters["shared_memory_region"].string_param = region
+            tensor.parameters["shared_memory_offset"].int64_param = len(contents)
+            tensor.parameters["shared_memory_byte_size"].int64_param = len(raw)
+            contents += raw
+        del message.raw_input_contents[:]
+    return bytes(contents)
+
+
 def _answer(outputs: Outputs, result: Any) -> Answer:
-    label = result.as_numpy(outputs.label).reshape(-1)[0]
+    labels = result.as_numpy(outputs.label).reshape(-1)
     probabilities = result.as_numpy(outputs.probabilities).reshape(-1)
-    encoded = label if isinstance(label, bytes) else str(label).encode()
-    return Answer(encoded, probabilities.astype(np.float32, copy=False))
+    encoded = [label if isinstance(label, bytes) else str(label).encode() for label in labels]
+    # Several rows in a request are compared as one.
+    return Answer(b"\n".join(encoded), probabilities.astype(np.float32, copy=False))

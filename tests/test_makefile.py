@@ -36,6 +36,8 @@ def commands(target: str) -> list[list[str]]:
         "publish",
         "promote",
         "rollback",
+        "bench",
+        "bench-peers",
         "bench-backend",
         "bench-models",
         "bench-packing",

@@ -77,5 +77,7 @@ def test_a_model_that_nobody_can_ask_is_refused_with_those_that_can_be() -> None
 
 
 def test_images_do_not_go_into_json() -> None:
-    with pytest.raises(SettingsError, match=r"PROTOCOL is 'http-json'.*http, grpc or grpc-stream"):
+    with pytest.raises(
+        SettingsError, match=r"PROTOCOL is 'http-json'.*http, grpc, grpc-stream or grpc-shm"
+    ):
         workload_of(LoadSettings("mnist", Protocol.HTTP_JSON))

@@ -1,0 +1,1 @@
+"""Measures what this repository claims: `make bench` and `make bench-peers`."""

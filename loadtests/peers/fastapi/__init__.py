@@ -1,0 +1,1 @@
+"""FastAPI and uvicorn, without batches."""
