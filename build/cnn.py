@@ -75,7 +75,8 @@ def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, o
 def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
     """Trains on images UINT8 [n, 28, 28] and labels INT64 [n]; the same each time."""
     torch.manual_seed(training.seed)
-    network = MnistCnn()
+    # Convolutions with the channels last take three quarters of the time on a CPU.
+    network = MnistCnn().to(memory_format=torch.channels_last)
     images = torch.from_numpy(digits.as_input(data.images))
     labels = torch.from_numpy(data.labels)
     steps = training.epochs * -(-len(images) // training.batch_size)
@@ -94,7 +95,7 @@ def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
         loss.backward()
         optimizer.step()
         schedule.step()
-    return network.eval()
+    return network.to(memory_format=torch.contiguous_format).eval()
 
 
 def probabilities(network: nn.Module) -> check.Reference:

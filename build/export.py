@@ -48,7 +48,8 @@ def to_onnx(
     shapes = tuple(
         {axis: axes[name] for axis, name in dynamic_axes[tensor].items()} for tensor in sample
     )
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for noisy in ("torch.onnx", "onnx_ir"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

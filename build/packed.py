@@ -127,7 +127,7 @@ def _attend(layer: Any, projected: Tensor, packing: Packing) -> Tensor:
         projected: Query, key and value of each token, FP32 [tokens, 3 * hidden].
         packing: Where the tokens stand.
     """
-    query, key, value = _heads(layer.attention.self, projected, packing).unbind(3)
+    query, key, value = _heads(layer.attention.self, projected, packing)
     padded = _weigh(query, key, value, packing.bias).transpose(1, 2).flatten(2).flatten(0, 1)
     return padded.index_select(0, packing.slot)
 
@@ -143,16 +143,17 @@ def _attend_first(layer: Any, first: Tensor, projected: Tensor, packing: Packing
     """
     attention = layer.attention.self
     query = attention.query(first).unflatten(1, (1, attention.num_attention_heads, -1))
-    key, value = _heads(attention, projected, packing).unbind(3)
+    key, value = _heads(attention, projected, packing)
     return _weigh(query.transpose(1, 2), key, value, packing.bias).flatten(1)
 
 
-def _heads(attention: Any, projected: Tensor, packing: Packing) -> Tensor:
-    """Gathers projections to a padded batch, FP32 [texts, heads, longest, projections, size]."""
+def _heads(attention: Any, projected: Tensor, packing: Packing) -> tuple[Tensor, ...]:
+    """Gathers projections to padded batches, each FP32 [texts, heads, longest, size]."""
     heads, size = attention.num_attention_heads, attention.attention_head_size
     texts, longest = packing.source.shape
     padded = projected.index_select(0, packing.source.flatten())
-    return padded.view(texts, longest, -1, heads, size).permute(0, 3, 1, 2, 4)
+    # Projections first: each is one piece of memory then, and splitting copies them as such.
+    return padded.view(texts, longest, -1, heads, size).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

@@ -34,13 +34,13 @@ def tokens(*ids: int, rows: int = 1) -> Inputs:
     return {"input_ids": row, "attention_mask": np.ones_like(row)}
 
 
-LONG = tokens(*[101, *[2143] * 510, 102], rows=32)
+LONG = tokens(*[101, *[2143] * 126, 102], rows=32)
 NOISE = png(np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8))
 BUSY: dict[str, list[Inputs]] = {
     # Each fills a batch, so that nothing joins it.
     "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 50,
     "mnist_decoder": [{"IMAGE": np.full((64, 1), NOISE, dtype=object)}],
-    "sentiment_bert": [LONG],
+    "sentiment_bert": [LONG] * 2,  # it has two instances
     "sentiment_tokenizer": [texts(*["a word " * 20_000] * 32)],
 }
 GOOD: dict[str, list[Inputs]] = {

@@ -42,14 +42,15 @@ def test_a_stop_loses_no_request() -> None:
         client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
         # Each fills a batch, so that every one needs an execution of its own.
         waiting = [tokens(101, 2143, 102, rows=32)] * WAITING
-        for inputs in [LONG, *waiting]:
+        busy = [LONG] * 2  # an instance each
+        for inputs in [*busy, *waiting]:
             client.async_infer("sentiment_bert", tensors(inputs), done)
         while pending(server, "sentiment_bert") < WAITING - 1 and answers.empty():
             time.sleep(0.01)
         assert answers.qsize() < WAITING, "the requests were answered before the stop"
 
         os.kill(server.pid, signal.SIGTERM)
-        received = [answers.get(timeout=120) for _ in range(1 + WAITING)]
+        received = [answers.get(timeout=120) for _ in [*busy, *waiting]]
         assert [error for _, error in received if error] == []
         assert all(len(result.as_numpy("probabilities")) == 32 for result, _ in received)
 

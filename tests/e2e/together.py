@@ -1,7 +1,7 @@
 """Sends requests so that they must meet in one batch, and counts what the server did.
 
 The requests of a gRPC stream are queued in their order. So what is sent behind work
-that keeps the only instance busy waits in the queue together, and is taken out as one
+that keeps every instance busy waits in the queue together, and is taken out as one
 batch: certain by order, not by luck with a clock.
 """
 
@@ -45,12 +45,13 @@ def tensors(inputs: Inputs) -> list[grpc.InferInput]:
 def send_behind(
     client: grpc.InferenceServerClient, model: str, busy: list[Inputs], requests: list[Inputs]
 ) -> tuple[list[Answer], Counts]:
-    """Sends requests behind others that keep the model's only instance busy.
+    """Sends requests behind others that keep the model's instances busy.
 
     Args:
         client: Triton's own client.
-        model: Has one instance and batches dynamically.
-        busy: Requests that fill a batch each, or fit into no batch of the others.
+        model: Batches dynamically.
+        busy: Requests that fill a batch each, or fit into no batch of the others; as many
+            as there are instances, or more.
         requests: What is to meet in one batch.
 
     Returns:
