@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from loadtests.answers import Expected
@@ -83,7 +84,7 @@ def sizes(samples: Sequence[Sample]) -> tuple[int, ...]:
     ends = [number for number, sample in enumerate(samples, 1) if sample.last]
     if len(ends) == len(samples):
         return ()
-    return tuple(end - start for start, end in zip([0, *ends[:-1]], ends, strict=True))
+    return tuple(end - start for start, end in pairwise([0, *ends]))
 
 
 def _served_file(target: Target, network: str, repository: Path) -> Path:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,7 @@ class Questions:
     @cached_property
     def sequences(self) -> tuple[range, ...]:
         """The requests of each question, where it has several."""
-        ends = np.cumsum(self.sizes, dtype=np.int64).tolist()
-        return tuple(range(end - n, end) for end, n in zip(ends, self.sizes, strict=True))
+        return tuple(range(a, b) for a, b in pairwise([0, *accumulate(self.sizes)]))
 
     def save(self, path: Path) -> None:
         """Writes them to a file, for the processes that make load."""
@@ -107,5 +107,5 @@ def _joined(name: str, parts: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
 def _parted(name: str, file: Any) -> tuple[bytes, ...]:
     """What `_joined` joined."""
     data = file[name].tobytes()
-    ends = file[f"{name}_lengths"].cumsum().tolist()
-    return tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
+    edges = [0, *file[f"{name}_lengths"].cumsum().tolist()]
+    return tuple(data[a:b] for a, b in pairwise(edges))
