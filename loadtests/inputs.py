@@ -32,12 +32,13 @@ class Sample(NamedTuple):
         sent: As the model takes it from a client.
         offline: As the ONNX file of its network takes it, with all that was sent before it
             in its sequence.
-        last: Whether its question ends with it; of a text in pieces only the last one does.
+        last: Of a text in pieces: whether it ends with this one. None where each request
+            stands for itself.
     """
 
     sent: Tensors
     offline: Tensors
-    last: bool = True
+    last: bool | None = None
 
 
 @dataclass(frozen=True)

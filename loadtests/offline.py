@@ -57,11 +57,23 @@ def answer(
     """The first half of `prepare`: inputs and answers, which no protocol changes."""
     workload = workload_of(settings)
     file = _served_file(target, workload.network, repository)
-    samples = workload.draw(settings.inputs, settings.seed, file.parent)
-    if workload.explain is None:
-        return samples, offline_answers(file, samples)
     folder = repository / settings.model / target.version(settings.model)
-    return samples, offline_explanations(file, workload.explain, folder, samples)
+    samples = workload.draw(settings.inputs, settings.seed, file.parent)
+    return samples, answers_of(workload, file, folder, samples)
+
+
+def answers_of(workload: Workload, file: Path, folder: Path, samples: Sequence[Sample]) -> Expected:
+    """The offline answers to some inputs.
+
+    Args:
+        workload: How the model is asked.
+        file: The ONNX file of its network.
+        folder: The version of the model itself, which matters if it explains.
+        samples: The inputs.
+    """
+    if workload.explain is None:
+        return offline_answers(file, samples)
+    return offline_explanations(file, workload.explain, folder, samples)
 
 
 def write(settings: LoadSettings, samples: Sequence[Sample], expected: Expected) -> Questions:
@@ -80,10 +92,8 @@ def written(
 
 
 def sizes(samples: Sequence[Sample]) -> tuple[int, ...]:
-    """How many requests each question has; nothing where all have one."""
+    """How many requests each text in pieces has; nothing where each stands for itself."""
     ends = [number for number, sample in enumerate(samples, 1) if sample.last]
-    if len(ends) == len(samples):
-        return ()
     return tuple(end - start for start, end in pairwise([0, *ends]))
 
 

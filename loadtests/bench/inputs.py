@@ -15,12 +15,14 @@ from loadtests.bench.repository import PUBLISHED
 from loadtests.bench.settings import BenchSettings
 from loadtests.inputs import WORKLOADS, Sample
 from loadtests.network import Tensors
-from loadtests.offline import offline_answers
+from loadtests.offline import answers_of, offline_answers, written
 from loadtests.questions import Questions
 from loadtests.settings import Protocol
 from loadtests.wire import encode
 
 PADDED_TO = 128
+_ALL = 1_000_000
+"""More than there are."""
 
 
 class Inputs:
@@ -46,8 +48,8 @@ class Inputs:
         outputs = WORKLOADS[workload].outputs
         samples = self.draw(workload)
         batches = together([sample.sent for sample in samples], rows)
-        written = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
-        requests, headers = zip(*written, strict=True)
+        encoded = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
+        requests, headers = zip(*encoded, strict=True)
         expected = expected_together(self._answers(workload, file), rows)
         return Questions(served_as, outputs, requests, headers, expected)
 
@@ -70,6 +72,26 @@ class Inputs:
     def texts(self) -> list[str]:
         """The reviews, in the order of all questions."""
         return [sample.sent["TEXT"].item().decode() for sample in self.draw("sentiment")]
+
+    def reviews(self, words: int) -> list[Sample]:
+        """The test reviews of that many words, in the order of the seed."""
+        network = PUBLISHED / WORKLOADS["sentiment"].network / "1"
+        everything = WORKLOADS["sentiment"].draw(_ALL, self._settings.seed, network)
+        fitting = [each for each in everything if len(each.sent["TEXT"].item().split()) == words]
+        return fitting[: self._settings.inputs]
+
+    @staticmethod
+    def asked(
+        samples: Sequence[Sample],
+        workload: str,
+        protocol: Protocol,
+        file: Path,
+        served_as: Sequence[str],
+    ) -> list[Questions]:
+        """The same requests to several variants of a model that all answer as one file does."""
+        of_model = WORKLOADS[workload]
+        expected = answers_of(of_model, file, PUBLISHED / workload / "1", samples)
+        return [written(protocol, name, of_model.outputs, samples, expected) for name in served_as]
 
     def _draw(self, workload: str) -> list[Sample]:
         drawn = WORKLOADS[workload]

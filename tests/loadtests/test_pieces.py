@@ -72,9 +72,14 @@ def test_the_final_ids_of_all_pieces_are_those_of_the_last_answer() -> None:
 
 @pytest.mark.parametrize(
     ("lasts", "expected"),
-    [([True, True], ()), ([False, True, True], (2, 1)), ([True, False, False, True], (1, 3))],
+    [
+        ([None, None], ()),
+        ([True, True], (1, 1)),
+        ([False, True, True], (2, 1)),
+        ([True, False, False, True], (1, 3)),
+    ],
 )
 def test_a_question_has_the_requests_up_to_its_last(
-    lasts: list[bool], expected: tuple[int, ...]
+    lasts: list[bool | None], expected: tuple[int, ...]
 ) -> None:
     assert sizes([Sample({}, {}, last) for last in lasts]) == expected
