@@ -69,7 +69,9 @@ def main(  # noqa: PLR0917 - typer makes options of them
     users: Annotated[
         int, _option("USERS", "Callers; with steps the most. 0: 16, with steps 64.")
     ] = 0,
-    rate: Annotated[float, _option("RATE", "Requests a second: rate, spike, soak.")] = 50.0,
+    rate: Annotated[
+        float, _option("RATE", "Requests, or texts in pieces, a second: rate, spike, soak.")
+    ] = 50.0,
     duration: Annotated[
         int, _option("DURATION", "Seconds. 0: 30, steps and spike 60, soak 600.")
     ] = 0,

@@ -62,7 +62,7 @@ class LoadSettings:
         shape: How the load develops.
         users: Callers of a closed loop, each of which waits for its answer; with
             `steps` the most of them. 0 for the shape's default; nothing to an open loop.
-        rate: Requests a second that arrive in an open loop.
+        rate: Requests a second that arrive in an open loop; where texts come in pieces, texts.
         duration: Seconds that are measured. 0 for the shape's default.
         warm_up: Seconds of the same load before that, which are not measured.
         seed: Of the inputs, of their order and of the arrivals.

@@ -153,6 +153,7 @@ def test_texts_in_pieces_arrive_as_texts(server: TritonServer, tmp_path: Path) -
     texts = sum(len(arrivals(phases(settings), settings.seed, n, 2)) for n in range(2))
     assert done.result["sent"] > 2 * texts
     assert list(done.result["batch"]) == ["stream_tokenizer", "sentiment_rnn"]
+    assert any("Whole texts arrive" in note for note in done.report["notes"])
 
 
 def test_pieces_of_ids_are_right_in_a_closed_loop(server: TritonServer, tmp_path: Path) -> None:
