@@ -80,8 +80,8 @@ def _shape(run: Run, result: Result) -> list[str]:
     found = []
     if run.settings.shape.is_open and _in_pieces(run):
         found.append(
-            "Whole texts arrive at this rate. Each has several pieces, which all figures count; the "
-            "later ones are due as soon as the one before is answered."
+            "Whole texts arrive at this rate. Each has several pieces, which all figures "
+            "count; the later ones are due as soon as the one before is answered."
         )
     if run.settings.shape is Shape.STEPS and result.knee is None:
         most = result.levels[-1].users
