@@ -55,7 +55,7 @@ class Load:
         in_flight: Questions that are not answered to their end.
         size: How many questions there are.
         began: When the first user of this process began, seconds since 1970; 0 until then.
-        finished: Set when no further request is to be sent.
+        finished: Set when no further question is to be asked.
     """
 
     def __init__(self, settings: LoadSettings, target: Target, questions: Questions) -> None:
@@ -94,17 +94,19 @@ class Load:
             self.in_flight -= 1
 
     def _ask_in_pieces(self, pieces: range, intended: float | None, on_request: OnRequest) -> None:
-        """Sends a text in pieces; one without a right answer ends it, as does the load's end.
+        """Sends a text in pieces, of which the later ones are due once the one before is answered.
 
-        The later pieces are due as soon as the one before is answered.
+        One without an answer ends the text. After a wrong answer, and where the load has
+        finished meanwhile, one more piece is the last, so that the server lets go of it.
         """
         sequence = secrets.randbelow(2**63 - 1) + 1  # of no other text, in no other process
+        was_wrong = False
         for index in pieces:
-            # A text that is cut short lets go of its place in the server.
-            last = index == pieces[-1] or self.finished
+            last = index == pieces[-1] or was_wrong or self.finished
             place = Place(sequence, first=index == pieces[0], last=last)
             outcome = self._send(index, place, intended, on_request)
-            if last or outcome is not Outcome.RIGHT:
+            was_wrong = outcome is Outcome.WRONG
+            if last or not (was_wrong or outcome is Outcome.RIGHT):
                 return
             intended = None
 

@@ -45,8 +45,16 @@ def with_bad_piece(questions: Questions, samples: list[Sample], index: int) -> Q
     return replace(questions, requests=requests)
 
 
+def with_another_answer(questions: Questions, index: int) -> Questions:
+    """The same questions, of which one is expected to be answered otherwise."""
+    probabilities = questions.expected.probabilities.copy()
+    probabilities[index] = probabilities[index][::-1]
+    expected = replace(questions.expected, probabilities=probabilities)
+    return replace(questions, expected=expected)
+
+
 def main(repository: Path) -> None:
-    """Prints what became of four texts; each has at least three pieces."""
+    """Prints what became of some texts; each has at least three pieces."""
     target = Target.at(os.environ["URL"])
     settings = LoadSettings("sentiment_stream", Protocol.GRPC, inputs=40)
     samples, expected = answer(settings, target, repository)
@@ -55,7 +63,9 @@ def main(repository: Path) -> None:
     # The second piece of the first text.
     bad = with_bad_piece(questions, samples, questions.sequences[first][1])
     load = Load(settings, target, bad)
+    wrong = Load(settings, target, with_another_answer(questions, questions.sequences[first][0]))
     found = {
+        "wrong": asked(wrong, first),
         "refused": asked(load, first),
         "next": {**asked(load, second, load.now() - 1), "size": questions.sizes[second]},
     }
@@ -65,6 +75,7 @@ def main(repository: Path) -> None:
 
     load.ask(second, None, finish)
     found["finished"] = {"requests": len(load.recorder.take())}
+    wrong.close()
     load.close()
     print(json.dumps(found))
 

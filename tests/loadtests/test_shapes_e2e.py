@@ -134,6 +134,8 @@ def test_a_piece_that_fails_ends_its_text_and_the_next_text_begins(server: Trito
     )
     found = json.loads(done.stdout)
     assert found["refused"]["outcomes"] == ["right answer", "request refused"]
+    # The server is told that this text ends.
+    assert found["wrong"]["outcomes"] == ["wrong answer", "right answer"]
     following = found["next"]
     assert following["outcomes"] == ["right answer"] * following["size"]
     # Only the first piece was due before; the others are due when the one before is answered.
