@@ -1,4 +1,6 @@
-"""Real digits and reviews, classified over HTTP and gRPC, some explained: `python -m clients.demo`.
+"""Real digits and reviews over HTTP and gRPC: `python -m clients.demo`.
+
+They are classified, one review also piece by piece, and one of each is explained.
 
 Expects a running Triton at TRITON_HTTP_URL and TRITON_GRPC_URL, by default on this machine.
 """
@@ -24,13 +26,15 @@ from clients.cli import Protocol, connect
 from clients.drawing import ASCII, BLOCKS, draw
 from clients.errors import ServingError
 from clients.exit_codes import ExitCode
-from clients.highlight import print_explanations
-from clients.report import print_errors
+from clients.explanations import DigitExplanation, TextExplanation
+from clients.highlight import highlight, strongest
 from clients.results import Classification
 from clients.terminal import print_anything
 
 SAMPLES = 8
 """Digits, and reviews, that each protocol is asked about."""
+PIECES = 4
+"""Of the review that comes in pieces."""
 SEED = 2024
 NAMES = {Protocol.HTTP: "HTTP", Protocol.GRPC: "gRPC"}
 
@@ -81,11 +85,20 @@ def main() -> ExitCode:
         asked_reviews = _ask(
             clients, some_reviews, lambda client, text: client.classify_texts([text])[0]
         )
+        # A short one, which is read at a glance.
+        review = min(some_reviews, key=lambda sample: len(sample.value))
+        pieces = _ask_in_pieces(clients, review)
+        digit = _ask(clients, some_digits[:1], lambda client, image: client.explain_digit(image))
+        words = _ask(clients, [review], lambda client, text: client.explain_text(text))
     marks = BLOCKS if "utf" in console.encoding.lower() else ASCII
-    console.print(_table("digit", asked_digits, lambda image: Text(draw(image, marks))))
-    console.print(_table("review", asked_reviews, Text))
-    explained = _explain(console, some_digits[0], some_reviews[0])
-    return _summary(console, asked_digits, asked_reviews, explained)
+    console.print(
+        _table("digit", asked_digits, lambda asked: Text(draw(asked.sample.value, marks)))
+    )
+    console.print(_table("review", asked_reviews, _value))
+    console.print(_table("a review in pieces", pieces, _value, _label_so_far))
+    explained: list[Asked[Any]] = [*digit, *words]
+    console.print(_table("explained", explained, lambda asked: _why(asked, marks)))
+    return _summary(console, asked_digits, asked_reviews, [*pieces, *explained])
 
 
 def _sample_digits() -> list[Sample[NDArray[np.uint8]]]:
@@ -114,23 +127,26 @@ def _ask(
     return [Asked(sample, got) for sample, got in zip(samples, by_sample, strict=True)]
 
 
-def _explain(
-    console: Console, digit: Sample[NDArray[np.uint8]], review: Sample[str]
-) -> list[Answer[str]]:
-    """Asks why a digit and a review got their labels, and shows it."""
-    with connect(Protocol.HTTP, None, DEFAULT_TIMEOUT) as client:
-        answers = list(
-            answer_each(["the first digit"], lambda _: client.explain_digit(digit.value), 1)
-        )
-        answers += answer_each([review.value], client.explain_text, 1)
-    colours = ": red speaks for the label, blue against it" if console.is_terminal else ""
-    console.print(Text(f"two answers explained{colours}", style="bold"))
-    print_explanations(console, answers)
-    print_errors(console, answers)
-    return answers
+def _ask_in_pieces(clients: Sequence[ServingClient], review: Sample[str]) -> list[Asked[str]]:
+    """Sends a review in pieces of about one length, which cut words, to every client."""
+    size = -(-len(review.value) // PIECES)
+    cut = range(0, len(review.value), size)
+    pieces = [Sample(review.value[at : at + size], review.truth) for at in cut]
+
+    def answers(client: ServingClient) -> list[Answer[Sample[str]]]:
+        with client.stream() as stream:
+            return list(answer_each(pieces, lambda piece: stream.send(piece.value), 1))
+
+    by_piece = zip(*map(answers, clients), strict=True)
+    return [Asked(piece, got) for piece, got in zip(pieces, by_piece, strict=True)]
 
 
-def _table(title: str, asked: Sequence[Asked[T]], show: Callable[[T], Text]) -> Table:
+def _table(
+    title: str,
+    asked: Sequence[Asked[T]],
+    show: Callable[[Asked[T]], Text],
+    tell: Callable[[Classification], str] = lambda result: result.label,
+) -> Table:
     """A row a sample: what it is, the truth, and each protocol's prediction and latency."""
     table = Table(show_lines=True)
     table.add_column(title, min_width=12)
@@ -139,17 +155,38 @@ def _table(title: str, asked: Sequence[Asked[T]], show: Callable[[T], Text]) -> 
         table.add_column(name, vertical="middle", no_wrap=True)
         table.add_column("latency", vertical="middle", no_wrap=True, justify="right")
     for row in asked:
-        cells = [cell for answer in row.answers for cell in _cells(answer)]
-        table.add_row(show(row.sample.value), row.sample.truth, *cells)
+        cells = [cell for answer in row.answers for cell in _cells(answer, tell)]
+        table.add_row(show(row), row.sample.truth, *cells)
     return table
 
 
-def _cells(answer: Answer[Sample[T]]) -> tuple[Text, str]:
+def _value(asked: Asked[str]) -> Text:
+    return Text(asked.sample.value)
+
+
+def _label_so_far(result: Classification) -> str:
+    return f"{result.label} {result.confidence:.0%}"
+
+
+def _why(asked: Asked[Any], marks: str) -> Text:
+    """What spoke most for the label, by the first protocol that answered."""
+    results = (answer.result for answer in asked.answers)
+    found = next((each for each in results if not isinstance(each, ServingError)), None)
+    if isinstance(found, TextExplanation):
+        return Text.assemble(highlight(asked.sample.value, found), "\n", strongest(found))
+    if isinstance(found, DigitExplanation):
+        # The ink that counts most, drawn as the digit is.
+        ink = found.heatmap.clip(0) / max(float(found.heatmap.max()), 1e-30)
+        drawn = draw((ink * 255).astype(np.uint8), marks)
+        return Text.assemble(drawn, "\n", (f"ink that speaks for {found.label}", "dim"))
+    return Text()
+
+
+def _cells(answer: Answer[Sample[T]], tell: Callable[[Classification], str]) -> tuple[Text, str]:
     latency = f"{answer.seconds * 1e3:.1f} ms"
     if isinstance(answer.result, ServingError):
         return Text(answer.result.message, style="red"), latency
-    style = "green" if _right(answer) else "yellow"
-    return Text(answer.result.label, style=style), latency
+    return Text(tell(answer.result), style="green" if _right(answer) else "yellow"), latency
 
 
 def _right(answer: Answer[Sample[T]]) -> bool:
@@ -161,12 +198,13 @@ def _summary(
     console: Console,
     some_digits: Sequence[Asked[Any]],
     some_reviews: Sequence[Asked[Any]],
-    explained: Sequence[Answer[str]],
+    others: Sequence[Asked[Any]],
 ) -> ExitCode:
     """Prints how many calls were answered, how many rightly, and how fast."""
     of_digits = [answer for asked in some_digits for answer in asked.answers]
     of_reviews = [answer for asked in some_reviews for answer in asked.answers]
-    calls: list[Answer[Any]] = [*of_digits, *of_reviews, *explained]
+    of_others = [answer for asked in others for answer in asked.answers]
+    calls: list[Answer[Any]] = [*of_digits, *of_reviews, *of_others]
     answered = sum(isinstance(answer.result, Classification) for answer in calls)
     parts = [
         f"{answered} of {len(calls)} calls answered",

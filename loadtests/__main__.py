@@ -69,14 +69,18 @@ def main(  # noqa: PLR0917 - typer makes options of them
     users: Annotated[
         int, _option("USERS", "Callers; with steps the most. 0: 16, with steps 64.")
     ] = 0,
-    rate: Annotated[float, _option("RATE", "Requests a second: rate, spike, soak.")] = 50.0,
+    rate: Annotated[
+        float, _option("RATE", "Requests, or texts in pieces, a second: rate, spike, soak.")
+    ] = 50.0,
     duration: Annotated[
         int, _option("DURATION", "Seconds. 0: 30, steps and spike 60, soak 600.")
     ] = 0,
     warm_up: Annotated[int, _option("WARM_UP", "Seconds of load that are not measured.")] = 3,
     seed: Annotated[int, _option("SEED", "Of inputs and arrivals.")] = 0,
     processes: Annotated[int, _option("PROCESSES", "Processes that make load.")] = 1,
-    inputs: Annotated[int, _option("INPUTS", "Different test inputs.")] = 500,
+    inputs: Annotated[
+        int, _option("INPUTS", "Different test inputs. 0: 500, for sentiment_explain 50.")
+    ] = 0,
     p99_ms: Annotated[
         float | None, _option("P99_MS", "Objective: p99 in milliseconds, at most.")
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,22 @@ TOLERANCES = {"fp32": 1e-4, "fp16": 0.02, "int8": 0.1}
 model file. FP32 differs by rounding only. FP16 and int8 may be computed in another order, and
 in int8 the scale of the activations depends on the texts that share a batch."""
 
+ATTRIBUTION_TOLERANCES = {"fp32": 1e-3, "fp16": 0.1, "int8": 0.1}
+"""The same for what a word or pixel adds to the log-odds of the label."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Why a model says so.
+
+    Attributes:
+        attributions: FP32 [words or pixels], in log-odds.
+        exact: What has to be the same to the byte: the words and where they stand.
+    """
+
+    attributions: npt.NDArray[np.float32]
+    exact: bytes = b""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -20,10 +37,12 @@ class Answer:
     Attributes:
         label: The chosen class.
         probabilities: FP32 [classes].
+        explained: Why; only where that was asked for.
     """
 
     label: bytes
     probabilities: npt.NDArray[np.float32]
+    explained: Explained | None = None
 
 
 @dataclass(frozen=True)
@@ -34,11 +53,26 @@ class Expected:
         labels: The label of each input, as bytes.
         probabilities: FP32 [inputs, classes].
         tolerance: How far a probability may be off.
+        explained: Why each input is answered so; nothing where that is not asked for.
+        attribution_tolerance: How far an attribution may be off.
     """
 
     labels: tuple[bytes, ...]
     probabilities: npt.NDArray[np.float32]
     tolerance: float
+    explained: tuple[Explained, ...] = ()
+    attribution_tolerance: float = 0.0
+
+    @classmethod
+    def of(cls, answers: Sequence[Answer], precision: str) -> Expected:
+        """Gathers the answers of a file of some precision, one for each input."""
+        return cls(
+            tuple(answer.label for answer in answers),
+            np.stack([answer.probabilities for answer in answers]),
+            TOLERANCES[precision],
+            tuple(answer.explained for answer in answers if answer.explained),
+            ATTRIBUTION_TOLERANCES[precision],
+        )
 
     def problem(self, index: int, answer: Answer) -> str:
         """What is wrong with an answer to an input.
@@ -57,10 +91,20 @@ class Expected:
         if not np.abs(answer.probabilities - expected).max() <= self.tolerance:
             return "other probabilities"
         if answer.label == self.labels[index]:
-            return ""
+            return self._problem_of_explanation(index, answer) if self.explained else ""
         second, first = np.sort(expected)[-2:]
         known = answer.label in self.labels
+        # Attributions are those of the label: of another one there is nothing to compare.
         return "" if known and first - second <= 2 * self.tolerance else "another label"
+
+    def _problem_of_explanation(self, index: int, answer: Answer) -> str:
+        expected, found = self.explained[index], answer.explained
+        if found is None or found.attributions.shape != expected.attributions.shape:
+            return "another number of attributions"
+        if found.exact != expected.exact:
+            return "other words"
+        off = np.abs(found.attributions - expected.attributions).max(initial=0.0)
+        return "" if off <= self.attribution_tolerance else "other attributions"
 
 
 def precision_of(file: str) -> str:

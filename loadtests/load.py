@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clients.transport import Place
 from loadtests.questions import Questions
 from loadtests.samples import Outcome, Recorder
 from loadtests.senders import FailedRequestError, Sender, sender
@@ -50,9 +52,10 @@ class Load:
     Attributes:
         recorder: The sample of each request.
         messages: How often each failure occurred, by its text.
-        in_flight: Requests that wait for their answer.
+        in_flight: Questions that are not answered to their end.
+        size: How many questions there are.
         began: When the first user of this process began, seconds since 1970; 0 until then.
-        finished: Set when no further request is to be sent.
+        finished: Set when no further question is to be asked.
     """
 
     def __init__(self, settings: LoadSettings, target: Target, questions: Questions) -> None:
@@ -61,7 +64,7 @@ class Load:
         self.in_flight = 0
         self.began = 0.0
         self.finished = False
-        self.size = len(questions.requests)
+        self.size = len(questions)
         self._settings = settings
         self._target = target
         self._questions = questions
@@ -73,20 +76,52 @@ class Load:
         """Seconds since 1970."""
         return self._epoch + time.perf_counter()
 
-    def ask(self, index: int, intended: float | None, on_request: OnRequest) -> None:
-        """Sends one request, compares the answer and records what became of it.
+    def ask(self, question: int, intended: float | None, on_request: OnRequest) -> None:
+        """Asks one question: sends its requests, each once the one before is answered.
 
         Args:
-            index: Which question.
-            intended: When it was due; None for now. The latency counts from then.
-            on_request: Is told of it.
+            question: Which question.
+            intended: When its first request was due; None for now.
+            on_request: Is told of each request.
+        """
+        self.in_flight += 1
+        try:
+            if self._questions.sizes:
+                self._ask_in_pieces(self._questions.sequences[question], intended, on_request)
+            else:
+                self._send(question, None, intended, on_request)
+        finally:
+            self.in_flight -= 1
+
+    def _ask_in_pieces(self, pieces: range, intended: float | None, on_request: OnRequest) -> None:
+        """Sends a text in pieces, of which the later ones are due once the one before is answered.
+
+        One without an answer ends the text. After a wrong answer, and where the load has
+        finished meanwhile, one more piece is the last, so that the server lets go of it.
+        """
+        sequence = secrets.randbelow(2**63 - 1) + 1  # of no other text, in no other process
+        was_wrong = False
+        for index in pieces:
+            last = index == pieces[-1] or was_wrong or self.finished
+            place = Place(sequence, first=index == pieces[0], last=last)
+            outcome = self._send(index, place, intended, on_request)
+            was_wrong = outcome is Outcome.WRONG
+            if last or not (was_wrong or outcome is Outcome.RIGHT):
+                return
+            intended = None
+
+    def _send(
+        self, index: int, place: Place | None, intended: float | None, on_request: OnRequest
+    ) -> Outcome:
+        """Sends one request, compares the answer and records what became of it.
+
+        Its latency counts from when it was due.
         """
         sent = self.now()
         due = sent if intended is None else intended
         outcome, failed = Outcome.RIGHT, None
-        self.in_flight += 1
         try:
-            answer = self._connected().send(index)
+            answer = self._connected().send(index, place)
             ended = self.now()
             problem = self._questions.expected.problem(index, answer)
             if problem:
@@ -96,11 +131,10 @@ class Load:
                 ended = self.now()
             outcome, failed = error.outcome, error
             self.messages[str(error)] += 1
-        finally:
-            self.in_flight -= 1
         latency = ended - due
         self.recorder.add(due, sent - due, latency, outcome)
         on_request(latency * 1e3, len(self._questions.requests[index]), failed)
+        return outcome
 
     def close(self) -> None:
         """Closes the connections."""

@@ -78,6 +78,11 @@ def _failures(result: Result) -> list[str]:
 
 def _shape(run: Run, result: Result) -> list[str]:
     found = []
+    if run.settings.shape.is_open and _in_pieces(run):
+        found.append(
+            "Whole texts arrive at this rate. Each has several pieces, which all figures "
+            "count; the later ones are due as soon as the one before is answered."
+        )
     if run.settings.shape is Shape.STEPS and result.knee is None:
         most = result.levels[-1].users
         found.append(
@@ -91,6 +96,10 @@ def _shape(run: Run, result: Result) -> list[str]:
             f"{max(1, result.requests // 1000)}."
         )
     return found
+
+
+def _in_pieces(run: Run) -> bool:
+    return any("sequence_batching" in config for config in run.config.values())
 
 
 def _machine(run: Run, result: Result) -> list[str]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnxruntime
-
-from loadtests.answers import TOLERANCES, Answer, Expected, precision_of
+from loadtests.answers import Expected
 from loadtests.errors import LoadTestError, SettingsError
-from loadtests.inputs import WORKLOADS, Sample, Tensors, Workload
+from loadtests.explained import Explain
+from loadtests.inputs import WORKLOADS, Sample, Workload
+from loadtests.network import Network
 from loadtests.questions import Questions
 from loadtests.settings import LoadSettings, Protocol
 from loadtests.target import Target
-from loadtests.wire import encode
+from loadtests.wire import Outputs, encode
 
 
 def workload_of(settings: LoadSettings) -> Workload:
@@ -54,22 +53,48 @@ def prepare(settings: LoadSettings, target: Target, repository: Path) -> Questio
 
 def answer(
     settings: LoadSettings, target: Target, repository: Path
-) -> tuple[list[Tensors], Expected]:
+) -> tuple[list[Sample], Expected]:
     """The first half of `prepare`: inputs and answers, which no protocol changes."""
     workload = workload_of(settings)
     file = _served_file(target, workload.network, repository)
+    folder = repository / settings.model / target.version(settings.model)
     samples = workload.draw(settings.inputs, settings.seed, file.parent)
-    return [sent for sent, _ in samples], offline_answers(file, samples)
+    return samples, answers_of(workload, file, folder, samples)
 
 
-def write(settings: LoadSettings, inputs: Sequence[Tensors], expected: Expected) -> Questions:
+def answers_of(workload: Workload, file: Path, folder: Path, samples: Sequence[Sample]) -> Expected:
+    """The offline answers to some inputs.
+
+    Args:
+        workload: How the model is asked.
+        file: The ONNX file of its network.
+        folder: The version of the model itself, which matters if it explains.
+        samples: The inputs.
+    """
+    if workload.explain is None:
+        return offline_answers(file, samples)
+    return offline_explanations(file, workload.explain, folder, samples)
+
+
+def write(settings: LoadSettings, samples: Sequence[Sample], expected: Expected) -> Questions:
     """The second half of `prepare`: requests as the protocol takes them."""
-    workload = workload_of(settings)
-    written = [
-        encode(settings.protocol, settings.model, workload.outputs, tensors) for tensors in inputs
-    ]
-    requests, headers = zip(*written, strict=True)
-    return Questions(settings.model, workload.outputs, requests, headers, expected)
+    outputs = workload_of(settings).outputs
+    return written(settings.protocol, settings.model, outputs, samples, expected)
+
+
+def written(
+    protocol: Protocol, model: str, outputs: Outputs, samples: Sequence[Sample], expected: Expected
+) -> Questions:
+    """Writes the requests to a model."""
+    encoded = [encode(protocol, model, outputs, sample.sent) for sample in samples]
+    requests, headers = zip(*encoded, strict=True)
+    return Questions(model, outputs, requests, headers, expected, sizes=sizes(samples))
+
+
+def sizes(samples: Sequence[Sample]) -> tuple[int, ...]:
+    """How many requests each text in pieces has; nothing where each stands for itself."""
+    ends = [number for number, sample in enumerate(samples, 1) if sample.last]
+    return tuple(end - start for start, end in pairwise([0, *ends]))
 
 
 def _served_file(target: Target, network: str, repository: Path) -> Path:
@@ -84,16 +109,31 @@ def _served_file(target: Target, network: str, repository: Path) -> Path:
 
 
 def offline_answers(file: Path, samples: Sequence[Sample]) -> Expected:
-    """Has ONNX Runtime answer each input by itself, `Sample`'s second half."""
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    answers = [_run(session, tensors) for _, tensors in samples]
-    return Expected(
-        tuple(answer.label for answer in answers),
-        np.stack([answer.probabilities for answer in answers]),
-        TOLERANCES[precision_of(file.name)],
-    )
+    """Has ONNX Runtime answer each input by itself, as the network takes it."""
+    network = Network(file)
+    return Expected.of([network.answer(sample.offline) for sample in samples], network.precision)
 
 
-def _run(session: Any, tensors: dict[str, Any]) -> Answer:
-    label, probabilities = session.run(["label", "probabilities"], tensors)
-    return Answer(str(label.reshape(-1)[0]).encode(), probabilities.reshape(-1))
+def offline_explanations(
+    file: Path,
+    explain: Callable[[Path, Network], Explain],
+    folder: Path,
+    samples: Sequence[Sample],
+) -> Expected:
+    """Explains each input by itself.
+
+    Args:
+        file: Of the network.
+        explain: See `Workload`.
+        folder: The version of the model that explains.
+        samples: The inputs.
+
+    Raises:
+        LoadTestError: The folder has no such version.
+    """
+    if not folder.is_dir():
+        raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
+    network = Network(file)
+    explainer = explain(folder, network)
+    answers = [explainer(sample.sent, sample.offline) for sample in samples]
+    return Expected.of(answers, network.precision)

@@ -18,14 +18,25 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import shared_memory
 
+from clients.transport import Place
 from loadtests.answers import Answer
 from loadtests.questions import Questions
 from loadtests.samples import Outcome
 from loadtests.settings import TIMEOUT_SECONDS
 from loadtests.settings import Protocol as WireProtocol
-from loadtests.wire import LENGTH_HEADER, decode_grpc, decode_http, decode_plain, move_to_region
+from loadtests.wire import (
+    LENGTH_HEADER,
+    decode_grpc,
+    decode_http,
+    decode_plain,
+    in_sequence_grpc,
+    in_sequence_http,
+    move_to_region,
+)
 
 _MOST_CONNECTIONS = 10_000
+_SEQUENCE_HEADER = "x-sequence-id"
+"""Tells a front door which requests have to reach the same server."""
 _SERVICE = "/inference.GRPCInferenceService/"
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _STATUSES = {400: Outcome.REFUSED, 404: Outcome.REFUSED, 503: Outcome.UNAVAILABLE}
@@ -48,8 +59,12 @@ class FailedRequestError(Exception):
 class Sender(Protocol):
     """Sends requests; many greenlets may use it at once."""
 
-    def send(self, index: int) -> Answer:
+    def send(self, index: int, place: Place | None = None) -> Answer:
         """Sends the request with this index and waits for its answer.
+
+        Args:
+            index: Which request.
+            place: Its place in a sequence, for a model that remembers.
 
         Raises:
             FailedRequestError: There was none.
@@ -94,17 +109,16 @@ class HttpSender:
         self._is_plain = bool(questions.path)
         self._outputs = questions.outputs
         self._requests = questions.requests
-        self._headers = [
-            {LENGTH_HEADER: str(length)} if length else {"Content-Type": "application/json"}
-            for length in questions.headers
-        ]
+        self._lengths = questions.headers
+        self._headers = [_http_headers(length) for length in questions.headers]
 
-    def send(self, index: int) -> Answer:
+    def send(self, index: int, place: Place | None = None) -> Answer:
         """See `Sender`."""
+        request, headers = self._requests[index], self._headers[index]
+        if place:
+            request, headers = self._placed(index, place)
         try:
-            response = self._client.request(
-                "POST", self._path, self._requests[index], self._headers[index]
-            )
+            response = self._client.request("POST", self._path, request, headers)
             body = bytes(response.read())
         except TimeoutError:
             raise FailedRequestError(Outcome.LATE, "") from None
@@ -120,6 +134,12 @@ class HttpSender:
             return decode_plain(body)
         length = response.get(LENGTH_HEADER)
         return decode_http(self._outputs, body, int(length) if length else None)
+
+    def _placed(self, index: int, place: Place) -> tuple[bytes, dict[str, str]]:
+        before, length = self._requests[index], self._lengths[index]
+        request = in_sequence_http(before, place)
+        headers = _http_headers(length + len(request) - len(before) if length else 0)
+        return request, {**headers, _SEQUENCE_HEADER: str(place.sequence)}
 
     def close(self) -> None:
         """See `Sender`."""
@@ -138,10 +158,14 @@ class GrpcSender:
         self._outputs = questions.outputs
         self._requests = questions.requests
 
-    def send(self, index: int) -> Answer:
+    def send(self, index: int, place: Place | None = None) -> Answer:
         """See `Sender`."""
+        request, metadata = self._requests[index], None
+        if place:
+            request = in_sequence_grpc(request, place)
+            metadata = ((_SEQUENCE_HEADER, str(place.sequence)),)
         try:
-            response = self._call(self._requests[index], timeout=TIMEOUT_SECONDS)
+            response = self._call(request, timeout=TIMEOUT_SECONDS, metadata=metadata)
         except grpc.RpcError as error:
             raise _failed(error) from None
         return decode_grpc(self._outputs, response)
@@ -192,7 +216,8 @@ class SharedMemorySender(GrpcSender):
 class StreamSender:
     """gRPC streams on one channel; a request takes one that is idle, or opens another.
 
-    So a stream has one request under way, and its next answer is the one to it.
+    So a stream has one request under way, and its next answer is the one to it. A sequence
+    keeps its stream until it ends.
     """
 
     def __init__(self, address: str, questions: Questions) -> None:
@@ -202,27 +227,39 @@ class StreamSender:
             response_deserializer=service_pb2.ModelStreamInferResponse.FromString,
         )
         self._idle: list[_Stream] = []
+        self._kept: dict[int, _Stream] = {}
         self._outputs = questions.outputs
         self._requests = questions.requests
 
-    def send(self, index: int) -> Answer:
+    def send(self, index: int, place: Place | None = None) -> Answer:
         """See `Sender`."""
-        stream = self._idle.pop() if self._idle else _Stream(self._open)
+        request = self._requests[index]
+        if place:
+            request = in_sequence_grpc(request, place)
+        stream = self._taken(place)
         try:
-            response = stream.ask(self._requests[index])
+            response = stream.ask(request)
         except BaseException:
             stream.cancel()
             raise
-        self._idle.append(stream)
+        if place and not place.last and not response.error_message:
+            self._kept[place.sequence] = stream
+        else:
+            self._idle.append(stream)
         if response.error_message:
             raise FailedRequestError(Outcome.FAILED, _first_words(response.error_message))
         return decode_grpc(self._outputs, response.infer_response)
 
     def close(self) -> None:
         """See `Sender`."""
-        for stream in self._idle:
+        for stream in (*self._idle, *self._kept.values()):
             stream.cancel()
         self._channel.close()
+
+    def _taken(self, place: Place | None) -> _Stream:
+        if place and not place.first:
+            return self._kept.pop(place.sequence)
+        return self._idle.pop() if self._idle else _Stream(self._open)
 
 
 class _Stream:
@@ -253,6 +290,11 @@ class _Stream:
     def _requests(self) -> Iterator[bytes]:
         while (request := self._outgoing.get()) is not None:
             yield request
+
+
+def _http_headers(length: int) -> dict[str, str]:
+    """The headers of a request whose JSON part has this length; 0 where all of it is JSON."""
+    return {LENGTH_HEADER: str(length)} if length else {"Content-Type": "application/json"}
 
 
 def _channel(address: str) -> Any:

@@ -48,6 +48,8 @@ DURATIONS = {Shape.STEADY: 30, Shape.RATE: 30, Shape.STEPS: 60, Shape.SPIKE: 60,
 """Seconds, where DURATION says nothing."""
 USERS = {Shape.STEADY: 16, Shape.STEPS: 64}
 """Users, where USERS says nothing."""
+INPUTS, FEW_INPUTS = 500, {"sentiment_explain": 50}
+"""Different inputs, where INPUTS says nothing: fewer where an offline answer takes long."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,12 @@ class LoadSettings:
         shape: How the load develops.
         users: Callers of a closed loop, each of which waits for its answer; with
             `steps` the most of them. 0 for the shape's default; nothing to an open loop.
-        rate: Requests a second that arrive in an open loop.
+        rate: Requests a second that arrive in an open loop; where texts come in pieces, texts.
         duration: Seconds that are measured. 0 for the shape's default.
         warm_up: Seconds of the same load before that, which are not measured.
         seed: Of the inputs, of their order and of the arrivals.
         processes: Processes that make load.
-        inputs: How many different test inputs are drawn from.
+        inputs: How many different test inputs are drawn from. 0 for the model's default.
         objectives: What has to be reached.
     """
 
@@ -78,7 +80,7 @@ class LoadSettings:
     warm_up: int = 3
     seed: int = 0
     processes: int = 1
-    inputs: int = 500
+    inputs: int = 0
     objectives: Objectives = field(default_factory=Objectives)
 
     def __post_init__(self) -> None:
@@ -93,7 +95,7 @@ class LoadSettings:
         _check("WARM_UP", self.warm_up, 0, 3600)
         _check("SEED", self.seed, 0, 2**31)
         _check("PROCESSES", self.processes, 1, 64)
-        _check("INPUTS", self.inputs, 1, 10_000)
+        _check("INPUTS", self.inputs, 0, 10_000)
         if self.shape.is_open:
             # One user plays all callers of a process.
             object.__setattr__(self, "users", self.processes)
@@ -101,6 +103,8 @@ class LoadSettings:
             object.__setattr__(self, "users", USERS[self.shape])
         if not self.duration:
             object.__setattr__(self, "duration", DURATIONS[self.shape])
+        if not self.inputs:
+            object.__setattr__(self, "inputs", FEW_INPUTS.get(self.model, INPUTS))
         if self.users < self.processes:
             raise SettingsError(
                 f"PROCESSES is {self.processes}: it has to be at most USERS, which is {self.users}"

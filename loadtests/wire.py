@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,23 +18,37 @@ from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
 from clients.schema import datatype_of
-from loadtests.answers import Answer
+from clients.transport import Place
+from loadtests.answers import Answer, Explained
 from loadtests.settings import Protocol
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
 """Where JSON ends and binary tensors begin in a body."""
 
 
-class Outputs(NamedTuple):
-    """The names of a classifier's outputs.
+@dataclass(frozen=True)
+class Outputs:
+    """The names of a model's outputs that are asked for.
 
     Attributes:
         label: BYTES [1].
         probabilities: FP32 [classes].
+        attributions: FP32, of any shape; empty where nothing is explained.
+        exact: Those of an explanation that have to be the same to the byte.
+        unread: Those that nobody looks at, asked for because callers do.
     """
 
     label: str
     probabilities: str
+    attributions: str = ""
+    exact: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        explained = (self.attributions,) if self.attributions else ()
+        return (self.label, self.probabilities, *explained, *self.exact, *self.unread)
 
 
 def encode(
@@ -64,7 +79,7 @@ def _encode_http(
         tensor = http.InferInput(name, list(array.shape), datatype_of(array))
         tensor.set_data_from_numpy(array, binary_data=binary)
         inputs.append(tensor)
-    wanted = [http.InferRequestedOutput(name, binary_data=binary) for name in outputs]
+    wanted = [http.InferRequestedOutput(name, binary_data=binary) for name in outputs.names]
     body, length = http.InferenceServerClient.generate_request_body(inputs, outputs=wanted)
     return bytes(body), length or 0
 
@@ -74,7 +89,7 @@ def _encode_grpc(model: str, tensors: Mapping[str, npt.NDArray[Any]], outputs: O
     for name, array in tensors.items():
         request.inputs.add(name=name, datatype=datatype_of(array), shape=array.shape)
         request.raw_input_contents.append(_raw(array))
-    for name in outputs:
+    for name in outputs.names:
         request.outputs.add(name=name)
     return bytes(request.SerializeToString())
 
@@ -83,6 +98,30 @@ def _raw(array: npt.NDArray[Any]) -> bytes:
     if array.dtype == np.object_:
         return bytes(serialize_byte_tensor(array).item())
     return np.ascontiguousarray(array).tobytes()
+
+
+def in_sequence_grpc(request: bytes, place: Place) -> bytes:
+    """Gives a message that `encode` wrote its place in a sequence."""
+    message = service_pb2.ModelInferRequest()
+    message.parameters["sequence_id"].int64_param = place.sequence
+    message.parameters["sequence_start"].bool_param = place.first
+    message.parameters["sequence_end"].bool_param = place.last
+    # Messages that follow each other are read as one.
+    return request + bytes(message.SerializeToString())
+
+
+def in_sequence_http(request: bytes, place: Place) -> bytes:
+    """Gives a body that `encode` wrote its place in a sequence.
+
+    Returns:
+        The body, its JSON part longer by as much as the whole is.
+    """
+    parameters = {
+        "sequence_id": place.sequence,
+        "sequence_start": place.first,
+        "sequence_end": place.last,
+    }
+    return b'{"parameters":' + json.dumps(parameters).encode() + b"," + request[1:]
 
 
 def decode_http(outputs: Outputs, body: bytes, length: int | None) -> Answer:
@@ -132,6 +171,30 @@ def move_to_region(messages: Sequence[Any], region: str) -> bytes:
 def _answer(outputs: Outputs, result: Any) -> Answer:
     labels = result.as_numpy(outputs.label).reshape(-1)
     probabilities = result.as_numpy(outputs.probabilities).reshape(-1)
-    encoded = [label if isinstance(label, bytes) else str(label).encode() for label in labels]
     # Several rows in a request are compared as one.
-    return Answer(b"\n".join(encoded), probabilities.astype(np.float32, copy=False))
+    label = b"\n".join(map(_encoded, labels))
+    probabilities = probabilities.astype(np.float32, copy=False)
+    return Answer(label, probabilities, _explained(outputs, result))
+
+
+def _explained(outputs: Outputs, result: Any) -> Explained | None:
+    if not outputs.attributions:
+        return None
+    attributions = result.as_numpy(outputs.attributions).reshape(-1)
+    exact = exact_bytes([result.as_numpy(name) for name in outputs.exact])
+    return Explained(attributions.astype(np.float32, copy=False), exact)
+
+
+def exact_bytes(tensors: Sequence[npt.NDArray[Any]]) -> bytes:
+    """Tensors as bytes that are the same where all their values are."""
+    return b"\0".join(
+        b"\0".join(map(_encoded, tensor.reshape(-1)))
+        if tensor.dtype == np.object_
+        else tensor.tobytes()
+        for tensor in tensors
+    )
+
+
+def _encoded(value: bytes | str) -> bytes:
+    # JSON brings text.
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -78,7 +78,7 @@ def _asked(
         bodies = [json.dumps({"text": text}).encode() for text in bench.inputs.texts()]
         headers = [0] * len(bodies)
     else:
-        tensors = [sent for sent, _ in bench.inputs.draw("sentiment")]
+        tensors = [sample.sent for sample in bench.inputs.draw("sentiment")]
         written = [encode(protocol, MLSERVER_MODEL, outputs, each) for each in tensors]
         bodies, headers = [body for body, _ in written], [length for _, length in written]
     questions = Questions(

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from loadtests.bench import against, comparisons
 from loadtests.bench.comparisons import MANY, ROWS, Cases
+from loadtests.bench.explanations import WORDS, explanations
 from loadtests.bench.inputs import PADDED_TO
+from loadtests.bench.streams import streams
+from loadtests.pieces import MOST_PIECES
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,25 @@ work, and is counted.""",
 `sentiment` in int8 over gRPC, with one instance of network and all threads, and with two that
 have half of the threads each.""",
         comparisons.instance_counts,
+    ),
+    "streams": Entry(
+        "Texts in pieces and whole texts",
+        f"""\
+`sentiment_stream` over gRPC streams. The same reviews in 1 to {MOST_PIECES} pieces, cut anywhere,
+and in one piece; each piece is answered, and is sent once the one before it is. Without batching
+means `max_batch_size` 1 in the ensemble and its parts, so that a piece is computed alone. Counted
+are answers: a text in pieces has several.""",
+        streams,
+        "answers",
+    ),
+    "explanations": Entry(
+        "An explanation and a classification",
+        f"""\
+The same inputs by one caller over gRPC: reviews of {WORDS} words to `sentiment` and to
+`sentiment_explain` without `SAMPLES`, BERT in int8; digits to `mnist` and to `mnist_explain`. An
+explanation is right if its attributions are those computed without a server.""",
+        explanations,
+        "inputs",
     ),
     "direct": Entry(
         "Triton and a direct call",

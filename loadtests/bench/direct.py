@@ -21,7 +21,7 @@ import typer
 from tokenizers import Tokenizer
 
 from loadtests.bench.results import Measured
-from loadtests.inputs import Tensors
+from loadtests.network import Tensors, packed
 from loadtests.processor import machine_seconds
 
 
@@ -48,7 +48,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
         chosen = [known[chance.randrange(len(known))] for _ in range(batch)]
         began = time.perf_counter()
         ids = [np.array(encoding.ids) for encoding in cut.encode_batch_fast(chosen)]
-        session.run(["label", "probabilities"], padded_feed(ids) if padded else packed_feed(ids))
+        session.run(["label", "probabilities"], padded_feed(ids) if padded else packed(ids))
         return time.perf_counter() - began
 
     until = time.perf_counter() + warm_up
@@ -77,19 +77,6 @@ def main(  # noqa: PLR0917 - typer makes options of them
         batch=float(batch),
     )
     print(json.dumps(asdict(measured)))
-
-
-def packed_feed(ids: Sequence[npt.NDArray[np.int64]]) -> Tensors:
-    """Texts after each other, as the packed graph takes them."""
-    tokens = np.concatenate(list(ids))
-    shapes = np.array([[len(text)] for text in ids], np.int32)
-    mask = np.ones_like(tokens)
-    return {
-        "input_ids": tokens,
-        "attention_mask": mask,
-        "row_shapes": shapes,
-        "mask_shapes": shapes,
-    }
 
 
 def padded_feed(ids: Sequence[npt.NDArray[np.int64]]) -> Tensors:

@@ -13,13 +13,16 @@ import numpy.typing as npt
 from loadtests.answers import Expected
 from loadtests.bench.repository import PUBLISHED
 from loadtests.bench.settings import BenchSettings
-from loadtests.inputs import WORKLOADS, Sample, Tensors
-from loadtests.offline import offline_answers
+from loadtests.inputs import WORKLOADS, Sample
+from loadtests.network import Tensors
+from loadtests.offline import answers_of, offline_answers, written
 from loadtests.questions import Questions
 from loadtests.settings import Protocol
 from loadtests.wire import encode
 
 PADDED_TO = 128
+_ALL = 1_000_000
+"""More than there are."""
 
 
 class Inputs:
@@ -44,31 +47,51 @@ class Inputs:
         """
         outputs = WORKLOADS[workload].outputs
         samples = self.draw(workload)
-        batches = together([sent for sent, _ in samples], rows)
-        written = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
-        requests, headers = zip(*written, strict=True)
+        batches = together([sample.sent for sample in samples], rows)
+        encoded = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
+        requests, headers = zip(*encoded, strict=True)
         expected = expected_together(self._answers(workload, file), rows)
         return Questions(served_as, outputs, requests, headers, expected)
 
     def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Questions:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
         outputs = WORKLOADS["sentiment_bert"].outputs
-        ids = [sent["input_ids"][0] for sent, _ in self.draw("sentiment_bert")]
+        ids = [sample.sent["input_ids"][0] for sample in self.draw("sentiment_bert")]
         tensors = [pad_to(tokens, PADDED_TO) for tokens in ids]
         requests, headers = zip(
             *(encode(protocol, served_as, outputs, each) for each in tensors), strict=True
         )
-        expected = offline_answers(file, [(each, each) for each in tensors])
+        expected = offline_answers(file, [Sample(each, each) for each in tensors])
         return Questions(served_as, outputs, requests, headers, expected)
 
     def padded_answers(self, file: Path) -> Expected:
         """What the padded graph answers to each review alone, without any padding."""
-        samples = [(sent, sent) for sent, _ in self.draw("sentiment_bert")]
+        samples = [Sample(sample.sent, sample.sent) for sample in self.draw("sentiment_bert")]
         return offline_answers(file, samples)
 
     def texts(self) -> list[str]:
         """The reviews, in the order of all questions."""
-        return [sent["TEXT"].item().decode() for sent, _ in self.draw("sentiment")]
+        return [sample.sent["TEXT"].item().decode() for sample in self.draw("sentiment")]
+
+    def reviews(self, words: int) -> list[Sample]:
+        """The test reviews of that many words, in the order of the seed."""
+        network = PUBLISHED / WORKLOADS["sentiment"].network / "1"
+        everything = WORKLOADS["sentiment"].draw(_ALL, self._settings.seed, network)
+        fitting = [each for each in everything if len(each.sent["TEXT"].item().split()) == words]
+        return fitting[: self._settings.inputs]
+
+    @staticmethod
+    def asked(
+        samples: Sequence[Sample],
+        workload: str,
+        protocol: Protocol,
+        file: Path,
+        served_as: Sequence[str],
+    ) -> list[Questions]:
+        """The same requests to several variants of a model that all answer as one file does."""
+        of_model = WORKLOADS[workload]
+        expected = answers_of(of_model, file, PUBLISHED / workload / "1", samples)
+        return [written(protocol, name, of_model.outputs, samples, expected) for name in served_as]
 
     def _draw(self, workload: str) -> list[Sample]:
         drawn = WORKLOADS[workload]

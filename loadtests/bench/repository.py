@@ -47,7 +47,7 @@ class VariantRepository:
         self._write(model, config, file)
         return name
 
-    def add_ensemble(self, model: str, name: str, parts: Mapping[str, str]) -> str:
+    def add_ensemble(self, model: str, name: str, parts: Mapping[str, str], *edits: Edit) -> str:
         """Adds an ensemble of other parts.
 
         Args:
@@ -55,6 +55,7 @@ class VariantRepository:
             name: The variant's.
             parts: The variants in place of the published parts; a part that is not named is
                 the published one, which has to be added under its own name.
+            edits: What else is changed in its config.
 
         Returns:
             The name.
@@ -64,7 +65,7 @@ class VariantRepository:
             for step in config.ensemble_scheduling.step:
                 step.model_name = parts.get(step.model_name, step.model_name)
 
-        return self.add(model, name, replace)
+        return self.add(model, name, replace, *edits)
 
     def _write(self, model: str, config: Any, file: Path | None) -> None:
         target = self.folder / config.name
@@ -87,6 +88,15 @@ def _published_config(model: str) -> Any:
 def without_batches(config: Any) -> None:
     """Has each request computed by itself."""
     config.ClearField("dynamic_batching")
+
+
+def in_batches_of(rows: int) -> Edit:
+    """Another largest batch; of a model with sequences, the only way to have none."""
+
+    def edit(config: Any) -> None:
+        config.max_batch_size = rows
+
+    return edit
 
 
 def serves(filename: str) -> Edit:

@@ -27,22 +27,22 @@ from loadtests.target import Target
 
 
 def ask_late(load: Load) -> list[float]:
-    """Sends a request that was due a second ago; gives its lateness and its latency."""
+    """Asks what was due a second ago; gives lateness and latency of its first request."""
     load.ask(0, load.now() - 1, lambda *_: None)
     sample = load.recorder.take()[0]
     return [float(sample["lag"]), float(sample["latency"])]
 
 
 def main(repository: Path, inputs: int) -> None:
-    """Prints for each model and protocol how many answers were of each kind."""
+    """Prints for each model and protocol how many answers were due, and came of each kind."""
     target = Target.at(os.environ["URL"])
     found: dict[str, Any] = {}
     for model in WORKLOADS:
-        answered = answer(LoadSettings(model, inputs=inputs), target, repository)
+        samples, expected = answer(LoadSettings(model, inputs=inputs), target, repository)
         for protocol in Protocol:
             settings = LoadSettings(model, protocol, inputs=inputs)
             try:
-                load = Load(settings, target, write(settings, *answered))
+                load = Load(settings, target, write(settings, samples, expected))
             except SettingsError as error:
                 found[f"{model} {protocol.value}"] = {str(error): 1}
                 continue
@@ -53,7 +53,8 @@ def main(repository: Path, inputs: int) -> None:
             outcomes = Counter(load.recorder.take()["outcome"].tolist())
             found.setdefault("late", []).append(ask_late(load))
             load.close()
-            found[f"{model} {protocol.value}"] = {Outcome(o).title: n for o, n in outcomes.items()}
+            titles = {Outcome(outcome).title: count for outcome, count in outcomes.items()}
+            found[f"{model} {protocol.value}"] = {"due": len(samples), **titles}
     print(json.dumps(found))
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtests.answers import Answer, Expected, precision_of
+from loadtests.answers import Answer, Expected, Explained, precision_of
 
 EXPECTED = Expected(
     (b"negative", b"positive"), np.array([[0.9, 0.1], [0.49, 0.51]], np.float32), tolerance=0.02
@@ -44,3 +44,33 @@ def test_another_number_of_classes_is_wrong() -> None:
 def test_the_precision_is_in_the_name_of_the_file() -> None:
     names = ("model.onnx", "model.int8.onnx", "model.fp16.onnx")
     assert [precision_of(name) for name in names] == ["fp32", "int8", "fp16"]
+
+
+EXPLAINED = Expected.of(
+    [Answer(b"yes", np.array([0.1, 0.9], np.float32), Explained(np.array([1, -1], "f4"), b"a b"))],
+    "fp32",
+)
+
+
+@pytest.mark.parametrize(
+    ("attributions", "words", "problem"),
+    [
+        ([1, -1], b"a b", ""),
+        ([1.0005, -1], b"a b", ""),
+        ([1.1, -1], b"a b", "other attributions"),
+        ([np.nan, -1], b"a b", "other attributions"),
+        ([1, -1], b"a c", "other words"),
+        ([1], b"a b", "another number of attributions"),
+    ],
+)
+def test_an_explanation_is_wrong_by_its_attributions_and_by_its_words(
+    attributions: list[float], words: bytes, problem: str
+) -> None:
+    explained = Explained(np.array(attributions, np.float32), words)
+    answer = Answer(b"yes", np.array([0.1, 0.9], np.float32), explained)
+    assert EXPLAINED.problem(0, answer) == problem
+
+
+def test_an_explanation_that_is_missing_is_wrong() -> None:
+    answer = Answer(b"yes", np.array([0.1, 0.9], np.float32))
+    assert EXPLAINED.problem(0, answer) == "another number of attributions"

@@ -10,7 +10,7 @@ from tritonclient.grpc import model_config_pb2, service_pb2
 
 from loadtests.answers import Expected
 from loadtests.bench.comparisons import add_sentiment
-from loadtests.bench.direct import packed_feed, padded_feed
+from loadtests.bench.direct import padded_feed
 from loadtests.bench.inputs import expected_together, pad_to, together
 from loadtests.bench.repository import (
     VariantRepository,
@@ -19,6 +19,7 @@ from loadtests.bench.repository import (
     serves,
     without_batches,
 )
+from loadtests.network import packed
 from loadtests.wire import decode_plain, move_to_region
 from tests.conftest import REPOSITORY
 
@@ -84,9 +85,9 @@ def test_the_answer_to_a_request_of_several_rows_is_compared_as_a_whole() -> Non
 
 def test_texts_are_packed_and_padded_with_the_same_tokens() -> None:
     ids = [np.array([1, 2, 3]), np.array([4])]
-    packed, padded = packed_feed(ids), padded_feed(ids)
-    assert packed["input_ids"].tolist() == [1, 2, 3, 4]
-    assert packed["row_shapes"].tolist() == [[3], [1]]
+    joined, padded = packed(ids), padded_feed(ids)
+    assert joined["input_ids"].tolist() == [1, 2, 3, 4]
+    assert joined["row_shapes"].tolist() == [[3], [1]]
     assert padded["input_ids"].tolist() == [[1, 2, 3], [4, 0, 0]]
     assert padded["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert pad_to(ids[1], 3)["attention_mask"].tolist() == [[1, 0, 0]]

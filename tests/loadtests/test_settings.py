@@ -19,7 +19,7 @@ from loadtests.target import Target
         ({"rate": float("nan")}, "RATE is nan"),
         ({"duration": -5}, "DURATION is -5"),
         ({"processes": 0}, "PROCESSES is 0"),
-        ({"inputs": 0}, "INPUTS is 0"),
+        ({"inputs": -1}, "INPUTS is -1"),
         ({"users": 2, "processes": 3}, "PROCESSES is 3: it has to be at most USERS, which is 2"),
     ],
 )

@@ -29,13 +29,19 @@ def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -
         check=True,
     )
     found = json.loads(done.stdout)
-    refused = found.pop("mnist http-json")
-    assert "JSON cannot carry" in next(iter(refused))
+    for model in ("mnist", "mnist_explain"):
+        refused = found.pop(f"{model} http-json")
+        assert "JSON cannot carry" in next(iter(refused))
     late = found.pop("late")
     assert all(latency > lag >= 1 for lag, latency in late)
     assert len(late) == len(found)
-    assert len(found) == len(WORKLOADS) * len(Protocol) - 1
-    assert all(outcomes == {"right answer": INPUTS} for outcomes in found.values()), found
+    assert len(found) == len(WORKLOADS) * len(Protocol) - 2
+    for asked, outcomes in found.items():
+        due = outcomes.pop("due")
+        assert outcomes == {"right answer": due}, asked
+        # A text in pieces is a question of several requests.
+        is_sequence = asked.split()[0] in ("sentiment_rnn", "sentiment_stream")
+        assert (due > 2 * INPUTS) if is_sequence else (due == INPUTS)
 
 
 def test_steady_is_a_closed_loop_of_all_users(server: TritonServer, tmp_path: Path) -> None:
@@ -115,3 +121,56 @@ def check_arrivals(done: Finished, settings: LoadSettings, processes: int) -> No
     """The requests are those of the schedule: no more, no fewer, however fast the answers."""
     due = [arrivals(phases(settings), settings.seed, n, processes) for n in range(processes)]
     assert done.result["sent"] == sum(map(len, due))
+
+
+def test_a_piece_that_fails_ends_its_text_and_the_next_text_begins(server: TritonServer) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.loadtests.ask_pieces", str(REPOSITORY)],
+        cwd=ROOT,
+        env=environment(server, {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["refused"]["outcomes"] == ["right answer", "request refused"]
+    # The server is told that this text ends.
+    assert found["wrong"]["outcomes"] == ["wrong answer", "right answer"]
+    following = found["next"]
+    assert following["outcomes"] == ["right answer"] * following["size"]
+    # Only the first piece was due before; the others are due when the one before is answered.
+    assert following["lags"][0] >= 1
+    assert following["lags"][1:] == [0.0] * (following["size"] - 1)
+    # The load ended during the first piece: one more lets the server forget the text.
+    assert found["finished"]["requests"] == 2
+    assert found["refused"]["in_flight"] == following["in_flight"] == 0
+
+
+def test_texts_in_pieces_arrive_as_texts(server: TritonServer, tmp_path: Path) -> None:
+    variables = {"MODEL": "sentiment_stream", "PROTOCOL": "grpc-stream", "SHAPE": "rate"}
+    done = load_test(server, tmp_path, **variables, RATE="30", PROCESSES="2", MAX_FAIL="0")
+    check_figures(done)
+    assert done.code == 0
+    settings = LoadSettings(shape=Shape.RATE, rate=30, duration=2, warm_up=1, seed=5)
+    texts = sum(len(arrivals(phases(settings), settings.seed, n, 2)) for n in range(2))
+    assert done.result["sent"] > 2 * texts
+    assert list(done.result["batch"]) == ["stream_tokenizer", "sentiment_rnn"]
+    assert any("Whole texts arrive" in note for note in done.report["notes"])
+
+
+def test_pieces_of_ids_are_right_in_a_closed_loop(server: TritonServer, tmp_path: Path) -> None:
+    variables = {"MODEL": "sentiment_rnn", "PROTOCOL": "http", "PROCESSES": "2"}
+    done = load_test(server, tmp_path, **variables, MAX_FAIL="0")
+    check_figures(done)
+    assert done.code == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "protocol"), [("sentiment_explain", "http-json"), ("mnist_explain", "grpc-stream")]
+)
+def test_explanations_are_compared_under_load(
+    server: TritonServer, tmp_path: Path, model: str, protocol: str
+) -> None:
+    done = load_test(server, tmp_path, MODEL=model, PROTOCOL=protocol, INPUTS="8", MAX_FAIL="0")
+    check_figures(done)
+    assert done.code == 0

@@ -43,8 +43,84 @@ def of_kind(wanted: str) -> list[Path]:
     return [path for path, config in parsed if wanted in (config.backend, config.platform)]
 
 
-def test_there_are_models() -> None:
-    assert {"mnist_cnn", "mnist", "sentiment_bert", "sentiment"} <= set(MODELS)
+# What callers rely on: inputs, and outputs of which a model may have more.
+TEXT, IMAGE = {"TEXT": ("BYTES", [1])}, {"IMAGE": ("BYTES", [1])}
+OF_TEXTS = {"LABEL": ("BYTES", [1]), "PROBABILITIES": ("FP32", [2])}
+OF_DIGITS = {"LABEL": ("BYTES", [1]), "PROBABILITIES": ("FP32", [10])}
+PROMISED = {
+    "mnist_cnn": ({"image": ("FP32", [1, 28, 28])}, {"probabilities": ("FP32", [10])}),
+    "mnist": (IMAGE, OF_DIGITS),
+    "mnist_explain": (
+        IMAGE,
+        {"HEATMAP": ("FP32", [28, 28]), "OVERLAY": ("BYTES", [1]), **OF_DIGITS},
+    ),
+    "sentiment_bert": (
+        {"input_ids": ("INT64", [-1]), "attention_mask": ("INT64", [-1])},
+        {"probabilities": ("FP32", [2])},
+    ),
+    "sentiment": (TEXT, OF_TEXTS),
+    "sentiment_explain": (
+        TEXT,
+        {
+            "TOKENS": ("BYTES", [-1]),
+            "ATTRIBUTIONS": ("FP32", [-1]),
+            "OFFSETS": ("INT32", [-1, 2]),
+            **OF_TEXTS,
+        },
+    ),
+    "sentiment_rnn": (
+        {"input_ids": ("INT64", [-1]), "kept": ("INT32", [1])},
+        {"probabilities": ("FP32", [2])},
+    ),
+    "sentiment_stream": (TEXT, OF_TEXTS),
+}
+STEPS = {"mnist_decoder", "sentiment_tokenizer", "stream_tokenizer"}
+
+
+def test_every_model_is_there_with_both_configs() -> None:
+    assert set(MODELS) == {*PROMISED, *STEPS}
+    assert {short(path) for path in CONFIGS} == {
+        f"{model}/{name}" for model in MODELS for name in ("config.pbtxt", "configs/cpu.pbtxt")
+    }
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.relative_to(ROOT).parts[0] in PROMISED], ids=short
+)
+def test_a_config_has_the_inputs_and_outputs_that_callers_rely_on(path: Path) -> None:
+    config = parse(path)
+    inputs, outputs = PROMISED[config.name]
+    assert _promise(config.input) == inputs
+    assert _promise(config.output).items() >= outputs.items()
+
+
+def _promise(tensors: Any) -> dict[str, tuple[str, list[int]]]:
+    """The type, as protocols name it, and the shape of each tensor."""
+    named = model_config_pb2.DataType.Name
+    return {
+        tensor.name: (
+            named(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES"),
+            list(tensor.dims),
+        )
+        for tensor in tensors
+    }
+
+
+@pytest.mark.parametrize(
+    ("explains", "classifier", "given"),
+    [("mnist_explain", "mnist_cnn", "mnist"), ("sentiment_explain", "sentiment_bert", "sentiment")],
+)
+def test_what_explains_takes_and_answers_what_the_classifier_does(
+    explains: str, classifier: str, given: str
+) -> None:
+    explained, of_classifier, plain = (
+        parse(ROOT / model / "config.pbtxt") for model in (explains, classifier, given)
+    )
+    assert _promise(explained.input) == _promise(plain.input)
+    assert _promise(explained.output).items() >= _promise(plain.output).items()
+    answered = _promise(of_classifier.output)
+    assert answered["probabilities"] == _promise(explained.output)["PROBABILITIES"]
+    assert answered["label"] == _promise(explained.output)["LABEL"]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)
@@ -63,8 +139,11 @@ def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model:
     for config in (gpu, cpu):
         for field in FOR_GPUS:
             config.ClearField(field)
-        config.dynamic_batching.ClearField("max_queue_delay_microseconds")
-        config.sequence_batching.oldest.ClearField("max_queue_delay_microseconds")
+        # Only what is there: the two exclude each other, and to touch one clears the other.
+        if config.HasField("dynamic_batching"):
+            config.dynamic_batching.ClearField("max_queue_delay_microseconds")
+        if config.HasField("sequence_batching"):
+            config.sequence_batching.oldest.ClearField("max_queue_delay_microseconds")
     assert gpu == cpu
 
 
@@ -133,6 +212,18 @@ def test_the_steps_of_an_ensemble_forget_a_sequence_together(path: Path) -> None
     batching = [parse(ROOT / name / "config.pbtxt").sequence_batching for name in steps]
     assert len({each.max_sequence_idle_microseconds for each in batching}) == 1
     assert len({each.oldest.max_candidate_sequences for each in batching}) == 1
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=short)
+def test_a_state_begins_in_its_own_shape_and_type(path: Path) -> None:
+    for state in parse(path).sequence_batching.state:
+        (initial,) = state.initial_state
+        assert (initial.data_type, initial.dims) == (state.data_type, state.dims)
+
+
+def test_what_remembers_texts_is_batched_by_sequences_and_nothing_else_is() -> None:
+    found = {parse(path).name for path in CONFIGS if parse(path).HasField("sequence_batching")}
+    assert found == {"stream_tokenizer", "sentiment_rnn"}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)
