@@ -43,7 +43,9 @@ class Anatomy:
         Raises:
             LoadTestError: A part is not built, or has no config.
         """
-        steps = [step.model_name for step in read_config(repository, model).ensemble_scheduling.step]
+        steps = [
+            step.model_name for step in read_config(repository, model).ensemble_scheduling.step
+        ]
         network = WORKLOADS[model].network
         found = cls(repository, model, network, tuple(name for name in steps if name != network))
         for part in found.models:

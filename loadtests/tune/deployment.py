@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -124,4 +123,4 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".part")
     partial.write_text(text)
-    os.replace(partial, path)
+    partial.replace(path)

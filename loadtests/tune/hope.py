@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from prometheus_client.parser import text_string_to_metric_families
 
 from loadtests.errors import LoadTestError
+from loadtests.processor import shares
 from loadtests.run import Run
 from loadtests.settings import TIMEOUT_SECONDS, LoadSettings
 from loadtests.target import Target
@@ -23,6 +24,10 @@ class Backlog:
     Args:
         load: What arrives.
         patience_ms: There is no hope once those that wait need longer than this.
+
+    Attributes:
+        others: Processors that everything but server and client kept busy.
+        is_hopeless: Whether the load may be ended.
     """
 
     def __init__(self, load: LoadSettings, patience_ms: float) -> None:
@@ -30,6 +35,7 @@ class Backlog:
         self._patience = patience_ms / 1e3
         self._seconds = 0.0
         self._answered = 0.0
+        self.others = 0.0
         self.is_hopeless = False
 
     def look(self, run: Run) -> None:
@@ -43,6 +49,7 @@ class Backlog:
         first = begun[0]
         self._seconds = scrapes[-1].time - scrapes[first].time
         self._answered = counts[-1] - counts[first]
+        self.others = shares(run.used, scrapes[first].time, scrapes[-1].time).others
         due = self._seconds * self._load.rate
         if self._answered and self._seconds > self._patience / 2:
             wait = (due - self._answered) / (self._answered / self._seconds)
@@ -63,6 +70,7 @@ class Backlog:
             p99_low=wait_ms,
             p99_high=wait_ms,
             growth=self._load.rate / answered - 1,
+            others=self.others,
             cut=True,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 
 from loadtests.samples import Samples, quantiles, right, waited
 
@@ -61,7 +62,7 @@ class Level:
         return self.cut or self.growth > BEHIND
 
 
-def p99_interval(latencies: Sequence[float]) -> tuple[float, float, float]:
+def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
     """p99 and where it may lie, from how many requests were slower.
 
     Requests of one moment share their fate, so that the true interval is wider.
@@ -83,9 +84,7 @@ def p99_interval(latencies: Sequence[float]) -> tuple[float, float, float]:
 def growth_of(runs: Sequence[Samples]) -> float:
     """Seconds of latency gained in each second of load, the median of the runs."""
     slopes = [
-        np.polyfit(
-            each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1
-        )[0]
+        np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]
         for each in runs
         if len(each) > 2
     ]

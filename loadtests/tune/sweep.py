@@ -33,7 +33,7 @@ from server.stopping import StopSignals
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def main(
+def main(  # noqa: PLR0917 - typer makes options of them
     model: Annotated[str, typer.Option(envvar="MODEL")],
     out: Annotated[Path, typer.Option(help="The recording, written once it is complete.")],
     p99_ms: Annotated[float | None, typer.Option(envvar="P99_MS")] = None,
@@ -94,8 +94,7 @@ def _sweep(meter: Meter, space: Space, journal: Journal) -> None:
         best = _best(settings.objective, trials)
         shown = settings.objective.shown(found) if found else broken
         _err.print(
-            f"{len(trials)} of {len(order)}: {candidate.title}: {shown} "
-            f"({trial.seconds:.0f} s)",
+            f"{len(trials)} of {len(order)}: {candidate.title}: {shown} ({trial.seconds:.0f} s)",
             markup=False,
         )
 
