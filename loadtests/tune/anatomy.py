@@ -41,7 +41,7 @@ class Anatomy:
         """Reads it from the model's config.
 
         Raises:
-            LoadTestError: A part is not built, or has no config.
+            LoadTestError: A part is not built, has no config, or does not batch dynamically.
         """
         steps = [
             step.model_name for step in read_config(repository, model).ensemble_scheduling.step
@@ -50,6 +50,10 @@ class Anatomy:
         found = cls(repository, model, network, tuple(name for name in steps if name != network))
         for part in found.models:
             found.version(part)
+        if not read_config(repository, network).HasField("dynamic_batching"):
+            raise LoadTestError(
+                f"MODEL is {model!r}: it cannot be tuned, since {network} has no dynamic_batching"
+            )
         return found
 
     @property
@@ -120,7 +124,15 @@ def read_config(repository: Path, model: str) -> Any:
     Raises:
         LoadTestError: There is none, or it cannot be read.
     """
-    path = config_path(repository, model)
+    return parse(config_path(repository, model))
+
+
+def parse(path: Path) -> Any:
+    """A config file as Triton's `ModelConfig`.
+
+    Raises:
+        LoadTestError: It cannot be read.
+    """
     try:
         return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
     except (OSError, text_format.ParseError) as error:

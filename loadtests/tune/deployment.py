@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
 
 from loadtests.bench.repository import Edit, VariantRepository, instances, serves, threads
-from loadtests.tune.anatomy import Anatomy, config_path, read_config
+from loadtests.tune.anatomy import Anatomy, config_path, parse, read_config
 from loadtests.tune.candidate import Candidate
 
 TUNED = "tuned"
@@ -59,7 +60,7 @@ def write_tuned(anatomy: Anatomy, candidate: Candidate, comments: Iterable[str])
 
     Every other model of the repository gets an unchanged copy of its shipped config, unless it
     was tuned itself: Triton takes `config.pbtxt` where a named config is missing, which is for
-    GPUs. What asks a tuned model by itself is told how many rows that takes.
+    GPUs. What asks a tuned model, as an ensemble or by itself, is told how many rows that takes.
 
     Args:
         anatomy: Of the model.
@@ -69,20 +70,27 @@ def write_tuned(anatomy: Anatomy, candidate: Candidate, comments: Iterable[str])
     Returns:
         The files of the model and its parts.
     """
-    texts: dict[Path, str] = {}
+    repository = anatomy.repository
     heading = "".join(f"# {line}\n" for line in comments)
-    for model in anatomy.models:
-        config = read_config(anatomy.repository, model)
+    configs = {model: read_config(repository, model) for model in anatomy.models}
+    for model, config in configs.items():
         for edit in edits(anatomy, candidate, model):
             edit(config)
-        texts[tuned_path(anatomy.repository, model)] = heading + _text(config)
-    written = list(texts)
-    for model in _others(anatomy):
-        if not _is_tuned(anatomy.repository, model):
-            texts[tuned_path(anatomy.repository, model)] = _copy(anatomy, candidate, model)
-    for path, text in texts.items():
-        _write(path, text)
-    return written
+    others = {model: _served(repository, model) for model in _others(anatomy)}
+    rows = {model: config.max_batch_size for model, config in (configs | others).items()}
+    for model, config in configs.items():
+        _write(tuned_path(repository, model), heading + _text(config))
+    for model, config in others.items():
+        changed = _agree(config, rows)
+        if not _is_tuned(repository, model):
+            source = config_path(repository, model)
+            copy = _text(config) if changed else source.read_text()
+            heading = _COPY.format(source=source.relative_to(repository / model))
+            _write(tuned_path(repository, model), heading + copy)
+        elif changed:
+            path = tuned_path(repository, model)
+            _write(path, _comments_of(path) + _text(config))
+    return [tuned_path(repository, model) for model in configs]
 
 
 def tuned_path(repository: Path, model: str) -> Path:
@@ -95,23 +103,36 @@ def _others(anatomy: Anatomy) -> list[str]:
     return [name for name in folders if name not in anatomy.models]
 
 
+def _served(repository: Path, model: str) -> Any:
+    """What CONFIG=tuned should serve of a model that is not tuned now."""
+    if not _is_tuned(repository, model):
+        return read_config(repository, model)
+    return parse(tuned_path(repository, model))
+
+
 def _is_tuned(repository: Path, model: str) -> bool:
     path = tuned_path(repository, model)
-    first = _COPY.partition("{")[0]
-    return path.is_file() and not path.read_text().startswith(first)
+    return path.is_file() and not path.read_text().startswith(_COPY.partition("{")[0])
 
 
-def _copy(anatomy: Anatomy, candidate: Candidate, model: str) -> str:
-    source = config_path(anatomy.repository, model)
-    heading = _COPY.format(source=source.relative_to(anatomy.repository / model))
-    config = read_config(anatomy.repository, model)
-    told = [f"{_ROWS_PREFIX}{each}" for each in anatomy.models]
-    known = [name for name in told if name in config.parameters]
-    if not known:
-        return heading + source.read_text()
-    for name in known:
-        config.parameters[name].string_value = str(candidate.max_batch_size)
-    return heading + _text(config)
+def _agree(config: Any, rows: Mapping[str, int]) -> bool:
+    """Has a config ask other models for no more rows than they take.
+
+    Returns:
+        Whether that changed it.
+    """
+    before = config.SerializeToString(deterministic=True)
+    steps = [rows[step.model_name] for step in config.ensemble_scheduling.step]
+    config.max_batch_size = min([config.max_batch_size, *steps])
+    for name, parameter in config.parameters.items():
+        if name.startswith(_ROWS_PREFIX):
+            parameter.string_value = str(rows[name.removeprefix(_ROWS_PREFIX)])
+    return bool(config.SerializeToString(deterministic=True) != before)
+
+
+def _comments_of(path: Path) -> str:
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(takewhile(lambda line: line.startswith("#"), lines))
 
 
 def _text(config: Any) -> str:
