@@ -18,7 +18,6 @@ from rich.console import Console
 
 from loadtests.errors import LoadTestError
 from loadtests.machine import machine, versions
-from loadtests.result import to_plain
 from loadtests.run import ROOT
 from loadtests.tune.anatomy import Anatomy
 from loadtests.tune.errors import BrokenMeasurementError
@@ -106,21 +105,18 @@ def _best(objective: Objective, trials: list[Trial]) -> Score | None:
 
 def _recording(meter: Meter, space: Space, journal: Journal) -> dict[str, Any]:
     settings = meter.settings
-    plain: dict[str, Any] = to_plain(
-        {
-            "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
-            "command": f"python -m loadtests.tune.sweep --model {settings.model} "
-            f"{settings.objective.word} SECONDS={settings.seconds} SEED={settings.seed}",
-            "model": settings.model,
-            "p99_ms": settings.objective.p99_ms,
-            "rate": settings.objective.rate,
-            "machine": machine(),
-            "versions": versions(meter.triton),
-            "shipped": space.shipped.as_dict(),
-            "trials": [trial_as_dict(trial) for trial in journal.read()],
-        }
-    )
-    return plain
+    return {
+        "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        "command": f"MODEL={settings.model} {settings.objective.word} SECONDS={settings.seconds} "
+        f"SEED={settings.seed} python -m loadtests.tune.sweep",
+        "model": settings.model,
+        "p99_ms": settings.objective.p99_ms,
+        "rate": settings.objective.rate,
+        "machine": machine(),
+        "versions": versions(meter.triton),
+        "shipped": space.shipped.as_dict(),
+        "trials": [trial_as_dict(trial) for trial in journal.read()],
+    }
 
 
 if __name__ == "__main__":

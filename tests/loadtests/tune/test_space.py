@@ -1,6 +1,5 @@
 """Which candidates there are, and what each says to Triton."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +20,6 @@ FOUND = Candidate("model.onnx", 8, 1000, 2, 1, 2)
 
 def parsed(path: Path) -> Any:
     return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-
-
-@pytest.fixture
-def copied(tmp_path: Path) -> Path:
-    """The repository's configs, with links to its versions."""
-    target = tmp_path / "models"
-    for path in REPOSITORY.glob("*/config.pbtxt"):
-        folder = target / path.parent.name
-        (folder / "configs").mkdir(parents=True)
-        shutil.copy(path, folder)
-        shutil.copy(path.parent / "configs" / "cpu.pbtxt", folder / "configs")
-        for labels in path.parent.glob("*.txt"):
-            shutil.copy(labels, folder)
-        (folder / "1").symlink_to(path.parent / "1")
-    return target
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3, 8, 64])
