@@ -122,7 +122,7 @@ def _tune(meter: Meter, reports: Path, *, fresh: bool, as_json: bool) -> ExitCod
         + (f", {known} measured before ({journal.path})" if known else ""),
         markup=False,
     )
-    with Screen(_err, settings, known) as screen:
+    with Screen(_err, settings) as screen:
         found = Tuner(meter, space, journal, screen).run()
     facts = report_as_dict(settings, space, found, meter.triton)
     page, _ = write_report(settings, space, found, facts, reports)

@@ -50,7 +50,9 @@ def highest_rate(
         rate = _next(held, missed, lowest)
     if held:
         return Score(held, True, _between(objective, held, missed), tuple(levels))
-    return Score(min(levels, key=lambda tried: tried.p99), False, _reach(levels), tuple(levels))
+    nearest = min(levels, key=lambda tried: tried.p99)
+    gave_up = beat > lowest and nearest.rate > lowest
+    return Score(nearest, False, _reach(levels), tuple(levels), gave_up)
 
 
 def _next(held: Level | None, missed: Level | None, lowest: float) -> float:

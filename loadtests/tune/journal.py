@@ -22,19 +22,21 @@ from loadtests.tune.space import Space
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate that was measured.
+    """One candidate that was measured once.
 
     Attributes:
         candidate: Which.
         score: What it came to; None where the measurement was broken.
         broken: Why it was; empty where it was not.
         seconds: How long it took, its server's start included.
+        round: Of the finals, from 1; 0 in the search.
     """
 
     candidate: Candidate
     score: Score | None
     broken: str
     seconds: float
+    round: int = 0
 
 
 class Journal:
@@ -107,9 +109,11 @@ def trial_from_dict(plain: dict[str, Any]) -> Trial:
         None if score is None else _score(score),
         plain["broken"],
         plain["seconds"],
+        plain["round"],
     )
 
 
 def _score(plain: dict[str, Any]) -> Score:
     levels = tuple(Level(**level) for level in plain["levels"])
-    return Score(Level(**plain["level"]), plain["met"], plain["reach"], levels)
+    level = Level(**plain["level"])
+    return Score(level, plain["met"], plain["reach"], levels, plain["gave_up"])

@@ -23,12 +23,14 @@ class Score:
         reach: Requests a second that it is taken to be able to answer; only an estimate where
             it gave up before its limit was found.
         levels: Everything that was tried.
+        gave_up: Whether it was only found that others are better.
     """
 
     level: Level
     met: bool
     reach: float
     levels: tuple[Level, ...] = ()
+    gave_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,9 @@ class Objective:
     def shown(self, score: Score) -> str:
         """A score in a few words."""
         level = score.level
+        if score.gave_up:
+            return f"cannot hold {level.rate:.0f} a second (p99 {level.p99:.1f} ms)"
+        missed = "" if score.met else ", missed"
         if self.rate is None:
-            return f"{level.rate:.0f} a second at p99 {level.p99:.1f} ms"
-        return f"p99 {level.p99:.1f} ms, p50 {level.p50:.1f} ms at {level.rate:g} a second"
+            return f"{level.rate:.0f} a second at p99 {level.p99:.1f} ms{missed}"
+        return f"p99 {level.p99:.1f} ms, p50 {level.p50:.1f} ms at {level.rate:g} a second{missed}"

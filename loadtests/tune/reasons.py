@@ -75,7 +75,6 @@ def _closest(
         having,
         key=lambda each: (
             len(each.differences(winner)),
-            not scores[each].met,
             -objective.goodness(scores[each]),
         ),
         default=None,
@@ -84,7 +83,7 @@ def _closest(
 
 def _verdict(objective: Objective, winner: Score, other: Score) -> str:
     gap = objective.goodness(winner) - objective.goodness(other)
-    if not other.met:
+    if not (other.met or other.gave_up):
         return "which misses the objective"
     if abs(gap) < _EQUAL:
         return "equal within the noise of one measurement"
@@ -99,5 +98,6 @@ def _also(other: Candidate, winner: Candidate, knob: str) -> str:
 
 def _value(objective: Objective, score: Score) -> str:
     if objective.rate is None:
-        return f"{score.reach:.0f} a second"
+        about = "about " if score.gave_up else ""
+        return f"{about}{score.reach:.0f} a second"
     return f"p99 {score.level.p99:.1f} ms" if score.met else "a queue that grows"

@@ -16,7 +16,7 @@ from loadtests.tune.objective import Objective, Score
 from loadtests.tune.report import finalist_rows
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import Space
-from loadtests.tune.tuner import SEARCH_PART, Found, Listener
+from loadtests.tune.tuner import Found, Listener
 
 
 class Screen(Listener):
@@ -27,13 +27,11 @@ class Screen(Listener):
     Args:
         console: Where to.
         settings: Of the search.
-        known: Candidates that an earlier run measured.
     """
 
-    def __init__(self, console: Console, settings: TuneSettings, known: int) -> None:
+    def __init__(self, console: Console, settings: TuneSettings) -> None:
         self._console = console
         self._settings = settings
-        self._count = known
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
@@ -62,14 +60,12 @@ class Screen(Listener):
     def trying(self, phase: str, candidate: Candidate, left: float) -> None:
         """Shows what is being started."""
         self._title = f"{phase}: {candidate.title}"
-        budget = self._settings.budget_s
-        whole = budget * SEARCH_PART if phase == "search" else budget
-        done = 0.0 if phase == "confirm" else whole - left
+        whole = left if phase == "confirm" else float(self._settings.budget_s)
         self._progress.update(
             self._task,
             description=f"{self._title}{self._best}",
-            total=left if phase == "confirm" else whole,
-            completed=done,
+            total=whole,
+            completed=whole - left,
             left=f"{max(left, 0):.0f} s left",
         )
 
@@ -78,17 +74,13 @@ class Screen(Listener):
         what = f"{level.rate:.0f} a second: p99 {level.p99:.0f} ms"
         self._progress.update(self._task, description=f"{self._title} · {what}{self._best}")
 
-    def scored(self, phase: str, trial: Trial, best: tuple[Candidate, Score] | None) -> None:
+    def scored(
+        self, phase: str, count: int, trial: Trial, best: tuple[Candidate, Score] | None
+    ) -> None:
         """Prints a line of the candidate."""
         objective = self._settings.objective
-        if phase == "search":
-            self._count += 1
-        number = f"{self._count:3d} " if phase == "search" else "    "
-        if trial.score:
-            missed = "" if trial.score.met else ", missed"
-            shown = f"{objective.shown(trial.score)}{missed}"
-        else:
-            shown = f"not scored: {trial.broken}"
+        number = f"{count:3d} " if phase == "search" else f"  {trial.round} "
+        shown = objective.shown(trial.score) if trial.score else f"not scored: {trial.broken}"
         self._progress.console.print(
             f"{number}{phase}: {trial.candidate.title}: {shown} ({trial.seconds:.0f} s)",
             markup=False,

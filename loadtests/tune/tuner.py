@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.errors import BrokenMeasurementError
@@ -17,8 +17,8 @@ from loadtests.tune.score import score
 from loadtests.tune.search import Search
 from loadtests.tune.space import Space
 
-SEARCH_PART = 0.65
-"""The part of the budget that the search may use; the rest is for the finals."""
+LEAST_SEARCH = 0.5
+"""The part of the budget that the search may use at least; else the finals get what they need."""
 STEP_DOWN = 0.92
 """What the rate is multiplied by when the winner does not hold it in its last run."""
 _MOST_CONFIRMATIONS = 4
@@ -44,7 +44,7 @@ class Found:
     """What a search came to.
 
     Attributes:
-        trials: Every candidate that was measured.
+        trials: Every candidate that the search measured.
         finalists: Those that were measured again.
         verdict: Who won; None where the objective cannot be met.
         confirmation: The winner's last run; None where there was none.
@@ -73,8 +73,10 @@ class Listener:
     def level(self, level: Level) -> None:
         """One rate was measured."""
 
-    def scored(self, phase: str, trial: Trial, best: tuple[Candidate, Score] | None) -> None:
-        """A candidate was measured."""
+    def scored(
+        self, phase: str, count: int, trial: Trial, best: tuple[Candidate, Score] | None
+    ) -> None:
+        """A candidate was measured, in the search as the one of that number."""
 
 
 class Tuner:
@@ -102,8 +104,10 @@ class Tuner:
         self._listener = listener
         self._clock = clock
         self._objective = meter.settings.objective
-        known = journal.read()
-        self.found = Found(known, seconds=sum(trial.seconds for trial in known))
+        before = journal.read()
+        known = [trial for trial in before if not trial.round]
+        self._finals = {(trial.round, trial.candidate): trial for trial in before if trial.round}
+        self.found = Found(known, seconds=sum(trial.seconds for trial in before))
         self._search = Search(space, self._objective, meter.settings.seed, known)
         self._capacity = _capacity_of(known, space.shipped)
 
@@ -122,54 +126,80 @@ class Tuner:
         return found
 
     @property
+    def _left(self) -> float:
+        """Seconds of the budget that are left."""
+        return max(0.0, self._meter.settings.budget_s - self.found.seconds)
+
+    @property
     def best(self) -> tuple[Candidate, Score] | None:
         """The best candidate so far."""
         ranking = self._search.ranking()
         return ranking[0] if ranking else None
 
     def _searching(self) -> None:
-        budget = self._meter.settings.budget_s * SEARCH_PART
-        while self.found.seconds < budget:
+        while self.found.seconds < self._search_budget():
             candidate = self._search.suggest()
             if candidate is None:
                 return
-            self._listener.trying("search", candidate, budget - self.found.seconds)
+            self._listener.trying("search", candidate, self._left)
             best = self.best
             trial = self._measure(candidate, best[1] if best else None)
             self._journal.append(trial)
             self._search.tell(candidate, trial.score)
             self.found.trials.append(trial)
-            self._listener.scored("search", trial, self.best)
+            self._listener.scored("search", len(self.found.trials), trial, self.best)
+
+    def _search_budget(self) -> float:
+        """Seconds after which the finals begin, given what a measurement takes."""
+        budget, trials = self._meter.settings.budget_s, self.found.trials
+        usual = sum(trial.seconds for trial in trials) / len(trials) if trials else 0.0
+        return max(budget * LEAST_SEARCH, budget - FINALISTS * ROUNDS * usual)
 
     def _hold_finals(self) -> None:
         chosen = self._finalists()
-        budget = float(self._meter.settings.budget_s)
         rounds: dict[Candidate, list[Score]] = {each: [] for each in chosen}
-        for number in range(ROUNDS):
-            began = self._clock()
+        longest = 0.0
+        for number in range(1, ROUNDS + 1):
+            began = self.found.seconds
+            known = all((number, candidate) in self._finals for candidate in chosen)
+            if not known and number > 1 and longest > self._left:
+                break
             # Every other round goes backwards: no one is always measured first.
-            for candidate in chosen if number % 2 == 0 else list(reversed(chosen)):
-                self._listener.trying("finals", candidate, budget - self.found.seconds)
-                trial = self._measure(candidate, self._known(candidate), thorough=True)
+            for candidate in chosen[:: 1 if number % 2 else -1]:
+                trial = self._final(number, candidate)
                 if trial.score:
                     rounds[candidate].append(trial.score)
                 else:
                     chosen = [each for each in chosen if each != candidate]
                     del rounds[candidate]
-                self._listener.scored("finals", trial, self.best)
-            if self.found.seconds + (self._clock() - began) > budget:
-                break
+            longest = max(longest, self.found.seconds - began)
         self.found.finalists = [
             Finalist(candidate, tuple(scores)) for candidate, scores in rounds.items()
         ]
 
+    def _final(self, number: int, candidate: Candidate) -> Trial:
+        """A finalist's measurement in a round, which an earlier run may have made."""
+        known = self._finals.get((number, candidate))
+        if known:
+            return known
+        self._listener.trying("finals", candidate, self._left)
+        # From where it was best before: its own limit is what is asked for.
+        before = self._known(candidate)
+        trial = self._measure(candidate, before, thorough=True)
+        trial = replace(trial, round=number)
+        self._journal.append(trial)
+        self._listener.scored("finals", len(self.found.trials), trial, self.best)
+        return trial
+
     def _finalists(self) -> list[Candidate]:
-        """The shipped config, and the best of those that met the objective."""
-        ranking = [each for each, found in self._search.ranking() if found.met]
-        if not ranking:
+        """The shipped config, and the best of those that could meet the objective."""
+        ranking = self._search.ranking()
+        able = [each for each, found in ranking if found.met or found.gave_up]
+        if not any(found.met for _, found in ranking):
             return []
-        others = [each for each in ranking if each != self._space.shipped]
-        return [self._space.shipped, *others[: FINALISTS - 1]]
+        others = [each for each in able if each != self._space.shipped]
+        measured = [self._space.shipped] if self._known(self._space.shipped) else []
+        return [*measured, *others[: FINALISTS - 1]]
 
     def _confirm(self, winner: Finalist) -> None:
         """Runs the winner once more, for long; with a p99 at lower rates until one holds."""
