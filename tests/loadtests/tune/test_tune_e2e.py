@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,7 +98,7 @@ def test_a_search_that_was_stopped_goes_on_and_its_config_is_served(
     (page,) = (state / "reports").glob("*.html")
     text = page.read_text()
     assert "<svg" in text
-    assert "http" not in text.replace("http://www.w3.org", "").replace("https://www.w3.org", "")
+    assert not re.search(r"(src|href)=.?http|@import|url\(.?http", text)
     assert all(reason in text.replace("&#39;", "'") for reason in done.report["reasons"].values())
 
     # All models have one, or Triton would take what is for GPUs.
