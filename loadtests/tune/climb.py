@@ -47,7 +47,9 @@ def highest_rate(
             break
         if held and missed and missed.rate / held.rate <= RESOLUTION:
             break
-        rate = _next(held, missed, lowest)
+        # Where two rates were missed there may be none that holds: the lowest one tells.
+        hopeless = held is None and len(levels) > 1
+        rate = lowest if hopeless else _next(held, missed, lowest)
     if held:
         return Score(held, True, _between(objective, held, missed), tuple(levels))
     nearest = min(levels, key=lambda tried: tried.p99)

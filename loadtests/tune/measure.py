@@ -122,11 +122,19 @@ class Served:
             if stop():
                 raise StoppedError("stopped") from error
             if not hopeless():
-                raise BrokenMeasurementError(str(error)) from error
+                raise BrokenMeasurementError(self._cause(error)) from error
             wait_until_idle(Target.of(self.server), self.meter.anatomy.models)
             return None
         _refuse_broken(found)
         return found
+
+    def _cause(self, error: LoadTestError) -> str:
+        """Why a load failed: the server's end, where that is behind it."""
+        try:
+            self.server.check()
+        except ServerDiedError as died:
+            return f"the server died: {died}"
+        return str(error)
 
     def _is_clear(self, level: Level, hopeless_ms: float) -> bool:
         limit = self.meter.settings.objective.p99_ms

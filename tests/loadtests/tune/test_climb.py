@@ -32,6 +32,7 @@ def test_where_nothing_holds_it_ends_with_what_came_closest() -> None:
     found = highest_rate(P99, server.attempt, 64, 4)
     assert not found.met
     assert server.tried[-1] == 4
+    assert len(server.tried) == 3
     assert found.level.p99 == min(tried.p99 for tried in found.levels)
 
 

@@ -189,5 +189,6 @@ def test_a_server_that_dies_has_no_score(copied: Path) -> None:
     meter = Meter(settings, anatomy, lambda: False)
     with meter.serving(space_of(anatomy).shipped) as served:
         os.killpg(served.server.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, served.server.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(BrokenMeasurementError, match="died"):
             score(settings.objective, served, capacity=50)
