@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from loadtests.charts import COLOURS, STYLE
 from loadtests.tune.candidate import Candidate
@@ -47,9 +48,7 @@ def trade_off(found: Found, shipped: Candidate, winner: Candidate, limit_ms: flo
             _points(axes, [found.confirmation.level], "last run", COLOURS[1], 110, marker="*")
         if limit_ms:
             axes.axhline(limit_ms, color=COLOURS[3], lw=1, linestyle="--", gid="objective")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_xlim(left=0)
+        _scale(axes, [each for of in levels.values() for each in of])
         axes.set_xlabel("right answers a second")
         axes.set_ylabel("p99, milliseconds")
         figure.legend(loc="outside upper left", ncols=5, fontsize=9)
@@ -59,6 +58,17 @@ def trade_off(found: Found, shipped: Candidate, winner: Candidate, limit_ms: flo
     return svg[svg.index("<svg") :].replace(
         "<svg ", '<svg role="img" aria-label="Throughput and latency of every level" ', 1
     )
+
+
+def _scale(axes: Any, levels: list[Level]) -> None:
+    """From no answers a second on; latencies on a logarithmic scale of two decades at least."""
+    p99s = [each.p99 for each in levels] or [1.0]
+    axes.set_yscale("log")
+    axes.set_ylim(min(p99s) / 1.6, max(1.6 * max(p99s), 60 * min(p99s)))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(0, 1.08 * max((each.goodput for each in levels), default=1.0))
 
 
 def _points(

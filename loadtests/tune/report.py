@@ -138,8 +138,10 @@ def finalist_rows(objective: Objective, found: Found, space: Space) -> list[dict
         is_winner = verdict is not None and each is verdict.winner
         name = "shipped" if each.candidate == space.shipped else "candidate"
         compared = "misses the objective" if not each.met else ""
-        if against:
+        if against and len(values) > 1:
             compared = f"{against.middle:.2f} × ({against.low:.2f} – {against.high:.2f})"
+        elif against:
+            compared = f"{against.middle:.2f} ×, once"
         return {
             "name": f"chosen, {name}" if is_winner else name,
             "config": each.candidate.title,
