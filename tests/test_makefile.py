@@ -44,6 +44,7 @@ def commands(target: str) -> list[list[str]]:
         "bench-explain",
         "loadtest",
         "loadtest-ui",
+        "tune",
     ],
 )
 def test_a_target_calls_its_program_rightly(target: str) -> None:

@@ -23,10 +23,12 @@ class VariantRepository:
 
     Args:
         folder: An empty folder.
+        published: The folder of the published models.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, published: Path = PUBLISHED) -> None:
         self.folder = folder
+        self._published = published
 
     def add(self, model: str, name: str, *edits: Edit, file: Path | None = None) -> str:
         """Adds a variant of a published model.
@@ -40,7 +42,7 @@ class VariantRepository:
         Returns:
             The name.
         """
-        config = _published_config(model)
+        config = self._published_config(model)
         config.name = name
         for edit in edits:
             edit(config)
@@ -71,18 +73,19 @@ class VariantRepository:
         target = self.folder / config.name
         target.mkdir()
         (target / "config.pbtxt").write_text(text_format.MessageToString(config))
-        for labels in (PUBLISHED / model).glob("*.txt"):
+        published = self._published.absolute() / model
+        for labels in published.glob("*.txt"):
             (target / labels.name).symlink_to(labels)
         if file is None:
-            (target / "1").symlink_to(PUBLISHED / model / "1")
+            for version in published.glob("[0-9]*"):
+                (target / version.name).symlink_to(version)
         else:
             (target / "1").mkdir()
             (target / "1" / config.default_model_filename).symlink_to(file)
 
-
-def _published_config(model: str) -> Any:
-    text = (PUBLISHED / model / "configs" / CONFIG).read_text()
-    return text_format.Parse(text, model_config_pb2.ModelConfig())
+    def _published_config(self, model: str) -> Any:
+        text = (self._published / model / "configs" / CONFIG).read_text()
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 def without_batches(config: Any) -> None:

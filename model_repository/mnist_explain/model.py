@@ -13,6 +13,7 @@ Convolutional Networks", 2014, with overlapping patches.
 
 import asyncio
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,9 @@ from PIL import Image
 DECODER = "mnist_decoder"
 CLASSIFIER = "mnist_cnn"
 MOST_ROWS = 64
-"""Copies in one execution: the classifier's `max_batch_size`."""
+"""Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
+ROWS_PARAMETER = "max_batch_size_of_{}"
+"""The parameter of the config that says how many rows another model takes at once."""
 EXECUTIONS_AT_ONCE = 2
 """How many are asked for together, so that other callers get their turn between them."""
 SIZE = 28
@@ -138,14 +141,26 @@ class Asked:
 class TritonPythonModel:
     """What the Python backend loads, once an instance."""
 
+    def initialize(self, args: dict[str, str]) -> None:
+        """Reads how many rows the models take that are asked."""
+        config = json.loads(args["model_config"])
+
+        def rows_of(model: str, otherwise: int) -> int:
+            told = config.get("parameters", {}).get(ROWS_PARAMETER.format(model), {})
+            return int(told.get("string_value", otherwise))
+
+        self.decoded_at_once = rows_of(DECODER, config["max_batch_size"])
+        self.copies_at_once = rows_of(CLASSIFIER, MOST_ROWS)
+
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Explains requests that arrived together; their copies share executions.
 
         A bad request fails alone.
         """
-        asked = await asyncio.gather(*map(decode, requests))
+        most = self.copies_at_once
+        asked = await asyncio.gather(*(decode(each, self.decoded_at_once) for each in requests))
         copies = [(each, copy) for each in asked for copy in each.copies]
-        batches = [copies[at : at + MOST_ROWS] for at in range(0, len(copies), MOST_ROWS)]
+        batches = [copies[at : at + most] for at in range(0, len(copies), most)]
         for at in range(0, len(batches), EXECUTIONS_AT_ONCE):
             together = batches[at : at + EXECUTIONS_AT_ONCE]
             answers = await asyncio.gather(*(classify([c for _, c in batch]) for batch in together))
@@ -154,18 +169,31 @@ class TritonPythonModel:
         return [_answer(each) for each in asked]
 
 
-async def decode(request: Any) -> Asked:
+async def decode(request: Any, most_rows: int) -> Asked:
     """Has the images of a request decoded; the decoder says what is wrong with one."""
-    response = await pb_utils.InferenceRequest(
-        model_name=DECODER,
-        requested_output_names=["image"],
-        inputs=[pb_utils.get_input_tensor_by_name(request, "IMAGE")],
-    ).async_exec()
-    if response.has_error():
-        error = _failure(response.error().message())
-        return Asked(request, np.zeros((0, SIZE, SIZE), np.float32), error)
-    images = pb_utils.get_output_tensor_by_name(response, "image").as_numpy()
-    return Asked(request, images[:, 0].copy())
+    encoded = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy()
+    images = [np.zeros((0, SIZE, SIZE), np.float32)]
+    for at in range(0, len(encoded), most_rows):
+        response = await pb_utils.InferenceRequest(
+            model_name=DECODER,
+            requested_output_names=["image"],
+            inputs=[pb_utils.Tensor("IMAGE", encoded[at : at + most_rows])],
+        ).async_exec()
+        if response.has_error():
+            error = _failure(_of_whole_request(response.error().message(), at))
+            return Asked(request, images[0], error)
+        decoded = pb_utils.get_output_tensor_by_name(response, "image").as_numpy()
+        images.append(decoded[:, 0].copy())
+    return Asked(request, np.concatenate(images))
+
+
+def _of_whole_request(message: str, at: int) -> str:
+    """The decoder's message about a row of its own, which is a later one of the request."""
+    prefix = "IMAGE row "
+    number, _, rest = message.removeprefix(prefix).partition(":")
+    if not message.startswith(prefix) or not number.isdigit():
+        return message
+    return f"{prefix}{int(number) + at}:{rest}"
 
 
 async def classify(copies: Sequence[Pixels]) -> Any:

@@ -7,6 +7,7 @@ built copy of this file; so does `tokenizer.json`, as in `sentiment_tokenizer`.
 """
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,15 +21,22 @@ from tokenizers import Tokenizer
 
 CLASSIFIER = "sentiment_bert"
 MOST_ROWS = 32
-"""Copies in one execution: the classifier's `max_batch_size`."""
+"""Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
+MOST_ROWS_PARAMETER = f"max_batch_size_of_{CLASSIFIER}"
 MOST_TOKENS_AT_ONCE = 2048
 """Tokens in one request: what others wait for who want something classified meanwhile."""
 EXECUTIONS_AT_ONCE = 2
 """Requests together: one computes while the other is on its way, or both at once."""
 
 
-def next_round(explanations: Sequence[Explanation]) -> list[list[tuple[Explanation, Copy]]]:
+def next_round(
+    explanations: Sequence[Explanation], most_rows: int = MOST_ROWS
+) -> list[list[tuple[Explanation, Copy]]]:
     """Takes the copies that are classified next, one of each text in turn.
+
+    Args:
+        explanations: Texts under way.
+        most_rows: Copies in one execution.
 
     Returns:
         At most `EXECUTIONS_AT_ONCE` batches.
@@ -38,7 +46,7 @@ def next_round(explanations: Sequence[Explanation]) -> list[list[tuple[Explanati
     while turns and len(batches) < EXECUTIONS_AT_ONCE:
         batch: list[tuple[Explanation, Copy]] = []
         tokens = 0
-        while turns and len(batch) < MOST_ROWS:
+        while turns and len(batch) < most_rows:
             each = turns[0]
             tokens += len(each.ids_of(each.waiting[0]))
             if batch and tokens > MOST_TOKENS_AT_ONCE:
@@ -72,6 +80,9 @@ class TritonPythonModel:
         """Loads the tokenizer from the folder of this version."""
         folder = Path(args["model_repository"]) / args["model_version"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        parameters = json.loads(args["model_config"]).get("parameters", {})
+        told = parameters.get(MOST_ROWS_PARAMETER, {}).get("string_value")
+        self.most_rows = int(told or MOST_ROWS)
 
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Explains requests that arrived together.
@@ -87,7 +98,7 @@ class TritonPythonModel:
                         _answer(asked), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
                     )
             waiting = [asked for asked in waiting if not asked.done]
-            batches = next_round([row for asked in waiting for row in asked.rows])
+            batches = next_round([row for asked in waiting for row in asked.rows], self.most_rows)
             errors = await asyncio.gather(*map(classify, batches))
             for batch, error in zip(batches, errors, strict=True):
                 texts = [id(text) for text, _ in batch] if error else []

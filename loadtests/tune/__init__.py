@@ -1,0 +1,1 @@
+"""Finds the config that meets an objective, by measuring: `make tune`."""

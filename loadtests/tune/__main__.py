@@ -1,0 +1,182 @@
+"""The command line: `python -m loadtests.tune`, which `make tune` calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from build.errors import BuildError
+from loadtests.errors import LoadTestError
+from loadtests.machine import machine
+from loadtests.run import ROOT
+from loadtests.settings import Protocol
+from loadtests.tune.anatomy import Anatomy
+from loadtests.tune.deployment import TUNED, write_tuned
+from loadtests.tune.errors import StoppedError
+from loadtests.tune.journal import journal_of
+from loadtests.tune.measure import Meter
+from loadtests.tune.objective import Objective
+from loadtests.tune.report import closest, report_as_dict, write_report
+from loadtests.tune.settings import TuneSettings
+from loadtests.tune.space import space_of
+from loadtests.tune.terminal import Screen, print_summary
+from loadtests.tune.tuner import Found, Tuner
+from server.errors import ServerError
+from server.stopping import StopSignals
+
+
+class ExitCode(IntEnum):
+    """What the exit code says to a script."""
+
+    FOUND = 0
+    ERROR = 1
+    NOT_MET = 2
+    INTERRUPTED = 130
+
+
+_HELP = """Exit codes: 0 a config was written; 1 an error, such as a setting that cannot be used;
+2 the objective cannot be met: the closest is shown and nothing is written; 130 stopped, and the
+same command goes on where it was."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def _option(variable: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(envvar=variable, help=text)
+    return option
+
+
+@app.command(epilog=_HELP)
+def main(  # noqa: PLR0917 - typer makes options of them
+    model: Annotated[str, _option("MODEL", "What is tuned, all its parts together.")] = "sentiment",
+    p99_ms: Annotated[
+        float | None, _option("P99_MS", "Most throughput with p99 under so many milliseconds.")
+    ] = None,
+    rate: Annotated[
+        float | None, _option("RATE", "Or: least latency at so many requests a second.")
+    ] = None,
+    protocol: Annotated[Protocol, _option("PROTOCOL", "How it is asked.")] = Protocol.GRPC,
+    budget_s: Annotated[int, _option("BUDGET_S", "Seconds for search and finals.")] = 1800,
+    confirm_s: Annotated[
+        int, _option("CONFIRM_S", "Seconds of the winner's last run; 0 leaves it out.")
+    ] = 120,
+    seed: Annotated[int, _option("SEED", "Of inputs, arrivals and the search.")] = 0,
+    seconds: Annotated[int, _option("SECONDS", "Of one measurement.")] = 3,
+    inputs: Annotated[int, _option("INPUTS", "Different test inputs.")] = 300,
+    reports: Annotated[Path, typer.Option(help="Folder of reports.")] = ROOT / "reports",
+    state: Annotated[
+        Path, typer.Option(help="Folder of measurements, by which a search goes on.")
+    ] = ROOT / ".run" / "tune",
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget what was measured before.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as JSON, not a summary.")
+    ] = False,
+) -> None:
+    """Find the config that meets an objective, by measuring, and write it."""
+    repository = Path(os.environ.get("MODEL_REPOSITORY") or ROOT / "model_repository").absolute()
+    try:
+        settings = TuneSettings(
+            model,
+            Objective(p99_ms, rate),
+            protocol,
+            budget_s,
+            confirm_s,
+            seed,
+            seconds,
+            inputs,
+            repository,
+            state,
+        )
+        with StopSignals() as signals:
+            meter = Meter(settings, Anatomy.of(repository, model), signals.stop)
+            code = _tune(meter, reports, fresh=fresh, as_json=as_json)
+    except StoppedError:
+        _err.print("stopped; the same command goes on where it was", markup=False)
+        code = ExitCode.INTERRUPTED
+    except (LoadTestError, ServerError, BuildError) as error:
+        for line in getattr(error, "log_lines", ()):
+            _err.print(f"triton: {line}", style="dim", markup=False)
+        _err.print(f"error: {error}", style="bold red", markup=False)
+        code = ExitCode.ERROR
+    raise typer.Exit(code)
+
+
+def _tune(meter: Meter, reports: Path, *, fresh: bool, as_json: bool) -> ExitCode:
+    settings = meter.settings
+    space = space_of(meter.anatomy)
+    journal = journal_of(settings, meter.anatomy, space)
+    if fresh:
+        journal.path.unlink(missing_ok=True)
+    known = len(journal.read())
+    _err.print(
+        f"{settings.model}: {settings.objective.sentence}; {len(space.candidates)} candidates"
+        + (f", {known} measured before ({journal.path})" if known else ""),
+        markup=False,
+    )
+    with Screen(_err, settings) as screen:
+        found = Tuner(meter, space, journal, screen).run()
+    facts = report_as_dict(settings, space, found, meter.triton)
+    page, _ = write_report(settings, space, found, facts, reports)
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        print_summary(Console(highlight=False), settings, space, found, facts)
+    _err.print(f"report: {page}", style="dim", markup=False)
+    return _conclude(meter, found)
+
+
+def _conclude(meter: Meter, found: Found) -> ExitCode:
+    """Writes the config, or says what came closest."""
+    objective = meter.settings.objective
+    if not found.trials or not any(trial.score for trial in found.trials):
+        why = found.trials[-1].broken if found.trials else "BUDGET_S is too short"
+        raise LoadTestError(f"nothing could be measured: {why}")
+    if not found.met or not found.verdict:
+        near = closest(found, objective)
+        assert near  # noqa: S101 - something was scored
+        _err.print(
+            f"{objective.word} cannot be met, and no config was written; closest: "
+            f"{near[0].title}: {objective.shown(near[1])}",
+            style="red",
+            markup=False,
+        )
+        return ExitCode.NOT_MET
+    winner = found.verdict.winner.candidate
+    for path in write_tuned(meter.anatomy, winner, _comments(meter.settings, found)):
+        _err.print(f"wrote {path}", markup=False)
+    _err.print(f"make serve CONFIG={TUNED} serves it", markup=False)
+    return ExitCode.FOUND
+
+
+def _comments(settings: TuneSettings, found: Found) -> list[str]:
+    """What stands above a config that was found."""
+    assert found.verdict  # noqa: S101 - there is a winner
+    where = machine()
+    lines = [
+        f"Found by: {settings.command()}",
+        f"Objective: {settings.objective.sentence}.",
+        f"Measured on {where['processor']}, {where['cores']} cores, {where['memory']}, with the "
+        "load generator on the same machine.",
+        found.verdict.why,
+    ]
+    if found.confirmation:
+        level = found.confirmation.level
+        lines.append(
+            f"Last run: {level.seconds:.0f} s at {level.rate:.1f} requests a second: p99 "
+            f"{level.p99:.1f} ms, p50 {level.p50:.1f} ms, {level.failed} of {level.requests} "
+            "failed."
+        )
+    return lines
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m loadtests.tune")

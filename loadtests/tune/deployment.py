@@ -1,0 +1,147 @@
+"""A candidate as configs: in a repository of its own, and for good as `configs/tuned.pbtxt`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from loadtests.bench.repository import Edit, VariantRepository, instances, serves, threads
+from loadtests.tune.anatomy import Anatomy, config_path, parse, read_config
+from loadtests.tune.candidate import Candidate
+
+TUNED = "tuned"
+"""The name of the config that a search writes: `make serve CONFIG=tuned`."""
+_COPY = "# Not tuned: a copy of {source}, so that CONFIG=tuned serves this model too.\n"
+_ROWS_PREFIX = "max_batch_size_of_"
+"""Parameters of models that ask others by themselves begin so: the rows that those take."""
+
+
+def edits(anatomy: Anatomy, candidate: Candidate, model: str) -> list[Edit]:
+    """What a candidate changes in the config of one of its models."""
+
+    def batches(config: Any) -> None:
+        config.max_batch_size = candidate.max_batch_size
+
+    def delay(config: Any) -> None:
+        config.dynamic_batching.max_queue_delay_microseconds = candidate.delay_us
+
+    if model == anatomy.network:
+        return [
+            batches,
+            delay,
+            serves(candidate.file),
+            instances(candidate.instances),
+            threads(candidate.threads),
+        ]
+    if model in anatomy.fronts:
+        return [batches, instances(candidate.front_instances)]
+    return [batches]
+
+
+def write_repository(folder: Path, anatomy: Anatomy, candidate: Candidate) -> None:
+    """Writes a repository with only the model and its parts, for one server.
+
+    Args:
+        folder: An empty folder.
+        anatomy: Of the model.
+        candidate: How it is served.
+    """
+    variants = VariantRepository(folder, anatomy.repository)
+    for model in anatomy.models:
+        variants.add(model, model, *edits(anatomy, candidate, model))
+
+
+def write_tuned(anatomy: Anatomy, candidate: Candidate, comments: Iterable[str]) -> list[Path]:
+    """Writes `configs/tuned.pbtxt` of the model and its parts.
+
+    Every other model of the repository gets an unchanged copy of its shipped config, unless it
+    was tuned itself: Triton takes `config.pbtxt` where a named config is missing, which is for
+    GPUs. What asks a tuned model, as an ensemble or by itself, is told how many rows that takes.
+
+    Args:
+        anatomy: Of the model.
+        candidate: What was found.
+        comments: Lines that say why, without the sign of a comment.
+
+    Returns:
+        The files of the model and its parts.
+    """
+    repository = anatomy.repository
+    heading = "".join(f"# {line}\n" for line in comments)
+    configs = {model: read_config(repository, model) for model in anatomy.models}
+    for model, config in configs.items():
+        for edit in edits(anatomy, candidate, model):
+            edit(config)
+    others = {model: _served(repository, model) for model in _others(anatomy)}
+    rows = {model: config.max_batch_size for model, config in (configs | others).items()}
+    for model, config in configs.items():
+        _write(tuned_path(repository, model), heading + _text(config))
+    for model, config in others.items():
+        changed = _agree(config, rows)
+        if not _is_tuned(repository, model):
+            source = config_path(repository, model)
+            copy = _text(config) if changed else source.read_text()
+            heading = _COPY.format(source=source.relative_to(repository / model))
+            _write(tuned_path(repository, model), heading + copy)
+        elif changed:
+            path = tuned_path(repository, model)
+            _write(path, _comments_of(path) + _text(config))
+    return [tuned_path(repository, model) for model in configs]
+
+
+def tuned_path(repository: Path, model: str) -> Path:
+    """Where the tuned config of a model lies."""
+    return repository / model / "configs" / f"{TUNED}.pbtxt"
+
+
+def _others(anatomy: Anatomy) -> list[str]:
+    folders = sorted(path.parent.name for path in anatomy.repository.glob("*/config.pbtxt"))
+    return [name for name in folders if name not in anatomy.models]
+
+
+def _served(repository: Path, model: str) -> Any:
+    """What CONFIG=tuned should serve of a model that is not tuned now."""
+    if not _is_tuned(repository, model):
+        return read_config(repository, model)
+    return parse(tuned_path(repository, model))
+
+
+def _is_tuned(repository: Path, model: str) -> bool:
+    path = tuned_path(repository, model)
+    return path.is_file() and not path.read_text().startswith(_COPY.partition("{")[0])
+
+
+def _agree(config: Any, rows: Mapping[str, int]) -> bool:
+    """Has a config ask other models for no more rows than they take.
+
+    Returns:
+        Whether that changed it.
+    """
+    before = config.SerializeToString(deterministic=True)
+    steps = [rows[step.model_name] for step in config.ensemble_scheduling.step]
+    config.max_batch_size = min([config.max_batch_size, *steps])
+    for name, parameter in config.parameters.items():
+        if name.startswith(_ROWS_PREFIX):
+            parameter.string_value = str(rows[name.removeprefix(_ROWS_PREFIX)])
+    return bool(config.SerializeToString(deterministic=True) != before)
+
+
+def _comments_of(path: Path) -> str:
+    lines = path.read_text().splitlines(keepends=True)
+    return "".join(takewhile(lambda line: line.startswith("#"), lines))
+
+
+def _text(config: Any) -> str:
+    return str(text_format.MessageToString(config))
+
+
+def _write(path: Path, text: str) -> None:
+    """Replaces a file at once, so that a server never reads half of it."""
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".part")
+    partial.write_text(text)
+    partial.replace(path)

@@ -1,0 +1,117 @@
+"""What was measured of a candidate at one rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+from loadtests.samples import Samples, quantiles, right, waited
+
+BEHIND = 0.04
+"""Seconds of latency gained in each second of load from which a server falls behind: its queue
+grows, and a longer run would only show longer waits."""
+_Z = NormalDist().inv_cdf(0.95)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Load at one rate.
+
+    Attributes:
+        rate: Requests a second that arrived.
+        seconds: How long was measured, all runs together.
+        requests: That were due then.
+        failed: Of these, without a right answer.
+        goodput: Right answers a second.
+        p50: Milliseconds, from when requests were due.
+        p99: The same.
+        p99_low: The p99 that is still likely, given so many requests.
+        p99_high: The same.
+        growth: Seconds of latency gained in each second of load.
+        server: Processors that the server kept busy.
+        client: The same of what makes and watches the load.
+        others: The same of everything else.
+        batch: Mean batch of each part of the model.
+        cut: Whether the load was ended early since there was no hope.
+    """
+
+    rate: float
+    seconds: float
+    requests: int
+    failed: int
+    goodput: float
+    p50: float
+    p99: float
+    p99_low: float
+    p99_high: float
+    growth: float
+    server: float = 0.0
+    client: float = 0.0
+    others: float = 0.0
+    batch: dict[str, float] = field(default_factory=dict)
+    cut: bool = False
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether more arrives than is answered."""
+        return self.cut or self.growth > BEHIND
+
+
+def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
+    """p99 and where it may lie, from how many requests were slower.
+
+    Requests of one moment share their fate, so that the true interval is wider.
+
+    Args:
+        latencies: Of all requests; one or more.
+
+    Returns:
+        p99, and the order statistics between which it lies in nine of ten cases.
+    """
+    ordered = np.sort(np.asarray(latencies, np.float64))
+    count = len(ordered)
+    spread = _Z * math.sqrt(count * 0.99 * 0.01)
+    places = (count * 0.99, count * 0.99 - spread, count * 0.99 + spread)
+    p99, low, high = (float(ordered[min(count, max(1, math.ceil(at))) - 1]) for at in places)
+    return p99, low, high
+
+
+def growth_of(runs: Sequence[Samples]) -> float:
+    """Seconds of latency gained in each second of load, the median of the runs."""
+    slopes = [
+        np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]
+        for each in runs
+        if len(each) > 2
+    ]
+    return float(np.median(slopes)) if slopes else 0.0
+
+
+def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: float) -> Level:
+    """Sums up one or more runs at the same rate.
+
+    Args:
+        rate: Requests a second that arrived.
+        seconds: Of all runs.
+        runs: The requests that were due in the measured time of each.
+        goodput: Right answers a second.
+    """
+    samples = np.concatenate(runs)
+    latencies = waited(samples)
+    p99, low, high = p99_interval(latencies) if len(latencies) else (math.inf,) * 3
+    return Level(
+        rate=rate,
+        seconds=seconds,
+        requests=len(samples),
+        failed=len(samples) - len(right(samples)),
+        goodput=goodput,
+        p50=quantiles(samples)["p50"] if len(latencies) else math.inf,
+        p99=p99,
+        p99_low=low,
+        p99_high=high,
+        growth=growth_of(runs),
+    )

@@ -1,0 +1,123 @@
+"""Records a whole space, each candidate measured to the end: `python -m loadtests.tune.sweep`.
+
+A search is tested on such a recording, without a server. A sweep that is stopped goes on where
+it was.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from loadtests.errors import LoadTestError
+from loadtests.machine import machine, versions
+from loadtests.run import ROOT
+from loadtests.tune.anatomy import Anatomy
+from loadtests.tune.errors import BrokenMeasurementError
+from loadtests.tune.journal import Journal, Trial, journal_of, trial_as_dict
+from loadtests.tune.measure import Meter
+from loadtests.tune.objective import Objective, Score
+from loadtests.tune.score import score
+from loadtests.tune.settings import TuneSettings
+from loadtests.tune.space import Space, space_of
+from server.stopping import StopSignals
+
+_err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def main(  # noqa: PLR0917 - typer makes options of them
+    model: Annotated[str, typer.Option(envvar="MODEL")],
+    out: Annotated[Path, typer.Option(help="The recording, written once it is complete.")],
+    p99_ms: Annotated[float | None, typer.Option(envvar="P99_MS")] = None,
+    rate: Annotated[float | None, typer.Option(envvar="RATE")] = None,
+    seconds: Annotated[int, typer.Option(envvar="SECONDS", help="Of one measurement.")] = 3,
+    seed: Annotated[int, typer.Option(envvar="SEED")] = 0,
+    stop_after: Annotated[int, typer.Option(help="Seconds until it stops by itself.")] = 10**9,
+) -> None:
+    """Measure every candidate of a model, in an order that the seed draws.
+
+    Exit code 0 once the recording is complete, 3 while it is not.
+    """
+    settings = TuneSettings(
+        model, Objective(p99_ms, rate), seed=seed, seconds=seconds, state=ROOT / ".run" / "sweep"
+    )
+    anatomy = Anatomy.of(settings.repository, model)
+    # All memory counts: what is free changes, and the space has to stay the same.
+    space = space_of(anatomy, memory=1 << 62)
+    journal = journal_of(settings, anatomy, space)
+    began = time.monotonic()
+    with StopSignals() as signals:
+        meter = Meter(
+            settings, anatomy, lambda: signals.stop() or time.monotonic() - began > stop_after
+        )
+        try:
+            _sweep(meter, space, journal)
+        except LoadTestError as error:
+            done = len(journal.read())
+            _err.print(f"{error}: {done} of {len(space.candidates)} are measured", markup=False)
+            raise typer.Exit(3) from None
+    out.write_text(json.dumps(_recording(meter, space, journal), indent=1) + "\n")
+
+
+def _sweep(meter: Meter, space: Space, journal: Journal) -> None:
+    settings = meter.settings
+    order = list(space.candidates)
+    random.Random(settings.seed).shuffle(order)  # noqa: S311 - it only orders
+    order.sort(key=lambda candidate: candidate != space.shipped)
+    trials = journal.read()
+    known = {trial.candidate for trial in trials}
+    best = _best(settings.objective, trials)
+    for candidate in order:
+        if candidate in known:
+            continue
+        began = time.monotonic()
+        found, broken = None, ""
+        try:
+            with meter.serving(candidate) as served:
+                capacity = best.reach if best else served.capacity()
+                found = score(
+                    settings.objective, served, capacity=capacity, best=best, thorough=True
+                )
+        except BrokenMeasurementError as error:
+            broken = str(error)
+        trial = Trial(candidate, found, broken, time.monotonic() - began)
+        journal.append(trial)
+        trials.append(trial)
+        best = _best(settings.objective, trials)
+        shown = settings.objective.shown(found) if found else broken
+        _err.print(
+            f"{len(trials)} of {len(order)}: {candidate.title}: {shown} ({trial.seconds:.0f} s)",
+            markup=False,
+        )
+
+
+def _best(objective: Objective, trials: list[Trial]) -> Score | None:
+    scores = [trial.score for trial in trials if trial.score and trial.score.met]
+    return max(scores, key=objective.goodness, default=None)
+
+
+def _recording(meter: Meter, space: Space, journal: Journal) -> dict[str, Any]:
+    settings = meter.settings
+    return {
+        "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        "command": f"MODEL={settings.model} {settings.objective.word} SECONDS={settings.seconds} "
+        f"SEED={settings.seed} python -m loadtests.tune.sweep",
+        "model": settings.model,
+        "p99_ms": settings.objective.p99_ms,
+        "rate": settings.objective.rate,
+        "machine": machine(),
+        "versions": versions(meter.triton),
+        "shipped": space.shipped.as_dict(),
+        "trials": [trial_as_dict(trial) for trial in journal.read()],
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,84 @@
+"""A whole search with finals and last run, on servers that answer by a formula."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from loadtests.tune.errors import StoppedError
+from loadtests.tune.journal import Journal
+from loadtests.tune.measure import Meter
+from loadtests.tune.objective import Objective
+from loadtests.tune.settings import TuneSettings
+from loadtests.tune.tuner import Found, Listener, Tuner
+from tests.loadtests.tune.made_up import SHIPPED, Machine, space
+
+SETTINGS = TuneSettings("sentiment", Objective(p99_ms=100), budget_s=600)
+
+
+def tune(path: Path, settings: TuneSettings = SETTINGS, **machine: Any) -> tuple[Found, Machine]:
+    made = Machine(settings, **machine)
+    tuner = Tuner(cast(Meter, made), space(), Journal(path), Listener(), made.clock)
+    return tuner.run(), made
+
+
+def test_the_best_is_found_and_shows_that_it_holds(tmp_path: Path) -> None:
+    found, _ = tune(tmp_path / "j")
+    assert found.met
+    assert found.verdict
+    # Two instances are no better than one here: the simpler of the two wins.
+    assert found.verdict.winner.candidate == replace(SHIPPED, max_batch_size=8)
+    assert found.verdict.ratios[SHIPPED].low > 1.2
+    assert found.confirmation
+    assert found.confirmation.met
+    assert found.confirmation.level.p99 <= 100
+
+
+def test_the_least_latency_is_found(tmp_path: Path) -> None:
+    found, _ = tune(tmp_path / "j", replace(SETTINGS, objective=Objective(rate=100)))
+    assert found.verdict
+    assert found.verdict.winner.candidate == replace(SHIPPED, max_batch_size=8)
+
+
+@pytest.mark.parametrize("loads", [1, 10, 30, 45])
+def test_a_search_that_was_stopped_repeats_nothing(tmp_path: Path, loads: int) -> None:
+    path = tmp_path / "j"
+    with pytest.raises(StoppedError):
+        tune(path, stop_after=loads)
+    before = Journal(path).read()
+    found, _ = tune(path)
+    after = Journal(path).read()
+    assert after[: len(before)] == before
+    searched = [trial.candidate for trial in after if not trial.round]
+    assert len(searched) == len(set(searched))
+    assert found.met
+
+
+def test_the_budget_bounds_search_and_finals(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, budget_s=120)
+    found, machine = tune(tmp_path / "j", settings)
+    assert found.trials
+    assert found.finalists
+    # One candidate may begin just before each end.
+    assert machine.seconds <= 120 + 2 * 50 + settings.confirm_s
+    assert len(found.trials) < len(space().candidates)
+
+
+def test_what_broke_is_told_and_takes_no_part(tmp_path: Path) -> None:
+    best = replace(SHIPPED, max_batch_size=8)
+    found, _ = tune(tmp_path / "j", broken=frozenset({best}))
+    assert found.verdict
+    assert found.verdict.winner.candidate != best
+    assert best not in {finalist.candidate for finalist in found.finalists}
+    (broken,) = [trial for trial in found.trials if trial.candidate == best]
+    assert broken.score is None
+    assert broken.broken == "the server died"
+
+
+def test_where_nothing_can_meet_the_objective_nobody_wins(tmp_path: Path) -> None:
+    found, _ = tune(tmp_path / "j", replace(SETTINGS, objective=Objective(p99_ms=1)))
+    assert not found.met
+    assert found.verdict is None
+    assert found.confirmation is None
+    assert not any(trial.score and trial.score.met for trial in found.trials)
