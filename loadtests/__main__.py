@@ -23,6 +23,7 @@ from loadtests.load import FOLDER_VARIABLE, UI_FILE, write_run
 from loadtests.notes import notes
 from loadtests.objectives import Failures, Objectives
 from loadtests.offline import prepare, workload_of
+from loadtests.options import option
 from loadtests.report import report_as_dict, write_report
 from loadtests.result import Result
 from loadtests.run import ROOT, locust_command, run
@@ -56,49 +57,44 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _option(variable: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(envvar=variable, help=text)
-    return option
-
-
 @app.command(epilog=_HELP)
 def main(  # noqa: PLR0917 - typer makes options of them
-    model: Annotated[str, _option("MODEL", "The model that is asked.")] = "sentiment",
-    protocol: Annotated[Protocol, _option("PROTOCOL", "How.")] = Protocol.GRPC,
-    shape: Annotated[Shape, _option("SHAPE", "How the load develops.")] = Shape.STEADY,
+    model: Annotated[str, option("MODEL", "The model that is asked.")] = "sentiment",
+    protocol: Annotated[Protocol, option("PROTOCOL", "How.")] = Protocol.GRPC,
+    shape: Annotated[Shape, option("SHAPE", "How the load develops.")] = Shape.STEADY,
     users: Annotated[
-        int, _option("USERS", "Callers; with steps the most. 0: 16, with steps 64.")
+        int, option("USERS", "Callers; with steps the most. 0: 16, with steps 64.")
     ] = 0,
     rate: Annotated[
-        float, _option("RATE", "Requests, or texts in pieces, a second: rate, spike, soak.")
+        float, option("RATE", "Requests, or texts in pieces, a second: rate, spike, soak.")
     ] = 50.0,
     duration: Annotated[
-        int, _option("DURATION", "Seconds. 0: 30, steps and spike 60, soak 600.")
+        int, option("DURATION", "Seconds. 0: 30, steps and spike 60, soak 600.")
     ] = 0,
-    warm_up: Annotated[int, _option("WARM_UP", "Seconds of load that are not measured.")] = 3,
-    seed: Annotated[int, _option("SEED", "Of inputs and arrivals.")] = 0,
-    processes: Annotated[int, _option("PROCESSES", "Processes that make load.")] = 1,
+    warm_up: Annotated[int, option("WARM_UP", "Seconds of load that are not measured.")] = 3,
+    seed: Annotated[int, option("SEED", "Of inputs and arrivals.")] = 0,
+    processes: Annotated[int, option("PROCESSES", "Processes that make load.")] = 1,
     inputs: Annotated[
-        int, _option("INPUTS", "Different test inputs. 0: 500, for sentiment_explain 50.")
+        int, option("INPUTS", "Different test inputs. 0: 500, for sentiment_explain 50.")
     ] = 0,
     p99_ms: Annotated[
-        float | None, _option("P99_MS", "Objective: p99 in milliseconds, at most.")
+        float | None, option("P99_MS", "Objective: p99 in milliseconds, at most.")
     ] = None,
     min_rps: Annotated[
-        float | None, _option("MIN_RPS", "Objective: right answers a second, at least.")
+        float | None, option("MIN_RPS", "Objective: right answers a second, at least.")
     ] = None,
     max_fail: Annotated[
-        str | None, _option("MAX_FAIL", "Objective: failed requests at most, 5 or 0.5%.")
+        str | None, option("MAX_FAIL", "Objective: failed requests at most, 5 or 0.5%.")
     ] = None,
     url: Annotated[
-        str, _option("URL", "host:port of a running Triton's HTTP service; else one is started.")
+        str, option("URL", "host:port of a running Triton's HTTP service; else one is started.")
     ] = "",
     reports: Annotated[Path, typer.Option(help="Folder of reports.")] = ROOT / "reports",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON, not a summary.")
     ] = False,
     ui: Annotated[bool, typer.Option("--ui", help="Show Locust's web page instead.")] = False,
-    ui_port: Annotated[int, _option("UI_PORT", "Port of that page.")] = 8089,
+    ui_port: Annotated[int, option("UI_PORT", "Port of that page.")] = 8089,
 ) -> None:
     """Put a model under load, compare every answer, and report where the time went."""
     try:

@@ -22,6 +22,7 @@ from loadtests.bench.runner import measure
 from loadtests.bench.settings import BenchSettings
 from loadtests.bench.terminal import print_comparison
 from loadtests.errors import LoadTestError, SettingsError
+from loadtests.options import option
 from loadtests.result import to_plain
 from loadtests.run import ROOT
 from server.errors import ServerError
@@ -35,19 +36,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _option(variable: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(envvar=variable, help=text)
-    return option
-
-
 @app.command(epilog=_HELP)
 def main(  # noqa: PLR0917 - typer makes options of them
-    rounds: Annotated[int, _option("ROUNDS", "How often each variant is measured.")] = 3,
-    seconds: Annotated[int, _option("SECONDS", "Of one measurement.")] = 5,
-    warm_up: Annotated[int, _option("WARM_UP", "Seconds of load before each.")] = 2,
-    seed: Annotated[int, _option("SEED", "Of the inputs and their order.")] = 0,
-    inputs: Annotated[int, _option("INPUTS", "Different test inputs.")] = 500,
-    only: Annotated[str, _option("ONLY", f"Measure one comparison: {', '.join(CATALOGUE)}.")] = "",
+    rounds: Annotated[int, option("ROUNDS", "How often each variant is measured.")] = 3,
+    seconds: Annotated[int, option("SECONDS", "Of one measurement.")] = 5,
+    warm_up: Annotated[int, option("WARM_UP", "Seconds of load before each.")] = 2,
+    seed: Annotated[int, option("SEED", "Of the inputs and their order.")] = 0,
+    inputs: Annotated[int, option("INPUTS", "Different test inputs.")] = 500,
+    only: Annotated[str, option("ONLY", f"Measure one comparison: {', '.join(CATALOGUE)}.")] = "",
     out: Annotated[Path, typer.Option(help="Where results and page are written.")] = ROOT / "docs",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was measured as JSON, not as tables.")

@@ -14,6 +14,7 @@ from rich.console import Console
 from build.errors import BuildError
 from loadtests.errors import LoadTestError
 from loadtests.machine import machine
+from loadtests.options import option
 from loadtests.run import ROOT
 from loadtests.settings import Protocol
 from loadtests.tune.anatomy import Anatomy
@@ -48,28 +49,23 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def _option(variable: str, text: str) -> typer.models.OptionInfo:
-    option: typer.models.OptionInfo = typer.Option(envvar=variable, help=text)
-    return option
-
-
 @app.command(epilog=_HELP)
 def main(  # noqa: PLR0917 - typer makes options of them
-    model: Annotated[str, _option("MODEL", "What is tuned, all its parts together.")] = "sentiment",
+    model: Annotated[str, option("MODEL", "What is tuned, all its parts together.")] = "sentiment",
     p99_ms: Annotated[
-        float | None, _option("P99_MS", "Most throughput with p99 under so many milliseconds.")
+        float | None, option("P99_MS", "Most throughput with p99 under so many milliseconds.")
     ] = None,
     rate: Annotated[
-        float | None, _option("RATE", "Or: least latency at so many requests a second.")
+        float | None, option("RATE", "Or: least latency at so many requests a second.")
     ] = None,
-    protocol: Annotated[Protocol, _option("PROTOCOL", "How it is asked.")] = Protocol.GRPC,
-    budget_s: Annotated[int, _option("BUDGET_S", "Seconds for search and finals.")] = 1800,
+    protocol: Annotated[Protocol, option("PROTOCOL", "How it is asked.")] = Protocol.GRPC,
+    budget_s: Annotated[int, option("BUDGET_S", "Seconds for search and finals.")] = 1800,
     confirm_s: Annotated[
-        int, _option("CONFIRM_S", "Seconds of the winner's last run; 0 leaves it out.")
+        int, option("CONFIRM_S", "Seconds of the winner's last run; 0 leaves it out.")
     ] = 120,
-    seed: Annotated[int, _option("SEED", "Of inputs, arrivals and the search.")] = 0,
-    seconds: Annotated[int, _option("SECONDS", "Of one measurement.")] = 3,
-    inputs: Annotated[int, _option("INPUTS", "Different test inputs.")] = 300,
+    seed: Annotated[int, option("SEED", "Of inputs, arrivals and the search.")] = 0,
+    seconds: Annotated[int, option("SECONDS", "Of one measurement.")] = 3,
+    inputs: Annotated[int, option("INPUTS", "Different test inputs.")] = 300,
     reports: Annotated[Path, typer.Option(help="Folder of reports.")] = ROOT / "reports",
     state: Annotated[
         Path, typer.Option(help="Folder of measurements, by which a search goes on.")
