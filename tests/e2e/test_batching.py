@@ -38,7 +38,7 @@ LONG = tokens(*[101, *[2143] * 126, 102], rows=32)
 NOISE = png(np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8))
 BUSY: dict[str, list[Inputs]] = {
     # Each fills a batch, so that nothing joins it.
-    "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 50,
+    "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 100,
     "mnist_decoder": [{"IMAGE": np.full((64, 1), NOISE, dtype=object)}],
     "sentiment_bert": [LONG] * 2,  # it has two instances
     "sentiment_tokenizer": [texts(*["a word " * 20_000] * 32)],
