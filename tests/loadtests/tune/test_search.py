@@ -1,59 +1,12 @@
-"""The search, driven by recorded sweeps of whole spaces; no server is asked."""
-
-import json
-import math
-from functools import lru_cache
-from pathlib import Path
-
-import pytest
+"""The search, driven through made-up spaces; no server is asked."""
 
 from loadtests.tune.candidate import Candidate
-from loadtests.tune.journal import Trial, trial_from_dict
-from loadtests.tune.objective import Objective, Score
+from loadtests.tune.journal import Trial
+from loadtests.tune.objective import Objective
 from loadtests.tune.search import Search
-from loadtests.tune.space import Space
 from tests.loadtests.tune.made_up import SHIPPED, THROUGHPUT_OF, score, space
 
-RECORDINGS = sorted(Path(__file__).parent.glob("recorded_sweep_*.json"))
-SEEDS = range(20)
-PART = 0.25
-"""Of the space, that may be measured."""
-WITHIN = 0.95
-"""Of the best of the whole space, that has to be reached."""
 P99 = Objective(p99_ms=100)
-
-
-@lru_cache
-def recorded(path: Path) -> tuple[Objective, Space, dict[Candidate, Score]]:
-    """The objective, the space, and the score of each candidate that could be measured."""
-    plain = json.loads(path.read_text())
-    trials = [trial_from_dict(trial) for trial in plain["trials"]]
-    candidates = tuple(sorted(trial.candidate for trial in trials))
-    return (
-        Objective(plain["p99_ms"], plain["rate"]),
-        Space(candidates, Candidate(**plain["shipped"])),
-        {trial.candidate: trial.score for trial in trials if trial.score},
-    )
-
-
-def searched(
-    objective: Objective, whole: Space, scores: dict[Candidate, Score], seed: int, most: int
-) -> Search:
-    """A search that has measured so many candidates."""
-    search = Search(whole, objective, seed)
-    while search.measured < most and (candidate := search.suggest()):
-        search.tell(candidate, scores.get(candidate))
-    return search
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)
-def test_a_quarter_of_the_measurements_reaches_the_best(path: Path, seed: int) -> None:
-    objective, whole, scores = recorded(path)
-    best = max(map(objective.goodness, scores.values()))
-    search = searched(objective, whole, scores, seed, int(PART * len(whole.candidates)))
-    _, found = search.ranking()[0]
-    assert objective.goodness(found) - best >= math.log(WITHIN)
 
 
 def test_the_shipped_config_comes_first_and_nothing_twice() -> None:
