@@ -2,11 +2,14 @@
 
 A number becomes one of 255 steps, and how large a step is decides what is lost.
 ONNX Runtime's own dynamic quantization takes one step for all activations of a
-batch, so that an answer depends on its neighbours. Here each token has a step of
-its own, from its largest activation, and each output channel of the weights too.
+batch, so that an answer depends on its neighbours. Here it is a constant of each
+layer, from training texts, or each token has one of its own. Weights have a step for
+each output channel.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -22,21 +25,45 @@ _IN_A_LAYER = 4  # query, key and value as one; attention's output; two of the f
 _OF_FIRST_TOKENS = 6  # what follows the last layer's keys and values: a text, not a token, a row
 # 7 bits: with 8, processors without VNNI overflow in the sum of two products.
 _MOST_WEIGHT = 63
-_MOST_ACTIVATION = 127
-_ZERO_POINT = 128
+_STEPS = 255
+_MIDDLE = 128
 _DOMAIN = "com.microsoft"
+# How much of the differences between channels is moved into the weights (0 to 1).
+_SMOOTHING = 0.7
+_TINY = np.float32(1e-6)  # a channel may be always 0
+
+
+class Scale(StrEnum):
+    """Where the step of a layer's activations comes from."""
+
+    CONSTANT = "constant"
+    """From the least and the largest activation of training texts: the fastest."""
+    TOKEN = "token"  # noqa: S105 - of a text
+    """From the largest activation of each token: bears activations that no training text had."""
+
+
+@dataclass(frozen=True)
+class _Range:
+    """The least and the largest activation of each channel, FP32 [channels]."""
+
+    least: Floats
+    largest: Floats
+
+    def smoothed(self, moved: Floats) -> "_Range":
+        return _Range(self.least / moved, self.largest / moved)
 
 
 def quantize(
-    model: onnx.ModelProto, samples: Iterable[Sample], full_layers: int
+    model: onnx.ModelProto, samples: Iterable[Sample], full_layers: int, scale: Scale
 ) -> onnx.ModelProto:
     """Quantizes the linear layers that work on every token.
 
     Args:
         model: A packed classifier in FP32.
-        samples: Real texts, to see which activations grow large.
+        samples: Real texts, to see how large activations grow.
         full_layers: How many of the first layers stay FP32; all later ones build
             on their errors.
+        scale: Where the step of activations comes from.
 
     Returns:
         A new model with the same inputs and outputs.
@@ -47,8 +74,7 @@ def quantize(
     weights = {tensor.name: tensor for tensor in graph.initializer}
     linear = [node for node in graph.node if node.op_type == "Gemm" and node.input[1] in weights]
     chosen = linear[full_layers * _IN_A_LAYER : -_OF_FIRST_TOKENS]
-    normalized = {node.output[0] for node in graph.node if node.op_type == "LayerNormalization"}
-    largest = _largest(model, {n.input[0] for n in chosen} & normalized, samples)
+    ranges = _ranges(model, {node.input[0] for node in chosen}, samples)
     names = {node.name for node in chosen}
     nodes: list[NodeProto] = []
     for node in graph.node:
@@ -56,7 +82,7 @@ def quantize(
             nodes.append(node)
             continue
         weight = numpy_helper.to_array(weights[node.input[1]]).T
-        replaced, constants = _linear(node, weight, largest.get(node.input[0]))
+        replaced, constants = _linear(node, weight, ranges[node.input[0]], scale)
         nodes += replaced
         graph.initializer.extend(
             numpy_helper.from_array(value, name) for name, value in constants.items()
@@ -68,10 +94,10 @@ def quantize(
     return quantized
 
 
-def _largest(
+def _ranges(
     model: onnx.ModelProto, tensors: set[str], samples: Iterable[Sample]
-) -> dict[str, Floats]:
-    """The largest absolute value of each channel of tensors [tokens, channels]."""
+) -> dict[str, _Range]:
+    """What the channels of tensors [tokens, channels] reach on real texts."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     names = sorted(tensors)
@@ -81,26 +107,30 @@ def _largest(
     session = onnxruntime.InferenceSession(
         observed.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    largest: dict[str, Floats] = {}
+    ranges: dict[str, _Range] = {}
     for sample in samples:
         for name, found in zip(names, session.run(names, sample) if names else (), strict=True):
-            highest = np.abs(found).max(axis=0)
-            largest[name] = np.maximum(largest.get(name, highest), highest)
-    return largest
+            least, largest = found.min(axis=0), found.max(axis=0)
+            if name in ranges:
+                least = np.minimum(least, ranges[name].least)
+                largest = np.maximum(largest, ranges[name].largest)
+            ranges[name] = _Range(least, largest)
+    return ranges
 
 
 def _linear(
-    node: NodeProto, weight: Floats, largest: Floats | None
+    node: NodeProto, weight: Floats, seen: _Range, scale: Scale
 ) -> tuple[list[NodeProto], dict[str, npt.NDArray[np.generic]]]:
     """The nodes and constants that take the place of a linear layer.
+
+    A few channels are much larger than all others, above all behind a LayerNorm.
+    Part of that is moved into the weights (SmoothQuant, Xiao et al. 2023).
 
     Args:
         node: The layer; its input is FP32 [tokens, channels].
         weight: FP32 [channels, outputs].
-        largest: The largest activation of each channel, if it comes out of a
-            LayerNorm. There a few channels are much larger than all others, and
-            part of that is moved into the weights (SmoothQuant, Xiao et al. 2023,
-            with alpha = 0.5).
+        seen: What its activations reach.
+        scale: Where their step comes from.
     """
     hidden, _, *bias = node.input  # the exporter drops a bias that is all zeros
     nodes: list[NodeProto] = []
@@ -115,31 +145,45 @@ def _linear(
         constants[f"{node.name}_{name}"] = np.asarray(value, kind)
         return f"{node.name}_{name}"
 
-    if largest is not None:
-        tiny = np.float32(1e-6)  # a channel may be always 0
-        moved = np.sqrt((largest + tiny) / (np.abs(weight).max(axis=1) + tiny))
-        weight = weight * moved[:, None]
-        hidden = add("Mul", [hidden, constant("smoothing", 1 / moved, np.float32)])
-    step = np.maximum(np.abs(weight).max(axis=0), 1e-12) / _MOST_WEIGHT
-    steps = constant("weight_steps", step, np.float32)
-    integers = constant("weight", np.round(weight / step), np.int8)
-    zero_point = constant("zero_point", _ZERO_POINT, np.uint8)
-    activation_step = constant("activation_step", 1 / _MOST_ACTIVATION, np.float32)
+    def multiply(integers: str, step: str, zero_point: str, *bias: str, name: str = "") -> str:
+        inputs = [integers, weights, step, steps, zero_point, *(["", *bias] if bias else [])]
+        return add("MatMulIntegerToFloat", inputs, name, domain=_DOMAIN)
 
+    size = np.maximum(np.abs(seen.least), np.abs(seen.largest)) + _TINY
+    moved = size**_SMOOTHING / (np.abs(weight).max(axis=1) + _TINY) ** (1 - _SMOOTHING)
+    weight = weight * moved[:, None]
+    hidden = add("Mul", [hidden, constant("smoothing", 1 / moved, np.float32)])
+    weight_step = np.maximum(np.abs(weight).max(axis=0), 1e-12) / _MOST_WEIGHT
+    steps = constant("weight_steps", weight_step, np.float32)
+    weights = constant("weight", np.round(weight / weight_step), np.int8)
+
+    if scale is Scale.CONSTANT:
+        step, zero = _steps(seen.smoothed(moved))
+        activation_step = constant("activation_step", step, np.float32)
+        zero_point = constant("zero_point", zero, np.uint8)
+        integers = add("QuantizeLinear", [hidden, activation_step, zero_point])
+        multiply(integers, activation_step, zero_point, *bias, name=node.output[0])
+        return nodes, constants
+
+    activation_step = constant("activation_step", 2 / _STEPS, np.float32)
+    zero_point = constant("zero_point", _MIDDLE, np.uint8)
     axis = constant("axis", [-1], np.int64)
     highest = add("ReduceMax", [add("Abs", [hidden]), axis], keepdims=1)
     highest = add("Max", [highest, constant("least", 1e-12, np.float32)])
     scaled = add("QuantizeLinear", [add("Div", [hidden, highest]), activation_step, zero_point])
-    product = add(
-        "MatMulIntegerToFloat",
-        [scaled, integers, activation_step, steps, zero_point],
-        domain=_DOMAIN,
-    )
+    product = multiply(scaled, activation_step, zero_point)
     if bias:
-        add("Add", [add("Mul", [product, highest]), *bias], name=node.output[0])
+        add("Add", [add("Mul", [product, highest]), *bias], node.output[0])
     else:
-        add("Mul", [product, highest], name=node.output[0])
+        add("Mul", [product, highest], node.output[0])
     return nodes, constants
+
+
+def _steps(seen: _Range) -> tuple[float, int]:
+    """The step and the zero point that fit what was seen; GELU has hardly anything below 0."""
+    least, largest = min(float(seen.least.min()), 0.0), max(float(seen.largest.max()), 0.0)
+    step = max(largest - least, 1e-12) / _STEPS
+    return step, round(-least / step)
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:

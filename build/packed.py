@@ -18,7 +18,8 @@ class Packing(NamedTuple):
     Attributes:
         kept: INT64 [tokens]: which tokens of the input are kept.
         position: INT64 [tokens]: each one's place in its own text.
-        slot: INT64 [tokens]: its place in a padded batch [texts * longest].
+        text: INT64 [tokens]: the text that it is in.
+        place: INT64 [tokens]: its place among the kept tokens of that text.
         source: INT64 [texts, longest]: which kept token stands at each place.
         bias: FP32 [texts, 1, 1, longest]: added to attention scores; 0 for a
             token, the lowest number for an empty place.
@@ -27,7 +28,8 @@ class Packing(NamedTuple):
 
     kept: Tensor
     position: Tensor
-    slot: Tensor
+    text: Tensor
+    place: Tensor
     source: Tensor
     bias: Tensor
     first: Tensor
@@ -58,8 +60,8 @@ def pack(attention_mask: Tensor, lengths: Tensor) -> Packing:
     source = torch.minimum(first[:, None] + places, ends[:, None] - 1)
     empty = (places >= counts[:, None]) | attention_mask[kept][source].eq(0)
     bias = torch.where(empty, torch.finfo(torch.float32).min, 0.0)[:, None, None]
-    slot = text * places.shape[0] + torch.arange(kept.shape[0]) - first[text]
-    return Packing(kept, position, slot, source, bias, first)
+    place = torch.arange(kept.shape[0]) - first[text]
+    return Packing(kept, position, text, place, source, bias, first)
 
 
 class PackedClassifier(nn.Module):
@@ -127,9 +129,13 @@ def _attend(layer: Any, projected: Tensor, packing: Packing) -> Tensor:
         projected: Query, key and value of each token, FP32 [tokens, 3 * hidden].
         packing: Where the tokens stand.
     """
-    query, key, value = _heads(layer.attention.self, projected, packing)
-    padded = _weigh(query, key, value, packing.bias).transpose(1, 2).flatten(2).flatten(0, 1)
-    return padded.index_select(0, packing.slot)
+    attention = layer.attention.self
+    query, key, value = _heads(attention, projected, packing, 3)
+    context = _weigh(query, key, value, packing.bias)
+    _, heads, longest, size = context.shape
+    head = packing.text[:, None] * heads + torch.arange(heads)
+    slot = head * longest + packing.place[:, None]
+    return context.view(-1, size).index_select(0, slot.flatten()).view(-1, heads * size)
 
 
 def _attend_first(layer: Any, first: Tensor, projected: Tensor, packing: Packing) -> Tensor:
@@ -142,18 +148,26 @@ def _attend_first(layer: Any, first: Tensor, projected: Tensor, packing: Packing
         packing: Where the tokens stand.
     """
     attention = layer.attention.self
-    query = attention.query(first).unflatten(1, (1, attention.num_attention_heads, -1))
-    key, value = _heads(attention, projected, packing)
-    return _weigh(query.transpose(1, 2), key, value, packing.bias).flatten(1)
+    query = attention.query(first).unflatten(1, (attention.num_attention_heads, 1, -1))
+    key, value = _heads(attention, projected, packing, 2)
+    return _weigh(query, key, value, packing.bias).flatten(1)
 
 
-def _heads(attention: Any, projected: Tensor, packing: Packing) -> tuple[Tensor, ...]:
-    """Gathers projections to padded batches, each FP32 [texts, heads, longest, size]."""
+def _heads(attention: Any, projected: Tensor, packing: Packing, parts: int) -> list[Tensor]:
+    """Gathers projections to padded batches, each FP32 [texts, heads, longest, size].
+
+    A head of a token is one piece of memory, so gathering those makes room for the
+    padding and brings them into order in one copy, on all threads. A transposition of
+    the padded batch is a second copy, on one.
+    """
     heads, size = attention.num_attention_heads, attention.attention_head_size
     texts, longest = packing.source.shape
-    padded = projected.index_select(0, packing.source.flatten())
-    # Projections first: each is one piece of memory then, and splitting copies them as such.
-    return padded.view(texts, longest, -1, heads, size).permute(2, 0, 3, 1, 4).unbind(0)
+    pieces = projected.view(-1, size)
+    piece = packing.source[:, None, :] * (parts * heads) + torch.arange(heads)[:, None]
+    return [
+        pieces.index_select(0, (piece + part * heads).flatten()).view(texts, heads, longest, size)
+        for part in range(parts)
+    ]
 
 
 def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import onnx
 from build import check, export, fp16, int8
 from build.errors import BuildError
 from build.export import Sample
+from build.int8 import Scale
 from build.settings import VARIANTS
 
 
@@ -65,19 +66,23 @@ def write(
     Raises:
         BuildError: A variant that a config serves does not pass.
     """
+    # The fastest first; then, the fewer layers, the less is lost, and the first matter most.
+    ways = [(0, Scale.CONSTANT), *((full, Scale.TOKEN) for full in range(layers))]
     candidates = {
         "int8": (
-            # The fewer layers, the less is lost; the first ones matter most.
-            Candidate(int8.quantize(model, calibration, full), {"fp32_layers": full})
-            for full in range(layers)
+            Candidate(
+                int8.quantize(model, calibration, full, scale),
+                {"fp32_layers": full, "activation_scale": scale.value},
+            )
+            for full, scale in ways
         ),
         "fp16": (Candidate(fp16.convert(model), {}) for _ in range(1)),
     }
     measured: dict[str, object] = {}
-    for name, ways in candidates.items():
+    for name, made in candidates.items():
         path = folder / f"model.{name}.onnx"
         try:
-            measured[name] = _first_that_passes(name, ways, test, path)
+            measured[name] = _first_that_passes(name, made, test, path)
         except BuildError as error:
             if path.name in served:
                 raise BuildError(

@@ -42,6 +42,9 @@ ROWS = (1, 8, 32, 64)
 PUBLISHED = Settings.repository / "sentiment_bert" / VERSION
 PRECISIONS = ("fp32", "int8")
 LARGEST_BATCH = 32  # max_batch_size
+# ONNX Runtime's threads spin for a while after their last run, and would take a core from
+# whoever is measured next.
+SPIN_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,7 @@ def main(
     seconds: dict[tuple[str, Way, int], list[float]] = {case: [] for case in cases}
     console = Console(stderr=True)
     for name, way, rows in track(cases * (rounds + 1), "measuring", console=console):
+        time.sleep(SPIN_SECONDS)
         took = _run(sessions[name, way.packed], _batches(way, ids, rows))
         seconds[name, way, rows].append(took)
     # The first round warms caches and memory arenas, and is not counted.

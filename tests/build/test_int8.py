@@ -1,4 +1,4 @@
-"""int8 arithmetic with a scale for each token: close to FP32, whoever shares the batch."""
+"""int8 arithmetic with either scale: close to FP32, whoever shares the batch."""
 
 from collections import Counter
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from build import bert, int8
 from build.classifier import load
 from build.data import checkpoints
+from build.int8 import Scale
 from build.tokens import pack
 from tests.build.conftest import WriteCheckpoint
 
@@ -43,12 +44,12 @@ def open_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=Scale)
 def sessions(
-    full: onnx.ModelProto,
+    full: onnx.ModelProto, request: pytest.FixtureRequest
 ) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
     """FP32 and int8."""
-    return open_session(full), open_session(int8.quantize(full, calibration(), 0))
+    return open_session(full), open_session(int8.quantize(full, calibration(), 0, request.param))
 
 
 def ask(session: onnxruntime.InferenceSession, ids: list[list[int]]) -> NDArray[np.float32]:
@@ -83,11 +84,12 @@ def test_no_rows_give_no_answers(sessions: tuple[onnxruntime.InferenceSession, .
     assert sessions[1].run(["probabilities"], feed)[0].shape == (0, 2)
 
 
+@pytest.mark.parametrize("scale", Scale)
 @pytest.mark.parametrize(("full_layers", "integer"), [(0, LINEAR_OF_TOKENS), (1, 1)])
 def test_linear_layers_over_tokens_are_integer(
-    full: onnx.ModelProto, full_layers: int, integer: int
+    full: onnx.ModelProto, full_layers: int, integer: int, scale: Scale
 ) -> None:
-    quantized = int8.quantize(full, calibration(), full_layers)
+    quantized = int8.quantize(full, calibration(), full_layers, scale)
     onnx.checker.check_model(quantized)
     before = Counter(node.op_type for node in full.graph.node)
     after = Counter(node.op_type for node in quantized.graph.node)

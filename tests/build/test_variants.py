@@ -40,26 +40,36 @@ def test_what_passes_is_written_and_told(
     made: tuple[onnx.ModelProto, Comparison], tmp_path: Path
 ) -> None:
     assert write(made, tmp_path) == {
-        "int8": {"fp32_layers": 0, "same_labels": 1.0, "accuracy": 1.0},
+        "int8": {
+            "fp32_layers": 0,
+            "activation_scale": "constant",
+            "same_labels": 1.0,
+            "accuracy": 1.0,
+        },
         "fp16": {"same_labels": 1.0, "accuracy": 1.0},
     }
     assert {p.name for p in tmp_path.glob("model.*")} == {"model.int8.onnx", "model.fp16.onnx"}
 
 
-def test_layers_stay_fp32_until_the_check_passes(
+def test_what_loses_less_is_tried_until_the_check_passes(
     made: tuple[onnx.ModelProto, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
 
-    def second_passes(path: Path, *_: object) -> dict[str, float]:
+    def third_passes(path: Path, *_: object) -> dict[str, float]:
         tried.append(path.read_bytes())
-        if len(tried) < 2:
+        if len(tried) < 3:
             raise BuildError("not yet")
         return {"same_labels": 1.0}
 
-    monkeypatch.setattr(check, "variant", second_passes)
-    assert write(made, tmp_path)["int8"] == {"fp32_layers": 1, "same_labels": 1.0}
-    assert (tmp_path / "model.int8.onnx").read_bytes() == tried[1] != tried[0]
+    monkeypatch.setattr(check, "variant", third_passes)
+    assert write(made, tmp_path)["int8"] == {
+        "fp32_layers": 1,
+        "activation_scale": "token",
+        "same_labels": 1.0,
+    }
+    assert (tmp_path / "model.int8.onnx").read_bytes() == tried[2]
+    assert len(set(tried[:3])) == 3
 
 
 def test_what_fails_is_left_out_unless_a_config_serves_it(
