@@ -169,6 +169,8 @@ def _write_model(folder: Path, case: Case, threads: int) -> dict[str, Any]:
     config = _config_of(case)
     config.name = case.served_as
     config.parameters["intra_op_thread_count"].string_value = str(threads)
+    for group in config.instance_group:
+        group.count = 1  # as there is one direct call at a time
     # A batch starts when it is full and not before, so that there is only one size.
     config.dynamic_batching.preferred_batch_size[:] = [case.size]
     config.dynamic_batching.max_queue_delay_microseconds = 60_000_000
