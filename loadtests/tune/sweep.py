@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,7 +64,10 @@ def main(  # noqa: PLR0917 - typer makes options of them
             done = len(journal.read())
             _err.print(f"{error}: {done} of {len(space.candidates)} are measured", markup=False)
             raise typer.Exit(3) from None
-    out.write_text(json.dumps(_recording(meter, space, journal), indent=1) + "\n")
+    recording = _recording(meter, space, journal)
+    trials = ",\n".join(json.dumps(trial) for trial in recording.pop("trials"))
+    head = json.dumps(recording, indent=1).removesuffix("\n}")
+    out.write_text(f'{head},\n "trials": [\n{trials}\n]\n}}\n')
 
 
 def _sweep(meter: Meter, space: Space, journal: Journal) -> None:
@@ -115,8 +119,14 @@ def _recording(meter: Meter, space: Space, journal: Journal) -> dict[str, Any]:
         "machine": machine(),
         "versions": versions(meter.triton),
         "shipped": space.shipped.as_dict(),
-        "trials": [trial_as_dict(trial) for trial in journal.read()],
+        "trials": [_recorded(trial) for trial in journal.read()],
     }
+
+
+def _recorded(trial: Trial) -> dict[str, Any]:
+    """A trial without all that was tried on the way to its score."""
+    score = trial.score and replace(trial.score, levels=())
+    return trial_as_dict(replace(trial, score=score))
 
 
 if __name__ == "__main__":
