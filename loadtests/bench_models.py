@@ -9,7 +9,7 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,9 +19,11 @@ from typing import Annotated, Any
 import onnx
 import tritonclient.grpc as triton
 import typer
+from google.protobuf import text_format
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from tritonclient.grpc import model_config_pb2
 
 from build import manifest
 from build.data import digits, reviews
@@ -65,9 +67,9 @@ class Measured:
     Attributes:
         family: Its name.
         unit: What is classified.
-        parameters: Numbers among the weights of the ONNX file.
-        megabytes: Size of that file.
-        accuracy: On the test examples, from the manifest.
+        parameters: Numbers among the weights, as exported in FP32.
+        megabytes: Size of the file that is served.
+        accuracy: Of that file on the test examples, from the manifest.
         latencies: Milliseconds of a call by one caller, median of each round.
         rates: Images or texts a second, of each round.
         batch: Mean rows of an execution of the network at those rates.
@@ -177,19 +179,29 @@ def _serve(family: Family, folder: Path, items: int, callers: int) -> Iterator[S
 def _described(family: Family) -> Measured:
     """What is known without measuring."""
     folder = REPOSITORY / family.network / VERSION
+    served = _served_file(family)
     published = manifest.read(folder)
-    accuracy = published.facts["accuracy"] if published else None
-    path = folder / "model.onnx"
-    weights = onnx.load(path).graph.initializer
+    facts: Mapping[str, Any] = published.facts if published else {}
+    variant = served.removeprefix("model.").removesuffix(".onnx")
+    accuracy = facts.get("variants", {}).get(variant, facts).get("accuracy")
+    # What quantizing adds are constants, not parameters.
+    weights = onnx.load(folder / "model.onnx").graph.initializer
     return Measured(
         family=family.name,
         unit=family.unit,
         parameters=sum(
             _size(weight.dims) for weight in weights if weight.data_type == onnx.TensorProto.FLOAT
         ),
-        megabytes=path.stat().st_size / 1e6,
+        megabytes=(folder / served).stat().st_size / 1e6,
         accuracy=accuracy if isinstance(accuracy, float) else float("nan"),
     )
+
+
+def _served_file(family: Family) -> str:
+    """The file that the CPU config serves."""
+    config = model_config_pb2.ModelConfig()
+    text_format.Parse((REPOSITORY / family.network / "configs" / "cpu.pbtxt").read_text(), config)
+    return config.default_model_filename or "model.onnx"
 
 
 def _size(dims: Sequence[int]) -> int:
@@ -227,7 +239,7 @@ def _table(lines: Sequence[Measured], callers: int) -> Table:
         table.add_row(name, *map(cell, lines))
 
     row("parameters", lambda line: f"{line.parameters:,}")
-    row("size of the ONNX file", lambda line: f"{line.megabytes:.1f} MB")
+    row("size of the served file", lambda line: f"{line.megabytes:.1f} MB")
     row("test accuracy", lambda line: f"{line.accuracy:.2%}")
     row("latency, one caller", lambda line: _spread(line.latencies, ".1f", " ms"))
     row("a second, all callers", lambda line: _spread(line.rates, ".0f", f" {line.unit}"))

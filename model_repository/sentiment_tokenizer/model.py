@@ -5,6 +5,7 @@ this file; it is the checkpoint's own, and cuts a text at the most tokens that
 the model takes.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
+        # A batch of texts is done before other threads are awake, and the network wants the cores.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         folder = Path(args["model_repository"]) / args["model_version"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 

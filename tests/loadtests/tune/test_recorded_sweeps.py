@@ -33,9 +33,7 @@ def recordings() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def scores(recordings: list[dict[str, Any]]) -> dict[Candidate, Score]:
     """What each candidate came to: the (geometric) mean of what it is taken to reach."""
-    trials = [
-        [trial_from_dict(trial) for trial in recording["trials"]] for recording in recordings
-    ]
+    trials = [[trial_from_dict(trial) for trial in recording["trials"]] for recording in recordings]
     found: dict[Candidate, list[Score]] = {}
     for trial in (trial for each in trials for trial in each):
         assert trial.score, trial.broken
