@@ -15,7 +15,7 @@ from loadtests.tune.journal import Trial
 from loadtests.tune.objective import Objective, Score
 from loadtests.tune.space import Space
 
-STARTUP = 8
+STARTUP = 4
 """Candidates that chance chooses, before what was measured decides."""
 _CANDIDATES_OF_EI = 64
 _LAYOUT = "layout"

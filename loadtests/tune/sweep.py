@@ -21,6 +21,7 @@ from loadtests.errors import LoadTestError
 from loadtests.machine import machine, versions
 from loadtests.run import ROOT
 from loadtests.tune.anatomy import Anatomy
+from loadtests.tune.candidate import Candidate
 from loadtests.tune.errors import BrokenMeasurementError
 from loadtests.tune.journal import Journal, Trial, journal_of, trial_as_dict
 from loadtests.tune.measure import Meter
@@ -40,6 +41,10 @@ def main(  # noqa: PLR0917 - typer makes options of them
     rate: Annotated[float | None, typer.Option(envvar="RATE")] = None,
     seconds: Annotated[int, typer.Option(envvar="SECONDS", help="Of one measurement.")] = 3,
     seed: Annotated[int, typer.Option(envvar="SEED")] = 0,
+    again: Annotated[
+        int, typer.Option(help="How many of the best are measured in further rounds.")
+    ] = 0,
+    rounds: Annotated[int, typer.Option(help="How many further rounds.")] = 1,
     stop_after: Annotated[int, typer.Option(help="Seconds until it stops by itself.")] = 10**9,
 ) -> None:
     """Measure every candidate of a model, in an order that the seed draws.
@@ -59,24 +64,28 @@ def main(  # noqa: PLR0917 - typer makes options of them
             settings, anatomy, lambda: signals.stop() or time.monotonic() - began > stop_after
         )
         try:
-            _sweep(meter, space, journal)
+            order = list(space.candidates)
+            random.Random(settings.seed).shuffle(order)  # noqa: S311 - it only orders
+            order.sort(key=lambda candidate: candidate != space.shipped)
+            _sweep(meter, order, journal, 0)
+            # The best of many single readings is the luckiest one.
+            chosen = _ranking(settings.objective, journal.read())[:again]
+            for number in range(1, rounds + 1 if again else 0):
+                _sweep(meter, chosen[:: (-1) ** number], journal, number)
         except LoadTestError as error:
-            done = len(journal.read())
-            _err.print(f"{error}: {done} of {len(space.candidates)} are measured", markup=False)
+            _err.print(f"{error}: {len(journal.read())} measurements are kept", markup=False)
             raise typer.Exit(3) from None
-    recording = _recording(meter, space, journal)
+    options = f" --again {again} --rounds {rounds}" if again else ""
+    recording = _recording(meter, space, journal, options)
     trials = ",\n".join(json.dumps(trial) for trial in recording.pop("trials"))
     head = json.dumps(recording, indent=1).removesuffix("\n}")
     out.write_text(f'{head},\n "trials": [\n{trials}\n]\n}}\n')
 
 
-def _sweep(meter: Meter, space: Space, journal: Journal) -> None:
+def _sweep(meter: Meter, order: list[Candidate], journal: Journal, number: int) -> None:
     settings = meter.settings
-    order = list(space.candidates)
-    random.Random(settings.seed).shuffle(order)  # noqa: S311 - it only orders
-    order.sort(key=lambda candidate: candidate != space.shipped)
     trials = journal.read()
-    known = {trial.candidate for trial in trials}
+    known = {trial.candidate for trial in trials if trial.round == number}
     best = _best(settings.objective, trials)
     for candidate in order:
         if candidate in known:
@@ -91,15 +100,24 @@ def _sweep(meter: Meter, space: Space, journal: Journal) -> None:
                 )
         except BrokenMeasurementError as error:
             broken = str(error)
-        trial = Trial(candidate, found, broken, time.monotonic() - began)
+        trial = Trial(candidate, found, broken, time.monotonic() - began, number)
         journal.append(trial)
         trials.append(trial)
         best = _best(settings.objective, trials)
         shown = settings.objective.shown(found) if found else broken
+        known.add(candidate)
         _err.print(
-            f"{len(trials)} of {len(order)}: {candidate.title}: {shown} ({trial.seconds:.0f} s)",
+            f"round {number}, {len(known)} of {len(order)}: {candidate.title}: {shown} "
+            f"({trial.seconds:.0f} s)",
             markup=False,
         )
+
+
+def _ranking(objective: Objective, trials: list[Trial]) -> list[Candidate]:
+    """The candidates of the first round that met the objective, the best first."""
+    met = [trial for trial in trials if not trial.round and trial.score and trial.score.met]
+    met.sort(key=lambda trial: objective.goodness(trial.score) if trial.score else 0.0)
+    return [trial.candidate for trial in reversed(met)]
 
 
 def _best(objective: Objective, trials: list[Trial]) -> Score | None:
@@ -107,12 +125,12 @@ def _best(objective: Objective, trials: list[Trial]) -> Score | None:
     return max(scores, key=objective.goodness, default=None)
 
 
-def _recording(meter: Meter, space: Space, journal: Journal) -> dict[str, Any]:
+def _recording(meter: Meter, space: Space, journal: Journal, options: str) -> dict[str, Any]:
     settings = meter.settings
     return {
         "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
         "command": f"MODEL={settings.model} {settings.objective.word} SECONDS={settings.seconds} "
-        f"SEED={settings.seed} python -m loadtests.tune.sweep",
+        f"SEED={settings.seed} python -m loadtests.tune.sweep{options}",
         "model": settings.model,
         "p99_ms": settings.objective.p99_ms,
         "rate": settings.objective.rate,
