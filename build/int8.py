@@ -9,7 +9,7 @@ each output channel.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ _SMOOTHING = 0.7
 _TINY = np.float32(1e-6)  # a channel may be always 0
 
 
-class Scale(StrEnum):
+class Scale(Enum):
     """Where the step of a layer's activations comes from."""
 
     CONSTANT = "constant"
