@@ -15,7 +15,7 @@ WriteCheckpoint = Callable[..., Path]
 def write_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteCheckpoint:
     """Writes an encoder, or a classifier if labels are given; returns its folder."""
 
-    def write(*labels: str, **config: int) -> Path:
+    def write(*labels: str, **config: float) -> Path:
         torch.manual_seed(1)
         folder = tmp_path_factory.mktemp("checkpoint")
         tokenizer = _tokenizer()
