@@ -40,7 +40,7 @@ BUSY: dict[str, list[Inputs]] = {
     # Each fills a batch, so that nothing joins it.
     "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 100,
     "mnist_decoder": [{"IMAGE": np.full((64, 1), NOISE, dtype=object)}],
-    "sentiment_bert": [LONG] * 2,  # it has two instances
+    "sentiment_bert": [LONG] * 10,
     "sentiment_tokenizer": [texts(*["a word " * 20_000] * 32)],
 }
 GOOD: dict[str, list[Inputs]] = {

@@ -42,7 +42,7 @@ def test_a_stop_loses_no_request() -> None:
         client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
         # Each fills a batch, so that every one needs an execution of its own.
         waiting = [tokens(101, 2143, 102, rows=32)] * WAITING
-        busy = [LONG] * 2  # an instance each
+        busy = [LONG] * 10
         for inputs in [*busy, *waiting]:
             client.async_infer("sentiment_bert", tensors(inputs), done)
         while pending(server, "sentiment_bert") < WAITING - 1 and answers.empty():

@@ -5,6 +5,7 @@ that keeps every instance busy waits in the queue together, and is taken out as 
 batch: certain by order, not by luck with a clock.
 """
 
+import time
 from dataclasses import dataclass
 from queue import Queue
 from typing import Any
@@ -69,6 +70,12 @@ def send_behind(
     finally:
         client.stop_stream()
     after = _statistics(client, model)
+    sent = sum(len(next(iter(inputs.values()))) for inputs in [*busy, *requests])
+    deadline = time.monotonic() + 30
+    # The server counts an execution after it has sent the answers.
+    while _rows(after[1]) < _rows(before[1]) + sent and time.monotonic() < deadline:
+        time.sleep(0.001)
+        after = _statistics(client, model)
     rows = {n: after[1].get(n, 0) - before[1].get(n, 0) for n in after[1]}
     counts = Counts(after[0] - before[0], {n: count for n, count in rows.items() if count})
     # An error on a stream does not tell which request it answers: whichever has no answer.
@@ -78,6 +85,10 @@ def send_behind(
         raise errors[0]
     numbers = range(len(busy), len(busy) + len(requests))
     return [found[n] if n in found else errors[0] for n in numbers], counts
+
+
+def _rows(by_rows: dict[int, int]) -> int:
+    return sum(rows * count for rows, count in by_rows.items())
 
 
 def _statistics(client: grpc.InferenceServerClient, model: str) -> tuple[int, dict[int, int]]:
