@@ -19,7 +19,7 @@ if FOLDER_VARIABLE not in os.environ:
 FOLDER = Path(os.environ[FOLDER_VARIABLE])
 SETTINGS, TARGET = read_run(FOLDER)
 LOAD = Load(SETTINGS, TARGET, Questions.load(FOLDER / QUESTIONS_FILE))
-LEADS_BY_SHAPE = not (FOLDER / UI_FILE).exists()
+IS_SHOWN = (FOLDER / UI_FILE).exists()
 
 runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
 
@@ -30,6 +30,7 @@ class Caller(ClosedLoopUser):
     abstract = SETTINGS.shape.is_open
     load = LOAD
     settings = SETTINGS
+    is_shown = IS_SHOWN
 
 
 class Arrivals(ArrivalsUser):
@@ -38,12 +39,13 @@ class Arrivals(ArrivalsUser):
     abstract = not SETTINGS.shape.is_open
     load = LOAD
     settings = SETTINGS
+    is_shown = IS_SHOWN
 
 
 class Led(LedShape):
     """The shape of a run without the web page, where a person decides."""
 
-    abstract = not LEADS_BY_SHAPE
+    abstract = IS_SHOWN
     settings = SETTINGS
 
 

@@ -27,25 +27,28 @@ class ProcessTree:
     def read(self) -> float:
         """Seconds of processor time so far."""
         self.memory = 0
-        seen: set[int] = set()
-        for pid in self._roots:
-            self._visit(pid, seen)
+        for process in _trees(self._roots) - _trees(self._without):
+            try:
+                times = process.cpu_times()
+                self._seconds[process.pid] = times.user + times.system
+                self.memory += process.memory_info().rss
+            except psutil.Error:  # it has just ended; what it used is known from before
+                continue
         return sum(self._seconds.values())
 
-    def _visit(self, pid: int, seen: set[int]) -> None:
-        if pid in seen or pid in self._without:
-            return
-        seen.add(pid)
+
+def _trees(roots: Iterable[int]) -> set[psutil.Process]:
+    """Processes and all that they started."""
+    found: set[psutil.Process] = set()
+    for pid in roots:
         try:
             process = psutil.Process(pid)
-            times = process.cpu_times()
-            self._seconds[pid] = times.user + times.system
-            self.memory += process.memory_info().rss
-            children = process.children()
-        except psutil.Error:  # it has just ended; what it used is known from before
-            return
-        for child in children:
-            self._visit(child.pid, seen)
+            if process not in found:
+                # One look at the machine's processes for a whole tree, not one for each of it.
+                found |= {process, *process.children(recursive=True)}
+        except psutil.Error:
+            continue
+    return found
 
 
 def machine_seconds() -> float:

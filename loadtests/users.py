@@ -15,8 +15,8 @@ from loadtests.arrivals import arrivals, phases
 from loadtests.load import Load
 from loadtests.settings import TIMEOUT_SECONDS, LoadSettings
 
-_LONGEST_SLEEP = 0.2
-"""Seconds after which a user that waits looks whether the load has finished."""
+_LONGEST_TASK = 0.2
+"""Seconds after which a user lets Locust see whether it should go on."""
 
 
 class ModelUser(User):
@@ -25,25 +25,26 @@ class ModelUser(User):
     Attributes:
         load: What this process sends and records.
         settings: Of the load test.
+        is_shown: Whether Locust has a web page, for which it counts requests too.
     """
 
     abstract = True
     load: ClassVar[Load]
     settings: ClassVar[LoadSettings]
+    is_shown: ClassVar[bool]
 
     def ask(self, index: int, intended: float | None = None) -> None:
         """Asks one question, and tells Locust for its web page."""
+        self.load.ask(index, intended, self._tell if self.is_shown else None)
 
-        def tell(milliseconds: float, size: int, error: Exception | None) -> None:
-            self.environment.events.request.fire(
-                request_type=self.settings.protocol.value,
-                name=self.settings.model,
-                response_time=milliseconds,
-                response_length=size,
-                exception=error,
-            )
-
-        self.load.ask(index, intended, tell)
+    def _tell(self, milliseconds: float, size: int, error: Exception | None) -> None:
+        self.environment.events.request.fire(
+            request_type=self.settings.protocol.value,
+            name=self.settings.model,
+            response_time=milliseconds,
+            response_length=size,
+            exception=error,
+        )
 
     @property
     def process(self) -> int:
@@ -65,11 +66,16 @@ class ClosedLoopUser(ModelUser):
         self._chance = random.Random(seed)  # noqa: S311 - it chooses, it guards nothing
 
     @task
-    def ask_one(self) -> None:
-        """Asks a question that chance chose."""
+    def ask_again_and_again(self) -> None:
+        """Asks questions that chance chose.
+
+        Many in a task: what Locust does between two tasks costs as much as to send a request.
+        """
         if self.load.finished:
-            gevent.sleep(_LONGEST_SLEEP)
-        else:
+            gevent.sleep(_LONGEST_TASK)
+            return
+        until = self.load.now() + _LONGEST_TASK
+        while not self.load.finished and self.load.now() < until:
             self.ask(self._chance.randrange(self.load.size))
 
 
@@ -94,16 +100,23 @@ class ArrivalsUser(ModelUser):
 
     @task
     def send_when_due(self) -> None:
-        """Sends the next request when it is due, and does not wait for its answer."""
+        """Sends requests when they are due, and does not wait for their answers."""
         if self.load.finished or self._next >= len(self._due):
-            gevent.sleep(_LONGEST_SLEEP)
+            gevent.sleep(_LONGEST_TASK)
             return
-        due = self.load.began + float(self._due[self._next])
-        if (left := due - self.load.now()) > 0:
-            gevent.sleep(min(left, _LONGEST_SLEEP))
-        if due <= self.load.now():
+        until = self.load.now() + _LONGEST_TASK
+        while self._next < len(self._due) and not self.load.finished:
+            due = self.load.began + float(self._due[self._next])
+            now = self.load.now()
+            if now >= until:
+                return
+            if due > now:
+                gevent.sleep(min(due, until) - now)
+                continue
             self._callers.spawn(self.ask, int(self._inputs[self._next]), due)
             self._next += 1
+            # Whoever was answered meanwhile is not to wait until all that is due has been sent.
+            gevent.sleep(0)
 
     def on_stop(self) -> None:
         """Waits for the answers that are still due."""

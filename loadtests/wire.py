@@ -22,9 +22,6 @@ from clients.transport import Place
 from loadtests.answers import Answer, Explained
 from loadtests.settings import Protocol
 
-LENGTH_HEADER = "Inference-Header-Content-Length"
-"""Where JSON ends and binary tensors begin in a body."""
-
 
 @dataclass(frozen=True)
 class Outputs:

@@ -8,6 +8,7 @@ from loadtests.bench import against, comparisons
 from loadtests.bench.comparisons import MANY, ROWS, Cases
 from loadtests.bench.explanations import WORDS, explanations
 from loadtests.bench.inputs import PADDED_TO
+from loadtests.bench.serving_cost import serving_cost
 from loadtests.bench.streams import streams
 from loadtests.pieces import MOST_PIECES
 
@@ -35,7 +36,7 @@ CATALOGUE: dict[str, Entry] = {
     "batching": Entry(
         "Dynamic batching on and off",
         f"""\
-The configs as they are, and the same without `dynamic_batching` in any part of the model. gRPC,
+The configs as they are, and the same without `dynamic_batching` in any part of the model.
 {MANY} callers. BERT in int8; `mnist_cnn` is asked for single images.""",
         comparisons.batching,
         "inputs",
@@ -53,7 +54,7 @@ Runtime's `quantize_dynamic`, a scale a channel and 7 bits; the packed one is th
     "precision": Entry(
         "FP32 and int8",
         """\
-`sentiment`, text in and label out, with `model.onnx` and with `model.int8.onnx`. gRPC.""",
+`sentiment`, text in and label out, with `model.onnx` and with `model.int8.onnx`.""",
         comparisons.precision,
     ),
     "protocols": Entry(
@@ -69,8 +70,8 @@ work, and is counted.""",
     "instances": Entry(
         "1 and 2 instances",
         """\
-`sentiment` in int8 over gRPC, with one instance of network and all threads, and with two that
-have half of the threads each.""",
+`sentiment` in int8, with one instance of network and all threads, and with two that have half of
+the threads each.""",
         comparisons.instance_counts,
     ),
     "streams": Entry(
@@ -95,11 +96,12 @@ explanation is right if its attributions are those computed without a server."""
     "direct": Entry(
         "Triton and a direct call",
         f"""\
-`sentiment` in int8 over gRPC, and the same two files called in a Python process that does nothing
-else: tokenize, run, next, with as many threads. The direct call has no client and no network, and
-with {ROWS} texts it gets full batches for nothing, so this is the most that could be reached.
-Latency is that of a call there.""",
-        comparisons.direct,
+`sentiment`, and the same two files called in a Python process that does nothing else: tokenize,
+run, next, with as many threads. The direct call has no client and no network, and with {ROWS}
+texts it gets full batches for nothing, so this is the most that could be reached. Latency is that
+of a call there. With token ids `sentiment_bert` alone is asked: the rest is what it costs to
+tokenize in the server.""",
+        serving_cost,
     ),
     "peers": Entry(
         "Triton and what one would otherwise write",

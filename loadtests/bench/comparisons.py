@@ -66,16 +66,28 @@ def add_sentiment(
     return variants.add_ensemble("sentiment", f"sentiment_{variant}", parts)
 
 
-def _asked(
+def asked(
     bench: Bench,
     server: Running,
     model: tuple[str, str],
     file: Path,
     *,
-    protocol: Protocol = Protocol.GRPC,
+    protocol: Protocol = Protocol.HTTP,
     callers: int = MANY,
     rows: int = 1,
 ) -> Callable[[], Measured]:
+    """Puts a variant under load, when it is called.
+
+    Args:
+        bench: Of the comparison.
+        server: That serves it.
+        model: The published model and the variant.
+        file: The ONNX file that the variant serves.
+        protocol: How it is asked. HTTP unless protocols are compared: its client takes a third
+            of what that of gRPC takes from the processors that the server needs.
+        callers: How many ask at once.
+        rows: Inputs in a request.
+    """
     workload, served_as = model
     questions = bench.inputs.questions(workload, served_as, protocol, file, rows=rows)
     return partial(bench.meter.served, server, questions, protocol, callers, rows)
@@ -98,7 +110,7 @@ def batching(bench: Bench) -> Iterator[list[Case]]:
                 Case(
                     f"{workload}, {MANY} callers",
                     f"batching {state}",
-                    _asked(bench, server, (workload, served_as), files[workload]),
+                    asked(bench, server, (workload, served_as), files[workload]),
                 )
                 for (workload, state), served_as in models.items()
             ]
@@ -121,13 +133,13 @@ def packing(bench: Bench) -> Iterator[list[Case]]:
         with triton(variants.folder, meter.stop) as server:
             cases = []
             for precision, name in FILES.items():
-                packed = _asked(
+                packed = asked(
                     bench, server, ("sentiment_bert", f"packed_{precision}"), BERT / name
                 )
                 questions = bench.inputs.padded_questions(
-                    f"padded_{precision}", Protocol.GRPC, padded[precision]
+                    f"padded_{precision}", Protocol.HTTP, padded[precision]
                 )
-                full = partial(meter.served, server, questions, Protocol.GRPC, MANY)
+                full = partial(meter.served, server, questions, Protocol.HTTP, MANY)
                 group = f"Triton, {precision}, {MANY} callers"
                 cases += [
                     Case(group, f"padded to {PADDED_TO}", full),
@@ -159,7 +171,7 @@ def precision(bench: Bench) -> Iterator[list[Case]]:
                 Case(
                     f"sentiment, {counted(callers, 'caller')}",
                     name,
-                    _asked(
+                    asked(
                         bench,
                         server,
                         ("sentiment", served_as),
@@ -190,7 +202,7 @@ def protocols(bench: Bench) -> Iterator[list[Case]]:
                 Case(
                     f"mnist_cnn, {counted(rows, 'image')} a request, {counted(FEW, 'caller')}",
                     title,
-                    _asked(
+                    asked(
                         bench,
                         server,
                         ("mnist_cnn", model),
@@ -224,7 +236,7 @@ def instance_counts(bench: Bench) -> Iterator[list[Case]]:
                 Case(
                     f"sentiment, {counted(callers, 'caller')}",
                     counted(count, "instance"),
-                    _asked(
+                    asked(
                         bench,
                         server,
                         ("sentiment", served_as),
@@ -235,37 +247,6 @@ def instance_counts(bench: Bench) -> Iterator[list[Case]]:
                 for callers in (1, MANY)
                 for count, served_as in models.items()
             ]
-
-
-@contextlib.contextmanager
-def direct(bench: Bench) -> Iterator[list[Case]]:
-    """Triton, and the same files called in a process."""
-    with repository() as variants:
-        served_as = add_sentiment(variants, "int8")
-        with triton(variants.folder, bench.meter.stop) as server:
-            cases = []
-            for callers, batch in ((1, 1), (MANY, ROWS)):
-                called = partial(
-                    bench.meter.direct,
-                    bench.inputs.texts(),
-                    BERT / FILES["int8"],
-                    TOKENIZER,
-                    batch=batch,
-                    padded=False,
-                )
-                served = _asked(
-                    bench,
-                    server,
-                    ("sentiment", served_as),
-                    BERT / FILES["int8"],
-                    callers=callers,
-                )
-                group = "one text at a time" if batch == 1 else f"{batch} texts at a time"
-                cases += [
-                    Case(group, "called directly", called),
-                    Case(group, f"Triton, gRPC, {counted(callers, 'caller')}", served),
-                ]
-            yield cases
 
 
 def counted(count: int, what: str) -> str:

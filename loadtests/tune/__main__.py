@@ -58,7 +58,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
     rate: Annotated[
         float | None, option("RATE", "Or: least latency at so many requests a second.")
     ] = None,
-    protocol: Annotated[Protocol, option("PROTOCOL", "How it is asked.")] = Protocol.GRPC,
+    protocol: Annotated[Protocol, option("PROTOCOL", "How it is asked.")] = Protocol.HTTP,
     budget_s: Annotated[int, option("BUDGET_S", "Seconds for search and finals.")] = 1800,
     confirm_s: Annotated[
         int, option("CONFIRM_S", "Seconds of the winner's last run; 0 leaves it out.")

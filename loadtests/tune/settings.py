@@ -33,7 +33,7 @@ class TuneSettings:
 
     model: str
     objective: Objective
-    protocol: Protocol = Protocol.GRPC
+    protocol: Protocol = Protocol.HTTP
     budget_s: int = 1800
     confirm_s: int = 120
     seed: int = 0
