@@ -37,7 +37,10 @@ def read_counters(text: str, models: Sequence[str]) -> dict[str, Counts]:
         counted yet.
     """
     found = {model: dict.fromkeys(COUNTERS, 0.0) for model in models}
-    for family in text_string_to_metric_families(text):
+    # Reading all models' metrics would cost as much as sending a hundred requests.
+    ours = tuple(f'model="{model}"' for model in models)
+    lines = [line for line in text.splitlines() if line[:1] == "#" or any(m in line for m in ours)]
+    for family in text_string_to_metric_families("\n".join([*lines, ""])):
         name = _COUNTERS.get(family.name.removeprefix(_PREFIX))
         if name is None or not family.name.startswith(_PREFIX):
             continue

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import psutil
 
+_SCAN_SECONDS = 2.0
+"""How often a tree is looked for new processes; that goes through all of the machine's."""
+
 
 class ProcessTree:
     """The processor time of a process and of all that it started, those that ended included.
+
+    What a process used before it was found is counted; one that comes and goes between two
+    looks for new ones is not.
 
     Args:
         roots: Process ids.
@@ -20,6 +27,8 @@ class ProcessTree:
     def __init__(self, roots: Iterable[int], without: Iterable[int] = ()) -> None:
         self._roots = set(roots)
         self._without = set(without)
+        self._known: set[psutil.Process] = set()
+        self._next_scan = 0.0
         self._seconds: dict[int, float] = {}
         self.memory = 0
         """Bytes in memory when it was last read."""
@@ -27,7 +36,10 @@ class ProcessTree:
     def read(self) -> float:
         """Seconds of processor time so far."""
         self.memory = 0
-        for process in _trees(self._roots) - _trees(self._without):
+        if time.monotonic() >= self._next_scan:
+            self._known = _trees(self._roots) - _trees(self._without)
+            self._next_scan = time.monotonic() + _SCAN_SECONDS
+        for process in self._known:
             try:
                 times = process.cpu_times()
                 self._seconds[process.pid] = times.user + times.system
