@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,7 +16,6 @@ from loadtests.tune.space import Space
 
 STARTUP = 4
 """Candidates that chance chooses, before what was measured decides."""
-_CANDIDATES_OF_EI = 64
 _LAYOUT = "layout"
 """Instances and threads are one choice: only some pairs of them exist."""
 
@@ -27,8 +25,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 class Search:
     """Suggests candidates and learns from their scores.
 
-    The sampler is TPE over all knobs together. It may suggest what was measured already, the
-    space being small; then the nearest candidate to the best one is taken that was not.
+    The sampler is a Gaussian process over all knobs together, which is made for few and costly
+    measurements with noise. It may suggest what was measured already, the space being small;
+    then the nearest candidate to the best one is taken that was not.
 
     Args:
         space: All candidates.
@@ -43,15 +42,7 @@ class Search:
         self._space = space
         self._objective = objective
         self._trials: dict[Candidate, Score | None] = {}
-        with warnings.catch_warnings():
-            # `multivariate` is said to be experimental.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                seed=seed,
-                multivariate=True,
-                n_startup_trials=STARTUP,
-                n_ei_candidates=_CANDIDATES_OF_EI,
-            )
+        sampler = optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP)
         self._study = optuna.create_study(direction="maximize", sampler=sampler)
         self._distributions = _distributions(space)
         self._asked: optuna.trial.Trial | None = None

@@ -63,9 +63,8 @@ def test_a_quarter_of_the_measurements_finds_95_percent_of_the_best(
 ) -> None:
     measurements = int(MOST_MEASURED * len(scores))
     found = [found_by(recording, scores, seed, measurements) for seed in SEEDS]
-    assert fmean(found) >= LEAST_OF_THE_BEST
     # Chance alone finds as much with 14 of 20 seeds.
-    assert sum(each >= LEAST_OF_THE_BEST for each in found) >= 18
+    assert min(found) >= LEAST_OF_THE_BEST, found
 
 
 def test_the_recording_is_of_the_whole_space(recording: dict[str, Any]) -> None:
