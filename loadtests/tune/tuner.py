@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.errors import BrokenMeasurementError
@@ -150,9 +151,10 @@ class Tuner:
             self._listener.scored("search", len(self.found.trials), trial, self.best)
 
     def _search_budget(self) -> float:
-        """Seconds after which the finals begin, given what a measurement takes."""
-        budget, trials = self._meter.settings.budget_s, self.found.trials
-        usual = sum(trial.seconds for trial in trials) / len(trials) if trials else 0.0
+        """Seconds after which the finals begin, given what a whole measurement takes."""
+        budget = self._meter.settings.budget_s
+        whole = [trial.seconds for trial in self.found.trials if trial.score and trial.score.met]
+        usual = fmean(whole) if whole else 0.0
         return max(budget * LEAST_SEARCH, budget - FINALISTS * ROUNDS * usual)
 
     def _hold_finals(self) -> None:

@@ -11,15 +11,18 @@ from loadtests.tune.journal import Journal
 from loadtests.tune.measure import Meter
 from loadtests.tune.objective import Objective
 from loadtests.tune.settings import TuneSettings
+from loadtests.tune.space import Space
 from loadtests.tune.tuner import Found, Listener, Tuner
 from tests.loadtests.tune.made_up import SHIPPED, Machine, space
 
 SETTINGS = TuneSettings("sentiment", Objective(p99_ms=100), budget_s=600)
 
 
-def tune(path: Path, settings: TuneSettings = SETTINGS, **machine: Any) -> tuple[Found, Machine]:
+def tune(
+    path: Path, settings: TuneSettings = SETTINGS, within: Space | None = None, **machine: Any
+) -> tuple[Found, Machine]:
     made = Machine(settings, **machine)
-    tuner = Tuner(cast(Meter, made), space(), Journal(path), Listener(), made.clock)
+    tuner = Tuner(cast(Meter, made), within or space(), Journal(path), Listener(), made.clock)
     return tuner.run(), made
 
 
@@ -63,6 +66,14 @@ def test_the_budget_bounds_search_and_finals(tmp_path: Path) -> None:
     # One candidate may begin just before each end.
     assert machine.seconds <= 120 + 2 * 50 + settings.confirm_s
     assert len(found.trials) < len(space().candidates)
+
+
+def test_a_search_of_many_hopeless_candidates_leaves_time_for_the_finals(tmp_path: Path) -> None:
+    # Most are given up after one load; the best are measured to the end, which takes longer.
+    many = [replace(each, delay_us=delay) for each in space().candidates for delay in range(50)]
+    found, _ = tune(tmp_path / "j", within=Space(tuple(sorted(many)), SHIPPED))
+    assert len(found.trials) < len(many) / 4
+    assert [len(finalist.rounds) for finalist in found.finalists] == [4, 4, 4]
 
 
 def test_what_broke_is_told_and_takes_no_part(tmp_path: Path) -> None:
