@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from server.errors import StartError
@@ -22,12 +23,18 @@ class Ports:
     grpc: int
     metrics: int
 
+    @property
+    def all(self) -> tuple[int, int, int]:
+        """The three of them."""
+        return self.http, self.grpc, self.metrics
 
-def settle_ports(settings: Settings) -> Ports:
+
+def settle_ports(settings: Settings, taken: Collection[int] = ()) -> Ports:
     """Checks the ports that are set and chooses those that are 0.
 
     Args:
         settings: the address and the ports asked for.
+        taken: ports that are free, but promised to somebody else.
 
     Returns:
         Three different ports that were free a moment ago.
@@ -44,7 +51,7 @@ def settle_ports(settings: Settings) -> Ports:
     for name, port in wanted.items():
         if port:
             _check_free(name, settings.bind, port)
-        settled.append(port or _choose(settings.bind, {*settled, *wanted.values()}))
+        settled.append(port or _choose(settings.bind, {*taken, *settled, *wanted.values()}))
     return Ports(*settled)
 
 
@@ -59,9 +66,8 @@ def _check_free(name: str, address: str, port: int) -> None:
 
 
 def _choose(address: str, taken: set[int]) -> int:
-    for port in random.sample(_CHOSEN_FROM, 200):
-        if port in taken:
-            continue
+    left = [port for port in _CHOSEN_FROM if port not in taken]
+    for port in random.sample(left, min(200, len(left))):
         try:
             _bind(address, port)
         except OSError:

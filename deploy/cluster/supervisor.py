@@ -205,7 +205,7 @@ class Supervisor:
         (self._run_dir / "logs").mkdir(exist_ok=True)
         program = haproxy_program()
         wanted = settings.http_port, settings.grpc_port, settings.metrics_port
-        front = _settle(settings.bind, *wanted, self._repository)
+        front = settle_ports(self._listening(settings.bind, *wanted))
         self._front_ports = FrontPorts(front.http, front.grpc, front.metrics)
         releases = read_releases(self._run_dir, self._repository)
         names = [f"r{number}" for number in range(1, settings.replicas + 1)]
@@ -219,7 +219,10 @@ class Supervisor:
             folder = self._run_dir / "replicas" / name
             folder.mkdir(parents=True, exist_ok=True)
             lay_out_replica(self._repository, releases, name, folder)
-            ports = _settle("127.0.0.1", 0, 0, 0, self._repository)
+            # Nobody listens on those yet that were chosen before.
+            promised = [port for _, ports in self._servers.values() for port in ports.all]
+            of_server = self._listening("127.0.0.1", 0, 0, 0)
+            ports = settle_ports(of_server, taken=[*front.all, *promised])
             self._servers[name] = self._server(name, folder, ports), ports
         for child, _ in self._servers.values():
             child.start()
@@ -232,6 +235,15 @@ class Supervisor:
         )
         self._front.start()
         self.look()
+
+    def _listening(self, bind: str, http: int, grpc: int, metrics: int) -> Settings:
+        return Settings(
+            bind=bind,
+            http_port=http,
+            grpc_port=grpc,
+            metrics_port=metrics,
+            model_repository=self._repository,
+        )
 
     def _write_config(self) -> Path:
         settings = self.settings
@@ -275,15 +287,3 @@ class Supervisor:
         }
         command = [sys.executable, "-m", "server"]
         return Child(name, command, environment, self._run_dir / "logs" / f"{name}.log")
-
-
-def _settle(bind: str, http: int, grpc: int, metrics: int, repository: Path) -> Ports:
-    return settle_ports(
-        Settings(
-            bind=bind,
-            http_port=http,
-            grpc_port=grpc,
-            metrics_port=metrics,
-            model_repository=repository,
-        )
-    )
