@@ -23,8 +23,9 @@ LONGEST_IDLE = 1.0
 
 _CHUNK = 65536
 _END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = LENGTH_HEADER.lower().encode()
 _TOLD = re.compile(
-    rb"\r\n(content-length|inference-header-content-length|connection): *([^\r]*)", re.IGNORECASE
+    rb"\r\n(content-length|%b|connection): *([^\r]*)" % re.escape(_LENGTH), re.IGNORECASE
 )
 
 
@@ -125,7 +126,7 @@ def _received(connection: socket.socket) -> tuple[Response, bool]:
     size = start + int(told[b"content-length"])
     if len(data) < size:
         data = _filled(connection, data, size)
-    json_length = int(told.get(b"inference-header-content-length", 0))
+    json_length = int(told.get(_LENGTH, 0))
     is_kept = told.get(b"connection", b"").lower() != b"close"
     return Response(int(data[9:12]), json_length, data[start:size]), is_kept
 

@@ -22,10 +22,12 @@ class Peer:
     """Answers each request on a connection with the next of some pieces of bytes.
 
     Attributes:
+        address: Where it listens, `host:port`.
         requests: What was asked, by connection.
     """
 
     def __init__(self, listener: socket.socket, answers: Sequence[Sequence[bytes]]) -> None:
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
         self.requests: list[list[bytes]] = []
         self._listener = listener
         self._answers = iter(answers)
@@ -59,7 +61,7 @@ def peer(*answers: Sequence[bytes]) -> Iterator[tuple[Peer, Connections]]:
         thread = threading.Thread(target=listening.serve)
         thread.start()
         try:
-            with closing(Connections(f"127.0.0.1:{listener.getsockname()[1]}", 20)) as ours:
+            with closing(Connections(listening.address, 20)) as ours:
                 yield listening, ours
         finally:
             listener.shutdown(socket.SHUT_RDWR)
