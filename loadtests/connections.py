@@ -7,12 +7,12 @@ reads headers that are the same for every request; that takes longer than sendin
 from __future__ import annotations
 
 import re
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from loadtests.failed import FailedRequestError
+from loadtests.greenlet_socket import GreenletSocket
 from loadtests.samples import Outcome
 
 LENGTH_HEADER = "Inference-Header-Content-Length"
@@ -21,7 +21,6 @@ LENGTH_HEADER = "Inference-Header-Content-Length"
 LONGEST_IDLE = 1.0
 """Seconds after which a connection is not used again: a server may be about to close it."""
 
-_CHUNK = 65536
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = LENGTH_HEADER.lower().encode()
 _TOLD = re.compile(
@@ -38,11 +37,15 @@ class Response:
         json_length: Length of the JSON part of a body with binary tensors; 0 where all of it
             is JSON.
         body: All of it.
+        message: Status line, headers and body as they came over the wire.
+        is_kept: Whether the connection takes another request.
     """
 
     status: int
     json_length: int
     body: bytes
+    message: bytes
+    is_kept: bool
 
 
 def written(path: str, host: str, body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -66,10 +69,17 @@ class Connections:
         host, _, port = address.rpartition(":")
         self._address = host.strip("[]"), int(port)
         self._timeout = timeout
-        self._idle: list[tuple[socket.socket, float]] = []
+        self._idle: list[tuple[GreenletSocket, float]] = []
 
-    def post(self, request: bytes) -> Response:
+    def post(self, request: bytes, last: Response | None = None) -> Response:
         """Sends a request that `written` wrote and waits for the answer. Nothing is sent twice.
+
+        Args:
+            request: What is sent.
+            last: An answer that this one may be like.
+
+        Returns:
+            The answer; `last` itself where that came over the wire once more.
 
         Raises:
             FailedRequestError: There was no answer, or none that can be read.
@@ -77,8 +87,9 @@ class Connections:
         try:
             connection = self._taken()
             try:
-                connection.sendall(request)
-                response, is_kept = _received(connection)
+                connection.send(request)
+                data = connection.receive()
+                response = last if last and data == last.message else _rest(connection, data)
             except BaseException:
                 connection.close()
                 raise
@@ -87,7 +98,7 @@ class Connections:
         except OSError as error:
             why = error.strerror or type(error).__name__
             raise FailedRequestError(Outcome.UNAVAILABLE, why) from None
-        if is_kept:
+        if response.is_kept:
             self._idle.append((connection, time.monotonic()))
         else:
             connection.close()
@@ -99,7 +110,7 @@ class Connections:
             connection.close()
         self._idle.clear()
 
-    def _taken(self) -> socket.socket:
+    def _taken(self) -> GreenletSocket:
         if self._idle:
             connection, since = self._idle.pop()
             if time.monotonic() - since < LONGEST_IDLE:
@@ -107,14 +118,11 @@ class Connections:
             # The others have been idle for longer still.
             connection.close()
             self.close()
-        connection = socket.create_connection(self._address, self._timeout)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+        return GreenletSocket(self._address, self._timeout)
 
 
-def _received(connection: socket.socket) -> tuple[Response, bool]:
-    """One response, and whether the connection takes another request."""
-    data = connection.recv(_CHUNK)
+def _rest(connection: GreenletSocket, data: bytes) -> Response:
+    """Reads the response that begins with some bytes to its end."""
     if not data:
         raise FailedRequestError(Outcome.UNAVAILABLE, "connection closed")
     while (end := data.find(_END_OF_HEAD)) < 0:
@@ -126,20 +134,24 @@ def _received(connection: socket.socket) -> tuple[Response, bool]:
     size = start + int(told[b"content-length"])
     if len(data) < size:
         data = _filled(connection, data, size)
-    json_length = int(told.get(_LENGTH, 0))
-    is_kept = told.get(b"connection", b"").lower() != b"close"
-    return Response(int(data[9:12]), json_length, data[start:size]), is_kept
+    return Response(
+        status=int(data[9:12]),
+        json_length=int(told.get(_LENGTH, 0)),
+        body=data[start:size],
+        message=data,
+        is_kept=told.get(b"connection", b"").lower() != b"close",
+    )
 
 
-def _filled(connection: socket.socket, data: bytes, size: int) -> bytes:
+def _filled(connection: GreenletSocket, data: bytes, size: int) -> bytes:
     whole = bytearray(data)
     while len(whole) < size:
         whole += _more(connection)
     return bytes(whole)
 
 
-def _more(connection: socket.socket) -> bytes:
-    data = connection.recv(_CHUNK)
+def _more(connection: GreenletSocket) -> bytes:
+    data = connection.receive()
     if not data:
         raise FailedRequestError(Outcome.UNAVAILABLE, "connection closed within an answer")
     return data

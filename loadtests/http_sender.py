@@ -38,7 +38,7 @@ class HttpSender:
     def send(self, index: int, place: Place | None = None) -> Answer:
         """See `Sender`."""
         request = self._placed(index, place) if place else self._requests[index]
-        response = self._connections.post(request)
+        response = self._connections.post(request, self._answers.raw(index))
         if response.status != 200:
             outcome = _STATUSES.get(response.status, Outcome.FAILED)
             raise FailedRequestError(outcome, first_words(response.body.decode(errors="replace")))

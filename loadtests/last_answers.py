@@ -24,10 +24,15 @@ class LastAnswers(Generic[Raw]):
         self._read = read
         self._last: dict[int, tuple[Raw, Answer]] = {}
 
+    def raw(self, index: int) -> Raw | None:
+        """What came over the wire last time; None before the first."""
+        last = self._last.get(index)
+        return last[0] if last else None
+
     def answer(self, index: int, raw: Raw) -> Answer:
         """The answer to a request: the same object as last time for the same bytes."""
         last = self._last.get(index)
-        if last is not None and last[0] == raw:
+        if last is not None and (last[0] is raw or last[0] == raw):
             return last[1]
         answer = self._read(raw)
         self._last[index] = raw, answer

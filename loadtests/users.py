@@ -76,7 +76,7 @@ class ClosedLoopUser(ModelUser):
             return
         until = self.load.now() + _LONGEST_TASK
         while not self.load.finished and self.load.now() < until:
-            self.ask(self._chance.randrange(self.load.size))
+            self.ask(int(self._chance.random() * self.load.size))
 
 
 class ArrivalsUser(ModelUser):

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
+import gevent
 import pytest
 
 from loadtests import connections
@@ -77,8 +78,20 @@ def test_a_request_is_written_as_http_has_it() -> None:
 
 def test_one_connection_serves_one_request_after_the_other() -> None:
     with peer([ANSWER], [ANSWER]) as (seen, ours):
-        assert [ours.post(REQUEST), ours.post(REQUEST)] == [Response(200, 0, b"hi")] * 2
+        right = Response(200, 0, b"hi", message=ANSWER, is_kept=True)
+        assert [ours.post(REQUEST), ours.post(REQUEST)] == [right] * 2
     assert seen.requests == [[REQUEST, REQUEST]]
+
+
+def test_the_answer_of_last_time_is_known_again() -> None:
+    other = ANSWER.replace(b"hi", b"ho")
+    with peer([ANSWER], [ANSWER], [ANSWER[:9], ANSWER[9:]], [other]) as (_, ours):
+        last = ours.post(REQUEST)
+        assert ours.post(REQUEST, last) is last
+        in_pieces = ours.post(REQUEST, last)
+        assert in_pieces == last
+        assert in_pieces is not last
+        assert ours.post(REQUEST, last).body == b"ho"
 
 
 @pytest.mark.parametrize("size", [1, 7, len(ANSWER) - 1])
@@ -87,15 +100,17 @@ def test_an_answer_may_come_in_pieces(size: int) -> None:
     answer += b"CONTENT-LENGTH:12\r\n\r\n{}\r\n\r\n\0\1\2\3\4\5"
     pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
     with peer(pieces) as (_, ours):
-        assert ours.post(REQUEST) == Response(400, 3, b"{}\r\n\r\n\0\1\2\3\4\5")
+        body = b"{}\r\n\r\n\0\1\2\3\4\5"
+        assert ours.post(REQUEST) == Response(400, 3, body, message=answer, is_kept=True)
 
 
 def test_a_connection_that_the_server_wants_closed_is_not_used_again() -> None:
     closing_answer = ANSWER.replace(b"\r\n\r\n", b"\r\nConnection: Close\r\n\r\n")
-    with peer([closing_answer], [ANSWER]) as (seen, ours):
+    with peer([closing_answer], [closing_answer], [ANSWER]) as (seen, ours):
+        last = ours.post(REQUEST)
+        assert ours.post(REQUEST, last) is last
         ours.post(REQUEST)
-        ours.post(REQUEST)
-    assert seen.requests == [[REQUEST], [REQUEST]]
+    assert seen.requests == [[REQUEST], [REQUEST], [REQUEST]]
 
 
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
@@ -129,6 +144,55 @@ def test_what_is_no_answer_fails_once_and_is_not_sent_again(
         # The next request is none the worse for it.
         assert ours.post(REQUEST).body == b"hi"
     assert seen.requests == [[REQUEST], [REQUEST]]
+
+
+def test_greenlets_wait_for_their_own_answers() -> None:
+    """The second request is answered first, and the first not before both have come."""
+
+    def serve(listener: socket.socket) -> None:
+        connections = [listener.accept()[0] for _ in range(2)]
+        requests = [connection.recv(65536) for connection in connections]
+        for connection, request in reversed([*zip(connections, requests, strict=True)]):
+            with connection:
+                connection.sendall(ANSWER.replace(b"hi", request[-2:]))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        with closing(Connections(f"127.0.0.1:{listener.getsockname()[1]}", 20)) as ours:
+            bodies = (b"{}", b"[]")
+            waiting = [gevent.spawn(ours.post, written("/", "host:1", body, {})) for body in bodies]
+            gevent.joinall(waiting, raise_error=True)
+        thread.join()
+    assert [greenlet.value.body for greenlet in waiting] == [*bodies]
+
+
+def test_a_request_that_does_not_fit_into_the_network_is_sent_whole() -> None:
+    request = written("/", "host:1", bytes(range(256)) * 2**15, {})
+    received = bytearray()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while len(received) < len(request):
+                received.extend(connection.recv(65536))
+            connection.sendall(ANSWER)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        with closing(Connections(f"127.0.0.1:{listener.getsockname()[1]}", 20)) as ours:
+            assert ours.post(request).body == b"hi"
+        thread.join()
+    assert received == request
+
+
+def test_a_peer_that_reads_nothing_is_late() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = Connections(f"127.0.0.1:{listener.getsockname()[1]}", 0.2)
+        with pytest.raises(FailedRequestError) as failed:
+            ours.post(bytes(2**24))
+    assert failed.value.outcome is Outcome.LATE
 
 
 def silent(listener: socket.socket) -> None:
