@@ -6,6 +6,7 @@ the model takes.
 """
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 from tokenizers import Encoding, Tokenizer
 
-TEXT = "TEXT"
+TEXT, IDS, MASK = "TEXT", "input_ids", "attention_mask"
 
 
 class TextError(ValueError):
@@ -31,7 +32,7 @@ def read_texts(rows: npt.NDArray[np.object_]) -> list[str]:
         TextError: A row is not UTF-8, or is blank.
     """
     texts = []
-    for number, row in enumerate(rows.reshape(-1)):
+    for number, row in enumerate(rows.ravel().tolist()):
         try:
             text = bytes(row).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -42,14 +43,14 @@ def read_texts(rows: npt.NDArray[np.object_]) -> list[str]:
     return texts
 
 
-def pad(encodings: list[Encoding]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Token ids and attention mask, INT64 [n, longest] each, of one request."""
-    longest = max((len(encoding.ids) for encoding in encodings), default=0)
-    ids = np.zeros((len(encodings), longest), np.int64)
-    mask = np.zeros((len(encodings), longest), np.int64)
-    for row, encoding in enumerate(encodings):
-        ids[row, : len(encoding.ids)] = encoding.ids
-        mask[row, : len(encoding.ids)] = 1
+def pad(rows: list[list[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Token ids and attention mask, INT64 [n, longest] each, of the rows of one request."""
+    longest = max(map(len, rows), default=0)
+    ids = np.zeros((len(rows), longest), np.int64)
+    mask = np.zeros((len(rows), longest), np.int64)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = row
+        mask[number, : len(row)] = 1
     return ids, mask
 
 
@@ -68,7 +69,8 @@ class TritonPythonModel:
         read: list[list[str] | TextError] = []
         for request in requests:
             try:
-                read.append(read_texts(pb_utils.get_input_tensor_by_name(request, TEXT).as_numpy()))
+                (text,) = request.inputs()
+                read.append(read_texts(text.as_numpy()))
             except TextError as error:
                 read.append(error)
         texts = [text for rows in read if isinstance(rows, list) for text in rows]
@@ -80,12 +82,27 @@ class TritonPythonModel:
             for rows in read
         ]
 
+    def finalize(self) -> None:
+        """Lets go of tensors while the memory that they lie in is still there."""
+        _mask_of_one.cache_clear()
+
 
 def _answer(encodings: list[Encoding]) -> Any:
-    ids, mask = pad(encodings)
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor("input_ids", ids), pb_utils.Tensor("attention_mask", mask)]
-    )
+    rows = [encoding.ids for encoding in encodings]  # each look at it makes a new list
+    if len(rows) == 1:
+        ids = np.array(rows, np.int64)
+        return pb_utils.InferenceResponse([pb_utils.Tensor(IDS, ids), _mask_of_one(ids.shape[1])])
+    ids, mask = pad(rows)
+    return pb_utils.InferenceResponse([pb_utils.Tensor(IDS, ids), pb_utils.Tensor(MASK, mask)])
+
+
+@lru_cache(maxsize=128)
+def _mask_of_one(length: int) -> Any:
+    """The mask of a single text; any number of responses may hold it.
+
+    The Python backend takes longer to make a tensor than numpy to fill it.
+    """
+    return pb_utils.Tensor(MASK, np.ones((1, length), np.int64))
 
 
 def _refusal(error: TextError) -> Any:

@@ -106,6 +106,25 @@ def test_text_goes_in_and_comes_out(client: Any) -> None:
     assert [[word.decode() for word in row] for row in answer.as_numpy("echo")] == words.tolist()
 
 
+def test_words_that_many_answers_have_in_common_reach_each_of_them(client: Any) -> None:
+    """A tensor of one word is made once and kept, also while others take much memory."""
+    words = ["yes", "no", "", "é" * 64, "longer than what is kept " * 3]
+    others = [f"word {number}" for number in range(300)]  # more than are kept
+    rows = [[word] for word in [*words * 3, *others, *words]]
+    large = [["x" * 300_000] * 10]
+
+    def echoed(row: list[str]) -> list[Any]:
+        return [tensor("text", np.array([row], dtype=np.object_), "BYTES")]
+
+    for row in [*rows, *large, *rows]:
+        assert client.infer("echo", echoed(row)).as_numpy("echo").tolist() == [
+            [word.encode() for word in row]
+        ]
+    answers = infer_together(client, "echo", [echoed(row) for row in rows[:20]])
+    said = [answer.as_numpy("echo")[0, 0].decode() for answer in answers]
+    assert said == [row[0] for row in rows[:20]]
+
+
 def test_text_that_is_not_utf8_is_refused(client: Any) -> None:
     words = np.array([[b"\xff\xfe"]], dtype=np.object_)
     with pytest.raises(triton.InferenceServerException, match="'text' holds text that is not UTF"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from .errors import BadRequestError, explain, is_from_onnxruntime
 from .tensors import Array, Tensors, to_model
+
+_LONGEST_LABEL = 64
+"""Characters; longer texts hardly come twice."""
 
 
 def _serialize(array: Array) -> bytes | tuple[()]:
@@ -52,7 +57,37 @@ def answer(outputs: Tensors, requested: Iterable[str]) -> Any:
     Returns:
         The InferenceResponse.
     """
-    return pb_utils.InferenceResponse([pb_utils.Tensor(name, outputs[name]) for name in requested])
+    return pb_utils.InferenceResponse([_tensor(name, outputs[name]) for name in requested])
+
+
+def _tensor(name: str, array: Array) -> Any:
+    if (
+        array.dtype == np.object_
+        and array.size == 1
+        and len(text := array.item()) <= _LONGEST_LABEL
+    ):
+        return _label(name, text, array.shape)
+    return pb_utils.Tensor(name, array)
+
+
+@lru_cache(maxsize=256)
+def _label(name: str, text: str | bytes, shape: tuple[int, ...]) -> Any:
+    """Makes a tensor of one text once; a classifier gives the same few again and again.
+
+    Args:
+        name: the output's name.
+        text: what it says.
+        shape: its shape, of one element.
+
+    Returns:
+        The tensor, which any number of responses may hold.
+    """
+    return pb_utils.Tensor(name, np.array([text], dtype=np.object_).reshape(shape))
+
+
+def forget_labels() -> None:
+    """Lets go of tensors while the memory that they lie in is still there."""
+    _label.cache_clear()
 
 
 def nothing() -> Any:

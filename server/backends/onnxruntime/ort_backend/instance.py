@@ -12,7 +12,7 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from .answers import answer, cancellation, inputs_of, nothing, refusal
+from .answers import answer, cancellation, forget_labels, inputs_of, nothing, refusal
 from .batch import BatchLayout
 from .cancelling import CancellationBudget
 from .config import read_config
@@ -109,6 +109,10 @@ class ModelInstance:
         if self._states is not None:
             self._states.forget_the_dead({job.sequence for job in jobs if job.sequence is not None})
         return responses
+
+    def finalize(self) -> None:
+        """Lets go of what lies in Triton's memory, before that goes."""
+        forget_labels()
 
     def _job(self, number: int, request: Any) -> _Job:
         wanted = request.requested_output_names()
