@@ -24,6 +24,7 @@ from server.parent import in_child
 from server.ports import Ports, settle_ports
 from server.processes import ChildWatch, dead_children, kill_group, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
+from server.scheduling import never_interrupt
 from server.settings import Settings
 
 _POLL_SECONDS = 0.05
@@ -232,8 +233,18 @@ class TritonServer:
                 stderr=subprocess.STDOUT,
                 # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
                 start_new_session=True,
-                preexec_fn=in_child(),  # noqa: PLW1509 - only the main thread gets here
+                preexec_fn=self._in_child(),  # noqa: PLW1509 - only the main thread gets here
             )
+
+    def _in_child(self) -> Callable[[], None]:
+        tie = in_child()
+
+        def prepare() -> None:
+            tie()
+            if not self._gpu:  # where there is one, nothing computes next to Triton's threads
+                never_interrupt()
+
+        return prepare
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + self.settings.start_timeout
