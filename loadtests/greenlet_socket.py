@@ -34,7 +34,7 @@ class GreenletSocket:
         self._hub: Final = gevent.get_hub()
         loop = self._hub.loop
         self._readable: Final = loop.io(self._socket.fileno(), _READ)
-        self._silence: Final = loop.timer(timeout)
+        self._silence: Final = loop.timer(timeout, timeout)
 
     def send(self, data: bytes) -> None:
         """Sends all of it.
@@ -75,7 +75,8 @@ class GreenletSocket:
             return 0
 
     def _wait(self, watcher: object) -> None:
-        self._silence.start(gevent.getcurrent().throw, TimeoutError)
+        # `start` would go on with what was left of the time when it was last stopped.
+        self._silence.again(gevent.getcurrent().throw, TimeoutError)
         try:
             self._hub.wait(watcher)
         finally:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -185,6 +186,24 @@ def test_a_request_that_does_not_fit_into_the_network_is_sent_whole() -> None:
             assert ours.post(request).body == b"hi"
         thread.join()
     assert received == request
+
+
+def test_each_answer_has_all_the_time() -> None:
+    """Together these take longer than one of them may."""
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            while connection.recv(65536):
+                time.sleep(0.4)
+                connection.sendall(ANSWER)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=[listener])
+        thread.start()
+        with closing(Connections(f"127.0.0.1:{listener.getsockname()[1]}", 1.5)) as ours:
+            assert [ours.post(REQUEST).body for _ in range(5)] == [b"hi"] * 5
+        thread.join()
 
 
 def test_a_peer_that_reads_nothing_is_late() -> None:
