@@ -241,7 +241,7 @@ class TritonServer:
 
         def prepare() -> None:
             tie()
-            if not self._gpu:  # where there is one, nothing computes next to Triton's threads
+            if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
         return prepare

@@ -66,7 +66,7 @@ def may_be_scheduled() -> bool:
     return subprocess.run([sys.executable, "-c", choose], check=False).returncode == 0
 
 
-@pytest.mark.skipif(gpu_is_visible(os.environ), reason="the processor waits for the GPU there")
+@pytest.mark.skipif(gpu_is_visible(os.environ), reason="on a GPU machine nothing is changed")
 def test_no_process_interrupts_another_when_it_wakes_up(server: TritonServer) -> None:
     if not may_be_scheduled():
         pytest.skip("this system does not let processes choose how they are scheduled")
