@@ -73,27 +73,27 @@ conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITO
 
 bench: $(VENV)/load.stamp ## Measure what is claimed and write docs/benchmarks.md; ROUNDS, SECONDS, ONLY choose
 	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.bench
+	@$(PY) -m loadtests.compare
 
 bench-peers: $(VENV)/load.stamp ## The same against FastAPI, LitServe and MLServer, installed for it
 	@$(PY) -m build --keep-checkpoint
-	@ONLY=peers $(PY) -m loadtests.bench
+	@ONLY=peers $(PY) -m loadtests.compare
 
 bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
 	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.bench_backend
+	@$(PY) -m loadtests.compare.backend
 
 bench-models: $(VENV)/dev.stamp ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
 	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.bench_models
+	@$(PY) -m loadtests.compare.models
 
 bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 	@$(PY) -m build --keep-checkpoint
-	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.bench_packing
+	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.compare.packing
 
 bench-explain: $(VENV)/dev.stamp ## Measure what explanations cost, and whether they are faithful
 	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.bench_explain
+	@$(PY) -m loadtests.compare.explain
 
 loadtest: $(VENV)/load.stamp ## Put MODEL under load over PROTOCOL in a SHAPE; P99_MS, MIN_RPS, MAX_FAIL must hold
 	@$(PY) -m build --keep-checkpoint

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from build import check, export, graph, variants
+from build import check, export, graph_surgery, variants
 from build.classifier import Classifier, prepare
 from build.data import reviews
 from build.data.checkpoints import Checkpoint
@@ -91,16 +91,16 @@ def to_onnx(classifier: Classifier) -> onnx.ModelProto:
     )
     last_id = classifier.network.config.vocab_size - 1
     longest = classifier.longest
-    graph.refuse_outside(
+    graph_surgery.refuse_outside(
         model, "input_ids", 0, last_id, f"input_ids must be token ids from 0 to {last_id}"
     )
-    graph.refuse_outside(
+    graph_surgery.refuse_outside(
         model, "row_shapes", 1, longest, f"input_ids must have from 1 to {longest} tokens"
     )
-    graph.refuse_different(
+    graph_surgery.refuse_different(
         model, "row_shapes", "mask_shapes", "attention_mask must have the shape of input_ids"
     )
-    graph.add_label_output(model, classifier.labels)
+    graph_surgery.add_label_output(model, classifier.labels)
     return model
 
 

@@ -9,7 +9,7 @@ import torch
 from rich.progress import track
 from torch import Tensor, nn
 
-from build import check, export, graph
+from build import check, export, graph_surgery
 from build.data import digits
 from build.export import Sample
 from build.settings import CNN_REQUIREMENTS, CnnTraining
@@ -57,8 +57,8 @@ def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, o
         Sample(image=np.zeros((2, 1, 28, 28), np.float32)),
         dynamic_axes={"image": {0: "batch"}},
     )
-    graph.refuse_not_finite(model, "image")
-    graph.add_label_output(model, labels)
+    graph_surgery.refuse_not_finite(model, "image")
+    graph_surgery.add_label_output(model, labels)
     export.save(model, folder / "model.onnx")
 
     test = digits.load_test()

@@ -12,7 +12,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from build import graph
+from build import graph_surgery
 from build.export import OPSET
 from build.gru import GruClassifier
 from build.rnn_settings import LONGEST_PIECE
@@ -26,7 +26,7 @@ gru_classifier (int64[tokens] input_ids, int32[rows, 1] kept, int32[rows, 1] row
                 float[rows, {hidden}] hidden)
     => (float[rows, 2] probabilities, float[rows, {hidden}] hidden_after)
 {{
-    # Refuses, as graph.py does, where more ids are to be kept than there are.
+    # Refuses, as graph_surgery.py does, where more ids are to be kept than there are.
     negative = Less (kept, zero_32)
     too_many = Greater (kept, row_shapes)
     outside = Or (negative, too_many)
@@ -116,17 +116,17 @@ def to_onnx(network: GruClassifier, labels: Sequence[str]) -> onnx.ModelProto:
     check = next(node for node in model.graph.node if node.output[0] == "kept_checked")
     check.name = "kept must be from 0 to the number of input_ids"
     last_id = len(network.embeddings) - 1
-    graph.refuse_outside(
+    graph_surgery.refuse_outside(
         model, "input_ids", 0, last_id, f"input_ids must be token ids from 0 to {last_id}"
     )
-    graph.refuse_outside(
+    graph_surgery.refuse_outside(
         model,
         "row_shapes",
         1,
         LONGEST_PIECE,
         f"input_ids must have from 1 to {LONGEST_PIECE} tokens",
     )
-    graph.add_label_output(model, labels)
+    graph_surgery.add_label_output(model, labels)
     # The state last, as the config has it after the outputs.
     model.graph.output.append(model.graph.output.pop(1))
     return model

@@ -17,7 +17,7 @@ from build.settings import Settings
 Built = tuple[Manifest, bool]
 """The manifest of the published version, and whether this build made it."""
 
-_SHARED = ("export.py", "graph.py", "check.py", "settings.py")
+_SHARED = ("export.py", "graph_surgery.py", "check.py", "settings.py")
 _CNN_SOURCES = ("cnn.py", "data/digits.py", *_SHARED)
 _RNN_SOURCES = (
     *("rnn.py", "gru.py", "gru_graph.py", "rnn_settings.py", "batches.py", "data/reviews.py"),

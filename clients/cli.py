@@ -11,15 +11,15 @@ import typer
 from rich.console import Console
 
 from clients.access import Access
-from clients.answers import Answer, answer_each
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.errors import InvalidInputError, ServingError
 from clients.exit_codes import HELP, ExitCode, exit_code
 from clients.explanations import DigitExplanation
-from clients.follow import follow
+from clients.fan_out import Answer, answer_each
 from clients.grpc_client import GrpcClient
 from clients.highlight import print_explanations
 from clients.http_client import HttpClient
+from clients.interactive import follow
 from clients.lines import arriving_lines
 from clients.report import print_errors, print_json, print_table
 from clients.results import Classification

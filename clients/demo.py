@@ -20,13 +20,13 @@ from rich.text import Text
 
 from build.data import digits, reviews
 from build.errors import BuildError
-from clients.answers import Answer, answer_each
 from clients.base import DEFAULT_TIMEOUT, ServingClient
 from clients.cli import Protocol, connect
 from clients.drawing import ASCII, BLOCKS, draw
 from clients.errors import ServingError
 from clients.exit_codes import ExitCode
 from clients.explanations import DigitExplanation, TextExplanation
+from clients.fan_out import Answer, answer_each
 from clients.highlight import highlight, strongest
 from clients.results import Classification
 from clients.terminal import print_anything

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from clients.answers import Answer
 from clients.explanations import DigitExplanation, TextExplanation
+from clients.fan_out import Answer
 
 FOR, AGAINST = (190, 30, 25), (30, 70, 200)
 """Background colours of what speaks most for the label, and most against it."""

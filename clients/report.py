@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clients.answers import Answer
 from clients.errors import ServingError
+from clients.fan_out import Answer
 
 WIDEST = 100
 """Characters of a table, on a terminal that has as many."""

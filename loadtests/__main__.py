@@ -18,23 +18,23 @@ import typer
 from rich.console import Console
 
 from build.errors import BuildError
-from loadtests.errors import LoadTestError, SettingsError
-from loadtests.load import FOLDER_VARIABLE, UI_FILE, write_run
-from loadtests.notes import notes
-from loadtests.objectives import Failures, Objectives
-from loadtests.offline import prepare, workload_of
-from loadtests.options import option
-from loadtests.report import report_as_dict, write_report
-from loadtests.result import Result
-from loadtests.run import ROOT, locust_command, run
-from loadtests.settings import LoadSettings, Protocol, Shape
-from loadtests.summing import sum_up
-from loadtests.target import Target
-from loadtests.terminal import print_summary, progress
+from loadtests.load.errors import LoadTestError, SettingsError
+from loadtests.load.options import option
+from loadtests.load.reference import prepare, workload_of
+from loadtests.load.run import ROOT, locust_command, run
+from loadtests.load.settings import LoadSettings, Protocol, Shape
+from loadtests.load.target import Target
+from loadtests.load.worker import FOLDER_VARIABLE, UI_FILE, write_run
+from loadtests.report.aggregate import sum_up
+from loadtests.report.caveats import notes
+from loadtests.report.html import report_as_dict, write_report
+from loadtests.report.objectives import Failures, Objectives
+from loadtests.report.result import Result
+from loadtests.report.terminal import print_summary, progress
 from server.errors import ServerError
 from server.errors import SettingsError as ServerSettingsError
 from server.settings import Settings
-from server.stopping import StopSignals
+from server.signals import StopSignals
 from server.triton import TritonServer
 
 _POLL_SECONDS = 0.5

@@ -8,11 +8,11 @@ from typing import Any
 
 from locust import events, runners
 
-from loadtests.leader import REPORT_SECONDS, Leader, LedShape, report_to
-from loadtests.load import FOLDER_VARIABLE, QUESTIONS_FILE, UI_FILE, Load, read_run
-from loadtests.questions import Questions
-from loadtests.settings import TIMEOUT_SECONDS
-from loadtests.users import ArrivalsUser, ClosedLoopUser
+from loadtests.load.coordinator import REPORT_SECONDS, Leader, LedShape, report_to
+from loadtests.load.requests import Questions
+from loadtests.load.settings import TIMEOUT_SECONDS
+from loadtests.load.users import ArrivalsUser, ClosedLoopUser
+from loadtests.load.worker import FOLDER_VARIABLE, QUESTIONS_FILE, UI_FILE, Load, read_run
 
 if FOLDER_VARIABLE not in os.environ:
     raise SystemExit("make loadtest and make loadtest-ui run this file")

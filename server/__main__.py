@@ -15,9 +15,9 @@ from server.banner import print_banner
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.hardware import gpu_is_visible
 from server.logs import LogFollower, lines_that_matter
-from server.parent import stop_with_parent
+from server.parent_death import stop_with_parent
 from server.settings import Settings
-from server.stopping import StopSignals
+from server.signals import StopSignals
 from server.triton import TritonServer
 
 _POLL_SECONDS = 0.1

@@ -18,14 +18,14 @@ from server.command import ADMIN_HEADER, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.hardware import gpu_is_visible
 from server.installation import Installation, find_installation
-from server.layout import lay_out_backends, server_environment
 from server.logs import lines_that_matter, load_failures
-from server.parent import in_child
+from server.parent_death import in_child
 from server.ports import Ports, settle_ports
 from server.processes import ChildWatch, dead_children, kill_group, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
 from server.scheduling import never_interrupt
 from server.settings import Settings
+from server.staging import lay_out_backends, server_environment
 
 _POLL_SECONDS = 0.05
 _LOOK_SECONDS = 1

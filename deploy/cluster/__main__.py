@@ -15,17 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.cluster import operations
+from deploy.cluster.canary import front_model
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.next_version import build_next, take_next
 from deploy.cluster.publishing import Comparison, Publisher
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import read_state
 from deploy.cluster.supervisor import Supervisor
-from deploy.cluster.trial import front_model
 from server.errors import ServerError
-from server.parent import stop_with_parent
+from server.parent_death import stop_with_parent
 from server.readiness import is_ready
-from server.stopping import StopSignals
+from server.signals import StopSignals
 
 _POLL_SECONDS = 0.1
 _SETTINGS = (

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from deploy.cluster.private import write_private
+from deploy.cluster.secure_files import write_private
 
 DAYS = 30
 _RENEW_BEFORE = datetime.timedelta(days=7)

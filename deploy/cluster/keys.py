@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.cluster.private import write_private
+from deploy.cluster.secure_files import write_private
 
 ROLES = ("inference", "administration")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.front import Front
+from deploy.cluster.load_balancer import Front
 from deploy.cluster.state import ClusterState, ReplicaState, read_state
 from server.readiness import is_ready
 

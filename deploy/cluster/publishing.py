@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from deploy.cluster.canary import Trial, front_model, try_out
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.front import Front
+from deploy.cluster.load_balancer import Front
 from deploy.cluster.model_control import is_settled, load_model
 from deploy.cluster.operations import (
     one_operation,
@@ -20,7 +21,6 @@ from deploy.cluster.operations import (
 )
 from deploy.cluster.releases import Canary, Releases, Versions, lay_out_replica, read_releases
 from deploy.cluster.state import ClusterState, ReplicaState
-from deploy.cluster.trial import Trial, front_model, try_out
 from server.readiness import is_ready
 
 LARGEST_LOSS = 0.02

@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.private import write_private
+from deploy.cluster.secure_files import write_private
 
 FILENAME = "releases.json"
 

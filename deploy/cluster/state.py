@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.private import write_private
+from deploy.cluster.secure_files import write_private
 
 FILENAME = "cluster.json"
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from deploy.cluster.certificates import ensure_certificate
-from deploy.cluster.children import Child
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.front import (
+from deploy.cluster.keys import ensure_keys
+from deploy.cluster.load_balancer import (
     Front,
     FrontPorts,
     Place,
@@ -24,9 +24,9 @@ from deploy.cluster.front import (
     render_config,
     write_config,
 )
-from deploy.cluster.keys import ensure_keys
-from deploy.cluster.private import make_private_folder
+from deploy.cluster.managed_process import Child
 from deploy.cluster.releases import lay_out_replica, read_releases
+from deploy.cluster.secure_files import make_private_folder
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
 from server.ports import Ports, settle_ports

@@ -6,9 +6,9 @@ import secrets
 from pathlib import Path
 
 from deploy.cluster.certificates import ensure_certificate
-from deploy.cluster.front import FrontPorts, Place, render_config
 from deploy.cluster.keys import ensure_keys
-from deploy.cluster.private import make_private_folder, write_private
+from deploy.cluster.load_balancer import FrontPorts, Place, render_config
+from deploy.cluster.secure_files import make_private_folder, write_private
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import ReplicaState
 

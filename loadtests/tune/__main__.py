@@ -12,16 +12,16 @@ import typer
 from rich.console import Console
 
 from build.errors import BuildError
-from loadtests.errors import LoadTestError
-from loadtests.machine import machine
-from loadtests.options import option
-from loadtests.run import ROOT
-from loadtests.settings import Protocol
-from loadtests.tune.anatomy import Anatomy
+from loadtests.load.errors import LoadTestError
+from loadtests.load.options import option
+from loadtests.load.run import ROOT
+from loadtests.load.settings import Protocol
+from loadtests.report.machine import machine
 from loadtests.tune.deployment import TUNED, write_tuned
 from loadtests.tune.errors import StoppedError
 from loadtests.tune.journal import journal_of
 from loadtests.tune.measure import Meter
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.objective import Objective
 from loadtests.tune.report import closest, report_as_dict, write_report
 from loadtests.tune.settings import TuneSettings
@@ -29,7 +29,7 @@ from loadtests.tune.space import space_of
 from loadtests.tune.terminal import Screen, print_summary
 from loadtests.tune.tuner import Found, Tuner
 from server.errors import ServerError
-from server.stopping import StopSignals
+from server.signals import StopSignals
 
 
 class ExitCode(IntEnum):

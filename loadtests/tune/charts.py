@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from loadtests.charts import COLOURS, STYLE
+from loadtests.report.charts import COLOURS, STYLE
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.level import Level
 from loadtests.tune.tuner import Found

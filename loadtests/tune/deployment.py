@@ -9,9 +9,9 @@ from typing import Any
 
 from google.protobuf import text_format
 
-from loadtests.bench.repository import Edit, VariantRepository, instances, serves, threads
-from loadtests.tune.anatomy import Anatomy, config_path, parse, read_config
+from loadtests.compare.repository import Edit, VariantRepository, instances, serves, threads
 from loadtests.tune.candidate import Candidate
+from loadtests.tune.model_graph import Anatomy, config_path, parse, read_config
 
 TUNED = "tuned"
 """The name of the config that a search writes: `make serve CONFIG=tuned`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loadtests.errors import LoadTestError
+from loadtests.load.errors import LoadTestError
 
 
 class BrokenMeasurementError(LoadTestError):

@@ -11,10 +11,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from loadtests.machine import machine
-from loadtests.tune.anatomy import Anatomy
+from loadtests.report.machine import machine
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.level import Level
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.objective import Score
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import Space

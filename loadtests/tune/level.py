@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from loadtests.samples import Samples, quantiles, right, waited
+from loadtests.load.request_log import Samples, quantiles, right, waited
 
 BEHIND = 0.04
 """Seconds of latency gained in each second of load from which a server falls behind: its queue

@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from loadtests.errors import LoadTestError
-from loadtests.machine import cores
-from loadtests.notes import OTHERS
-from loadtests.offline import prepare
-from loadtests.questions import Questions
-from loadtests.run import Run, run
-from loadtests.samples import Outcome, due_between
-from loadtests.settings import LoadSettings, Shape
-from loadtests.summing import sum_up, window
-from loadtests.target import Target
-from loadtests.tune.anatomy import Anatomy
+from loadtests.load.errors import LoadTestError
+from loadtests.load.reference import prepare
+from loadtests.load.request_log import Outcome, due_between
+from loadtests.load.requests import Questions
+from loadtests.load.run import Run, run
+from loadtests.load.settings import LoadSettings, Shape
+from loadtests.load.target import Target
+from loadtests.report.aggregate import sum_up, window
+from loadtests.report.caveats import OTHERS
+from loadtests.report.machine import cores
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.deployment import write_repository
+from loadtests.tune.early_stopping import Backlog, wait_until_idle
 from loadtests.tune.errors import BrokenMeasurementError, StoppedError
-from loadtests.tune.hope import Backlog, wait_until_idle
 from loadtests.tune.level import Level, level_of
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.settings import TuneSettings
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.settings import PLAIN_CONFIG, Settings

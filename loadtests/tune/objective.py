@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from loadtests.errors import SettingsError
+from loadtests.load.errors import SettingsError
 from loadtests.tune.level import Level
 
 _LOST_MS = 30_000.0

@@ -10,14 +10,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from loadtests.machine import machine, versions
-from loadtests.result import to_plain
+from loadtests.report.machine import machine, versions
+from loadtests.report.result import to_plain
 from loadtests.tune.candidate import KNOBS, Candidate
 from loadtests.tune.charts import trade_off
-from loadtests.tune.finals import Finalist, typical
+from loadtests.tune.confirmation import Finalist, typical
+from loadtests.tune.explain_knobs import reasons
 from loadtests.tune.journal import trial_as_dict
 from loadtests.tune.objective import Objective, Score
-from loadtests.tune.reasons import reasons
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import Space
 from loadtests.tune.tuner import Found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from loadtests.tune.climb import highest_rate
+from loadtests.tune.capacity_search import highest_rate
 from loadtests.tune.level import Level
 from loadtests.tune.measure import Served
 from loadtests.tune.objective import Objective, Score

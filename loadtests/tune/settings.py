@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtests.errors import SettingsError
-from loadtests.inputs import WORKLOADS
-from loadtests.run import ROOT
-from loadtests.settings import Protocol
+from loadtests.load.errors import SettingsError
+from loadtests.load.run import ROOT
+from loadtests.load.settings import Protocol
+from loadtests.load.workload import WORKLOADS
 from loadtests.tune.objective import Objective
 
 

@@ -8,10 +8,10 @@ from itertools import product
 
 import psutil
 
-from loadtests.errors import LoadTestError
-from loadtests.machine import cores
-from loadtests.tune.anatomy import Anatomy
+from loadtests.load.errors import LoadTestError
+from loadtests.report.machine import cores
 from loadtests.tune.candidate import Candidate
+from loadtests.tune.model_graph import Anatomy
 
 DELAYS_US = (0, 1000, 5000)
 _BATCH_PARTS = (0, 8, 2, 1)

@@ -17,19 +17,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from loadtests.errors import LoadTestError
-from loadtests.machine import machine, versions
-from loadtests.run import ROOT
-from loadtests.tune.anatomy import Anatomy
+from loadtests.load.errors import LoadTestError
+from loadtests.load.run import ROOT
+from loadtests.report.machine import machine, versions
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.errors import BrokenMeasurementError
 from loadtests.tune.journal import Journal, Trial, journal_of, trial_as_dict
 from loadtests.tune.measure import Meter
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.objective import Objective, Score
 from loadtests.tune.score import score
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import Space, space_of
-from server.stopping import StopSignals
+from server.signals import StopSignals
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 
 from loadtests.tune.candidate import Candidate
+from loadtests.tune.confirmation import FINALISTS, ROUNDS, Finalist, Verdict, decide, typical
 from loadtests.tune.errors import BrokenMeasurementError
-from loadtests.tune.finals import FINALISTS, ROUNDS, Finalist, Verdict, decide, typical
 from loadtests.tune.journal import Journal, Trial
 from loadtests.tune.level import Level
 from loadtests.tune.measure import Meter, Served

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from build import check, export, graph
+from build import check, export, graph_surgery
 from build.cnn import MnistCnn, probabilities
 from build.errors import BuildError
 from build.export import Sample
@@ -23,7 +23,7 @@ def exported(tmp_path: Path) -> tuple[MnistCnn, Path]:
     network = MnistCnn().eval()
     image = np.zeros((2, 1, 28, 28), np.float32)
     model = export.to_onnx(network, Sample(image=image), {"image": {0: "batch"}})
-    graph.add_label_output(model, LABELS)
+    graph_surgery.add_label_output(model, LABELS)
     (tmp_path / "mnist_cnn" / "1").mkdir(parents=True)
     path = tmp_path / "mnist_cnn" / "1" / "model.onnx"
     export.save(model, path)

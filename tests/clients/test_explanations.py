@@ -23,9 +23,9 @@ from clients import (
     TextExplanation,
     Word,
 )
-from clients.answers import Answer
 from clients.cli import app
 from clients.explanations import Explaining
+from clients.fan_out import Answer
 from clients.highlight import AGAINST, FOR, highlight, picture, print_explanations
 from clients.images import encode_image
 

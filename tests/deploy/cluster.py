@@ -16,8 +16,8 @@ from pathlib import Path
 from clients import Access, GrpcClient, HttpClient, RetryPolicy
 from clients.base import ServingClient
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.front import Front
 from deploy.cluster.keys import key_files
+from deploy.cluster.load_balancer import Front
 from deploy.cluster.state import ClusterState, ReplicaState, read_state
 from server.processes import living_in_group, process_table
 from server.readiness import is_ready

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.children import Child
+from deploy.cluster.managed_process import Child
 from server.processes import living_in_group
 from tests.deploy.cluster import eventually, make_repository, running_cluster
 

@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from build.data import digits
 from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
-from loadtests import faithfulness
+from loadtests.compare import faithfulness
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loadtests.tune.candidate import Candidate
+from loadtests.tune.confirmation import Finalist
 from loadtests.tune.errors import BrokenMeasurementError, StoppedError
-from loadtests.tune.finals import Finalist
 from loadtests.tune.level import Level
 from loadtests.tune.objective import Score
 from loadtests.tune.settings import TuneSettings

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from loadtests.tune.anatomy import Anatomy
 from loadtests.tune.journal import Journal, Trial, journal_of
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.objective import Objective
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import space_of

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from loadtests.samples import SAMPLE, Outcome, Samples
+from loadtests.load.request_log import SAMPLE, Outcome, Samples
 from loadtests.tune.level import level_of, p99_interval
 
 

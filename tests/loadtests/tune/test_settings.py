@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from loadtests.errors import SettingsError
-from loadtests.settings import Protocol
+from loadtests.load.errors import SettingsError
+from loadtests.load.settings import Protocol
 from loadtests.tune.objective import Objective
 from loadtests.tune.settings import TuneSettings
 

@@ -7,10 +7,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from loadtests.errors import LoadTestError
-from loadtests.tune.anatomy import Anatomy
+from loadtests.load.errors import LoadTestError
 from loadtests.tune.candidate import Candidate
 from loadtests.tune.deployment import tuned_path, write_repository, write_tuned
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.space import Space, layouts, space_of
 from tests.conftest import REPOSITORY
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from loadtests.tune.anatomy import Anatomy
 from loadtests.tune.errors import BrokenMeasurementError
 from loadtests.tune.journal import Journal
 from loadtests.tune.measure import Meter
+from loadtests.tune.model_graph import Anatomy
 from loadtests.tune.objective import Objective
 from loadtests.tune.score import score
 from loadtests.tune.settings import TuneSettings

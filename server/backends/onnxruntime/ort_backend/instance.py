@@ -12,17 +12,17 @@ from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
-from .answers import answer, cancellation, forget_labels, inputs_of, nothing, refusal
 from .batch import BatchLayout
-from .cancelling import CancellationBudget
+from .cancellation import CancellationBudget
 from .config import read_config
+from .crash_probe import EmptyInputTrial
 from .errors import BadRequestError, ConfigError
 from .execution import run_requests
-from .fit import ModelTensors, check_fit
+from .responses import answer, cancellation, forget_labels, inputs_of, nothing, refusal
 from .session import Device, model_path, open_session, run_options
+from .signature import ModelTensors, check_fit
 from .states import CorrelationId, SequenceStates
 from .tensors import Tensors, blank, is_empty
-from .trial import EmptyInputTrial
 
 
 @dataclass(slots=True)

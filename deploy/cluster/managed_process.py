@@ -1,0 +1,110 @@
+"""A child process that is started again whenever it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from server.parent_death import in_child
+
+_ROOT = Path(__file__).resolve().parents[2]
+_FIRST_WAIT = 0.2
+_LONGEST_WAIT = 10.0
+_SETTLED_SECONDS = 30.0
+"""A child that ran that long has not failed at its start: it comes back at once."""
+
+
+class Child:
+    """One program, kept running.
+
+    Use it from the main thread: the kernel ties the child to the thread that starts it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name = name
+        self.starts = 0
+        self._command = list(command)
+        self._environment = dict(environment)
+        self._log = log
+        self._clock = clock
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self._wait = _FIRST_WAIT
+        self._next_start = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Its process id; 0 while it does not run."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Starts it."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                cwd=_ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches only the supervisor, which ends them in order.
+                start_new_session=True,
+                preexec_fn=in_child(),  # noqa: PLW1509 - only the main thread gets here
+            )
+        self.starts += 1
+        self._started = self._clock()
+
+    def keep_running(self) -> str | None:
+        """Starts it again if it has ended, at first at once and then ever more slowly.
+
+        Returns:
+            What happened, in words; None when nothing did.
+        """
+        if self._process is None:
+            if self._clock() < self._next_start:
+                return None
+            self.start()
+            return f"{self.name} started (process {self.pid})"
+        code = self._process.poll()
+        if code is None:
+            return None
+        settled = self._clock() - self._started > _SETTLED_SECONDS
+        self._wait = _FIRST_WAIT if settled else min(2 * self._wait, _LONGEST_WAIT)
+        self._next_start = self._clock() + self._wait
+        self._process = None
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+        return f"{self.name} ended {how}: it is started again in {self._wait:.1f} s"
+
+    def running_seconds(self) -> float:
+        """Tells how long it has been running; 0 while it does not."""
+        return self._clock() - self._started if self._process else 0.0
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, if it runs."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def ended(self) -> bool:
+        """Tells whether it does not run."""
+        return self._process is None or self._process.poll() is not None
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None

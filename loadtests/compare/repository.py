@@ -1,0 +1,141 @@
+"""A repository of variants of the published models, for one server that serves them by turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from loadtests.load.run import ROOT
+
+PUBLISHED = ROOT / "model_repository"
+CONFIG = "cpu.pbtxt"
+
+Edit = Callable[[Any], None]
+"""Changes a `ModelConfig`."""
+
+
+class VariantRepository:
+    """A folder of models; the published ones are linked, never written.
+
+    Args:
+        folder: An empty folder.
+        published: The folder of the published models.
+    """
+
+    def __init__(self, folder: Path, published: Path = PUBLISHED) -> None:
+        self.folder = folder
+        self._published = published
+
+    def add(self, model: str, name: str, *edits: Edit, file: Path | None = None) -> str:
+        """Adds a variant of a published model.
+
+        Args:
+            model: The published one.
+            name: The variant's.
+            edits: What is changed in its config for CPUs.
+            file: Another ONNX file to serve.
+
+        Returns:
+            The name.
+        """
+        config = self._published_config(model)
+        config.name = name
+        for edit in edits:
+            edit(config)
+        self._write(model, config, file)
+        return name
+
+    def add_ensemble(self, model: str, name: str, parts: Mapping[str, str], *edits: Edit) -> str:
+        """Adds an ensemble of other parts.
+
+        Args:
+            model: The published one.
+            name: The variant's.
+            parts: The variants in place of the published parts; a part that is not named is
+                the published one, which has to be added under its own name.
+            edits: What else is changed in its config.
+
+        Returns:
+            The name.
+        """
+
+        def replace(config: Any) -> None:
+            for step in config.ensemble_scheduling.step:
+                step.model_name = parts.get(step.model_name, step.model_name)
+
+        return self.add(model, name, replace, *edits)
+
+    def _write(self, model: str, config: Any, file: Path | None) -> None:
+        target = self.folder / config.name
+        target.mkdir()
+        (target / "config.pbtxt").write_text(text_format.MessageToString(config))
+        published = self._published.absolute() / model
+        for labels in published.glob("*.txt"):
+            (target / labels.name).symlink_to(labels)
+        if file is None:
+            for version in published.glob("[0-9]*"):
+                (target / version.name).symlink_to(version)
+        else:
+            (target / "1").mkdir()
+            (target / "1" / config.default_model_filename).symlink_to(file)
+
+    def _published_config(self, model: str) -> Any:
+        text = (self._published / model / "configs" / CONFIG).read_text()
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
+
+
+def without_batches(config: Any) -> None:
+    """Has each request computed by itself."""
+    config.ClearField("dynamic_batching")
+
+
+def in_batches_of(rows: int) -> Edit:
+    """Another largest batch; of a model with sequences, the only way to have none."""
+
+    def edit(config: Any) -> None:
+        config.max_batch_size = rows
+
+    return edit
+
+
+def serves(filename: str) -> Edit:
+    """Another of the published files."""
+
+    def edit(config: Any) -> None:
+        config.default_model_filename = filename
+
+    return edit
+
+
+def instances(count: int) -> Edit:
+    """Another number of instances."""
+
+    def edit(config: Any) -> None:
+        config.instance_group[0].count = count
+
+    return edit
+
+
+def threads(count: int) -> Edit:
+    """A number of threads, written down where it would follow from the machine."""
+
+    def edit(config: Any) -> None:
+        config.parameters["intra_op_thread_count"].string_value = str(count)
+
+    return edit
+
+
+def padded_to(tokens: int) -> Edit:
+    """Inputs of one length, which is the only way in which Triton batches a padded graph."""
+
+    def edit(config: Any) -> None:
+        for tensor in config.input:
+            tensor.dims[:] = [tokens]
+            tensor.allow_ragged_batch = False
+        config.ClearField("batch_input")
+
+    return edit

@@ -1,0 +1,1 @@
+"""The load itself: what is sent, when, how, and whether the answers are right."""

@@ -1,0 +1,157 @@
+"""HTTP/1.1 for a generator of load: written requests, kept connections, and little else.
+
+What the client spends, a server on the same machine cannot have. An HTTP library builds and
+reads headers that are the same for every request; that takes longer than sending it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from loadtests.load.failed import FailedRequestError
+from loadtests.load.greenlet_socket import GreenletSocket
+from loadtests.load.request_log import Outcome
+
+LENGTH_HEADER = "Inference-Header-Content-Length"
+"""Where JSON ends and binary tensors begin in a body."""
+
+LONGEST_IDLE = 1.0
+"""Seconds after which a connection is not used again: a server may be about to close it."""
+
+_END_OF_HEAD = b"\r\n\r\n"
+_LENGTH = LENGTH_HEADER.lower().encode()
+_TOLD = re.compile(
+    rb"\r\n(content-length|%b|connection): *([^\r]*)" % re.escape(_LENGTH), re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a server sent back.
+
+    Attributes:
+        status: Of HTTP.
+        json_length: Length of the JSON part of a body with binary tensors; 0 where all of it
+            is JSON.
+        body: All of it.
+        message: Status line, headers and body as they came over the wire.
+        is_kept: Whether the connection takes another request.
+    """
+
+    status: int
+    json_length: int
+    body: bytes
+    message: bytes
+    is_kept: bool
+
+
+def written(path: str, host: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """A POST request as it goes over the wire."""
+    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Connections:
+    """Connections to one address, as many as requests are under way; the last used is taken first.
+
+    Many greenlets may use them at once.
+
+    Args:
+        address: `host:port`.
+        timeout: Seconds that a server may be silent.
+    """
+
+    def __init__(self, address: str, timeout: float) -> None:
+        host, _, port = address.rpartition(":")
+        self._address = host.strip("[]"), int(port)
+        self._timeout = timeout
+        self._idle: list[tuple[GreenletSocket, float]] = []
+
+    def post(self, request: bytes, last: Response | None = None) -> Response:
+        """Sends a request that `written` wrote and waits for the answer. Nothing is sent twice.
+
+        Args:
+            request: What is sent.
+            last: An answer that this one may be like.
+
+        Returns:
+            The answer; `last` itself where that came over the wire once more.
+
+        Raises:
+            FailedRequestError: There was no answer, or none that can be read.
+        """
+        try:
+            connection = self._taken()
+            try:
+                connection.send(request)
+                data = connection.receive()
+                response = last if last and data == last.message else _rest(connection, data)
+            except BaseException:
+                connection.close()
+                raise
+        except TimeoutError:
+            raise FailedRequestError(Outcome.LATE, "") from None
+        except OSError as error:
+            why = error.strerror or type(error).__name__
+            raise FailedRequestError(Outcome.UNAVAILABLE, why) from None
+        if response.is_kept:
+            self._idle.append((connection, time.monotonic()))
+        else:
+            connection.close()
+        return response
+
+    def close(self) -> None:
+        """Closes those that are idle."""
+        for connection, _ in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    def _taken(self) -> GreenletSocket:
+        if self._idle:
+            connection, since = self._idle.pop()
+            if time.monotonic() - since < LONGEST_IDLE:
+                return connection
+            # The others have been idle for longer still.
+            connection.close()
+            self.close()
+        return GreenletSocket(self._address, self._timeout)
+
+
+def _rest(connection: GreenletSocket, data: bytes) -> Response:
+    """Reads the response that begins with some bytes to its end."""
+    if not data:
+        raise FailedRequestError(Outcome.UNAVAILABLE, "connection closed")
+    while (end := data.find(_END_OF_HEAD)) < 0:
+        data += _more(connection)
+    told = {name.lower(): value for name, value in _TOLD.findall(data, 0, end)}
+    if not data.startswith(b"HTTP/1.") or b"content-length" not in told:
+        raise FailedRequestError(Outcome.FAILED, "no HTTP/1.1 answer with a Content-Length")
+    start = end + len(_END_OF_HEAD)
+    size = start + int(told[b"content-length"])
+    if len(data) < size:
+        data = _filled(connection, data, size)
+    return Response(
+        status=int(data[9:12]),
+        json_length=int(told.get(_LENGTH, 0)),
+        body=data[start:size],
+        message=data,
+        is_kept=told.get(b"connection", b"").lower() != b"close",
+    )
+
+
+def _filled(connection: GreenletSocket, data: bytes, size: int) -> bytes:
+    whole = bytearray(data)
+    while len(whole) < size:
+        whole += _more(connection)
+    return bytes(whole)
+
+
+def _more(connection: GreenletSocket) -> bytes:
+    data = connection.receive()
+    if not data:
+        raise FailedRequestError(Outcome.UNAVAILABLE, "connection closed within an answer")
+    return data

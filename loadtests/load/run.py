@@ -1,0 +1,217 @@
+"""Makes one load and watches what it does to the server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from loadtests.load.errors import LoadTestError
+from loadtests.load.request_log import Samples
+from loadtests.load.requests import Questions
+from loadtests.load.settings import LoadSettings
+from loadtests.load.target import Target
+from loadtests.load.worker import FOLDER_VARIABLE, OUTCOME_FILE, SAMPLES_FILE, write_run
+from loadtests.report.cpu_usage import ProcessTree, Used, machine_seconds
+from loadtests.report.energy import EnergyMeters
+from loadtests.report.metrics import Scrape, read_counters
+from server.parent_death import in_child
+
+ROOT = Path(__file__).resolve().parents[2]
+_LOCUSTFILE = ROOT / "loadtests" / "locustfile.py"
+POLL_SECONDS = 0.5
+
+
+def _nothing() -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class Run:
+    """What one load was and what was seen of it, not yet summed up.
+
+    Attributes:
+        settings: Of the load.
+        target: The server.
+        parts: The models that the model is made of; only itself where it is no ensemble.
+        config: The config of the model and of its parts, as the server has it.
+        triton: The server's version.
+        samples: Every request.
+        began: When the load began, seconds since 1970; the warm-up comes first.
+        ended: When the last request was sent.
+        stages: When each number of users began, without the warm-up.
+        messages: How often each failure occurred.
+        scrapes: Triton's counters over time.
+        used: Processor time over time.
+        joules: Joules so far over time, by source; without any where nothing can be measured.
+    """
+
+    settings: LoadSettings
+    target: Target
+    parts: list[str]
+    config: dict[str, str] = field(default_factory=dict)
+    triton: str = ""
+    samples: Samples = field(default_factory=lambda: np.empty(0))
+    began: float = 0.0
+    ended: float = 0.0
+    stages: list[tuple[float, int]] = field(default_factory=list)
+    messages: dict[str, int] = field(default_factory=dict)
+    scrapes: list[Scrape] = field(default_factory=list)
+    used: list[Used] = field(default_factory=list)
+    joules: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
+
+
+def run(
+    settings: LoadSettings,
+    target: Target,
+    questions: Questions,
+    *,
+    check: Callable[[], None] = _nothing,
+    stop: Callable[[], bool] = _never,
+    on_poll: Callable[[Run], None] = lambda _: None,
+) -> Run:
+    """Makes a load, without a screen.
+
+    Args:
+        settings: What load.
+        target: The server.
+        questions: What is asked and what has to be answered.
+        check: Called now and then; raises where the server has died.
+        stop: Asked now and then; when true, the load is ended without a result.
+        on_poll: Called after each look at the server.
+
+    Raises:
+        LoadTestError: No load came about, or it was stopped.
+    """
+    watched = _watched(settings, target)
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
+        folder = Path(name)
+        write_run(folder, settings, target, questions)
+        with _locust(folder, locust_command(settings, headless=True)) as process:
+            watcher = _Watcher(watched, process.pid)
+            while process.poll() is None:
+                if stop():
+                    raise LoadTestError("stopped before the end: there is no result")
+                check()
+                watcher.look()
+                on_poll(watched)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_SECONDS)
+            watcher.look()
+        _read_outcome(watched, folder)
+    return watched
+
+
+def _watched(settings: LoadSettings, target: Target) -> Run:
+    if not target.is_triton:
+        return Run(settings, target, [settings.model])
+    parts = target.parts(settings.model)
+    # Asked before the load, after which the server may be gone.
+    config = {name: target.config_text(name) for name in dict.fromkeys([settings.model, *parts])}
+    return Run(settings, target, parts, config, target.server_version())
+
+
+def locust_command(settings: LoadSettings, *, headless: bool) -> list[str]:
+    """Locust's command line, apart from what its web page takes."""
+    command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE)]
+    command += ["--loglevel", "WARNING"] if headless else []
+    command += ["--headless", "--only-summary"] if headless else []
+    if settings.processes > 1:
+        command += ["--processes", str(settings.processes), "--master-bind-host", "127.0.0.1"]
+        command += ["--master-host", "127.0.0.1", *_master_port()]
+    return command
+
+
+def _master_port() -> list[str]:
+    """A free port, so that two load tests on a machine do not lead each other's processes."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return ["--master-bind-port", port, "--master-port", port]
+
+
+@contextlib.contextmanager
+def _locust(folder: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, FOLDER_VARIABLE: str(folder), "PYTHONPATH": str(ROOT)}
+    with (folder / "locust.log").open("wb") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C reaches only us
+            preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
+        )
+    try:
+        yield process
+    finally:
+        # Also those that Locust forked.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+class _Watcher:
+    def __init__(self, run: Run, generator: int) -> None:
+        server = run.target.pid
+        self._run = run
+        self._server = None if server is None else ProcessTree([server])
+        ours = [os.getpid(), generator]
+        self._client = ProcessTree(ours, without=[] if server is None else [server])
+        self._meters = EnergyMeters()
+
+    def look(self) -> None:
+        """Reads all counters once."""
+        if self._run.target.is_triton:
+            self._scrape()
+        server = self._server.read() if self._server else None
+        self._run.used.append(
+            Used(
+                time.time(),
+                server,
+                self._client.read(),
+                machine_seconds(),
+                self._server.memory if self._server else 0,
+            )
+        )
+        if self._meters.sources:
+            self._run.joules.append((time.time(), self._meters.read()))
+
+    def _scrape(self) -> None:
+        models = [self._run.settings.model, *self._run.parts]
+        # A server that does not even answer this is seen in the samples.
+        with contextlib.suppress(LoadTestError):
+            text = self._run.target.scrape()
+            self._run.scrapes.append(Scrape(time.time(), read_counters(text, models)))
+
+
+def _read_outcome(run: Run, folder: Path) -> None:
+    log = (folder / "locust.log").read_text(errors="replace").strip().splitlines()
+    outcome_file = folder / OUTCOME_FILE
+    if not outcome_file.is_file():
+        raise LoadTestError(f"Locust made no load: {log[-1] if log else 'it said nothing'}")
+    outcome = json.loads(outcome_file.read_text())
+    run.samples = np.load(folder / SAMPLES_FILE, allow_pickle=False)
+    run.began, run.ended = outcome["began"], outcome["ended"]
+    if not len(run.samples) or not outcome["stages"]:
+        raise LoadTestError("no request was sent: the processes of Locust did not begin")
+    run.stages = [(at, users) for at, users in outcome["stages"]]
+    run.messages = outcome["messages"]

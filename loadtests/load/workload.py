@@ -1,0 +1,158 @@
+"""Real digits and real reviews, as each model takes them.
+
+A further model is served with load as soon as it has an entry in `WORKLOADS`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from tokenizers import Tokenizer
+
+from build.data import digits, reviews
+from loadtests.load.chunks import cuts, from_the_start, ids_of, whole_tokenizer
+from loadtests.load.explanations import Explain, explain_digits, explain_texts
+from loadtests.load.network import Network, Tensors, packed
+from loadtests.load.wire import Outputs
+
+_MOST_TENTATIVE = 3
+
+
+class Sample(NamedTuple):
+    """One request twice.
+
+    Attributes:
+        sent: As the model takes it from a client.
+        offline: As the ONNX file of its network takes it, with all that was sent before it
+            in its sequence.
+        last: Of a text in pieces: whether it ends with this one. None where each request
+            stands for itself.
+    """
+
+    sent: Tensors
+    offline: Tensors
+    last: bool | None = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How a model is asked.
+
+    Attributes:
+        network: The model whose ONNX file gives the answers; for an ensemble one of its parts.
+        outputs: Of the model that is asked.
+        draw: Chooses that many inputs from the test split. It gets their number, the seed
+            and the folder of the network's version.
+        fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
+        explain: Where the model explains what the network answers: makes, from the folder of
+            the model's version, what does so offline.
+    """
+
+    network: str
+    outputs: Outputs
+    draw: Callable[[int, int, Path], list[Sample]]
+    fits_json: bool = True
+    explain: Callable[[Path, Network], Explain] | None = None
+
+
+def _choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(available)[:wanted]
+
+
+def _pixels(wanted: int, seed: int, folder: Path) -> list[Sample]:  # noqa: ARG001
+    images = digits.load_test().images
+    chosen = digits.as_input(images[_choose(len(images), wanted, seed)])
+    return [Sample({"image": image[np.newaxis]}, {"image": image[np.newaxis]}) for image in chosen]
+
+
+def _pictures(wanted: int, seed: int, folder: Path) -> list[Sample]:
+    samples = []
+    for sample in _pixels(wanted, seed, folder):
+        pixels = (sample.offline["image"][0, 0] * 255).round().astype(np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        samples.append(Sample({"IMAGE": _bytes(buffer.getvalue())}, sample.offline))
+    return samples
+
+
+def _tokens(wanted: int, seed: int, folder: Path) -> list[Sample]:
+    samples = []
+    for _, offline, _ in _texts(wanted, seed, folder):
+        names = ("input_ids", "attention_mask")
+        samples.append(Sample({name: offline[name][np.newaxis] for name in names}, offline))
+    return samples
+
+
+def _texts(wanted: int, seed: int, folder: Path) -> list[Sample]:
+    chosen = _reviews(wanted, seed)
+    encodings = Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(chosen)
+    return [
+        Sample({"TEXT": _bytes(text.encode())}, packed([np.array(encoding.ids)]))
+        for text, encoding in zip(chosen, encodings, strict=True)
+    ]
+
+
+def _reviews(wanted: int, seed: int) -> list[str]:
+    texts = [review.text for review in reviews.load_test()]
+    return [texts[index] for index in _choose(len(texts), wanted, seed)]
+
+
+def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
+    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    chance = np.random.default_rng([seed, 1])
+    samples = []
+    for text in _reviews(wanted, seed):
+        # At characters, since JSON cannot carry half of one.
+        for start, end, last in cuts(len(text), chance):
+            so_far = from_the_start(ids_of(tokenizer, text[:end]))
+            samples.append(Sample({"TEXT": _bytes(text[start:end].encode())}, so_far, last))
+    return samples
+
+
+def _token_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
+    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    chance = np.random.default_rng([seed, 1])
+    samples = []
+    for text in _reviews(wanted, seed):
+        ids = ids_of(tokenizer, text)
+        for start, end, last in cuts(len(ids), chance):
+            # Some ids behind the final ones come too, which the next piece brings again.
+            tentative = end + int(chance.integers(_MOST_TENTATIVE + 1))
+            kept = np.array([[end - start]], np.int32)
+            sent: Tensors = {"input_ids": ids[np.newaxis, start:tentative], "kept": kept}
+            samples.append(Sample(sent, from_the_start(ids[:tentative]), last))
+    return samples
+
+
+def _bytes(value: bytes) -> npt.NDArray[np.object_]:
+    return np.array([[value]], dtype=object)
+
+
+WORKLOADS = {
+    "mnist_cnn": Workload("mnist_cnn", Outputs("label", "probabilities"), _pixels),
+    "mnist": Workload("mnist_cnn", Outputs("LABEL", "PROBABILITIES"), _pictures, fits_json=False),
+    "sentiment_bert": Workload("sentiment_bert", Outputs("label", "probabilities"), _tokens),
+    "sentiment": Workload("sentiment_bert", Outputs("LABEL", "PROBABILITIES"), _texts),
+    "sentiment_rnn": Workload("sentiment_rnn", Outputs("label", "probabilities"), _token_pieces),
+    "sentiment_stream": Workload("sentiment_rnn", Outputs("LABEL", "PROBABILITIES"), _text_pieces),
+    "sentiment_explain": Workload(
+        "sentiment_bert",
+        Outputs("LABEL", "PROBABILITIES", "ATTRIBUTIONS", exact=("TOKENS", "OFFSETS")),
+        _texts,
+        explain=explain_texts,
+    ),
+    "mnist_explain": Workload(
+        "mnist_cnn",
+        Outputs("LABEL", "PROBABILITIES", "HEATMAP", unread=("OVERLAY",)),
+        _pictures,
+        fits_json=False,
+        explain=explain_digits,
+    ),
+}

@@ -1,0 +1,1 @@
+"""What a load came to: figures, objectives, charts, and the report."""

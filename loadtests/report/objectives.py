@@ -1,0 +1,138 @@
+"""What a load test has to reach, and whether it did."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtests.load.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The most requests that may fail: `5` is a count, `0.5%` a share of all requests."""
+
+    most: float
+    is_share: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Failures:
+        """Reads the value of MAX_FAIL.
+
+        Raises:
+            SettingsError: It is neither a whole number nor a percentage.
+        """
+        try:
+            if text.endswith("%"):
+                share = float(text[:-1]) / 100
+                if 0 <= share <= 1:
+                    return cls(share, is_share=True)
+            elif int(text) >= 0:
+                return cls(int(text))
+        except ValueError:
+            pass
+        raise SettingsError(
+            f"MAX_FAIL is {text!r}: it has to be a number of requests such as 0, "
+            "or a share of them such as 0.5%"
+        )
+
+    def allow(self, failed: int, requests: int) -> bool:
+        """Whether so many failed requests of so many are few enough."""
+        return failed <= (self.most * requests if self.is_share else self.most)
+
+    def __str__(self) -> str:
+        return f"{self.most * 100:g}%" if self.is_share else f"{self.most:g}"
+
+
+@dataclass(frozen=True)
+class Level:
+    """What was measured at one level of load.
+
+    Attributes:
+        users: Callers of a closed loop; 0 in an open one.
+        goodput: Right answers a second.
+        p99: Milliseconds; NaN where nothing was answered.
+    """
+
+    users: int
+    goodput: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One objective and what became of it."""
+
+    name: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """What a run has to reach; None asks for nothing.
+
+    Attributes:
+        p99_ms: The most milliseconds that 99 of 100 requests may take.
+        min_rps: The least right answers a second.
+        max_fail: The most requests that may fail, for whatever reason.
+    """
+
+    p99_ms: float | None = None
+    min_rps: float | None = None
+    max_fail: Failures | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("P99_MS", self.p99_ms), ("MIN_RPS", self.min_rps)):
+            if value is not None and not value > 0:
+                raise SettingsError(f"{name} is {value:g}: it has to be above 0")
+
+    def words(self) -> list[str]:
+        """As they are written on the command line."""
+        given = {"P99_MS": self.p99_ms, "MIN_RPS": self.min_rps, "MAX_FAIL": self.max_fail}
+        return [
+            f"{name}={value:g}" if isinstance(value, float | int) else f"{name}={value}"
+            for name, value in given.items()
+            if value is not None
+        ]
+
+    def choose(self, levels: Sequence[Level]) -> Level:
+        """The level that is judged: of those within P99_MS the one with the most goodput.
+
+        A run of steps reaches its objectives if one of its steps does. Where no level is
+        within P99_MS, the one with the lowest p99 is judged.
+
+        Args:
+            levels: One or more.
+        """
+        within = [level for level in levels if self.p99_ms is None or level.p99 <= self.p99_ms]
+        if within:
+            return max(within, key=lambda level: level.goodput)
+        return min(levels, key=lambda level: (level.p99 != level.p99, level.p99))
+
+    def judge(self, level: Level, failed: int, requests: int) -> list[Verdict]:
+        """Compares each objective that was given with what was measured.
+
+        Args:
+            level: The level that is judged.
+            failed: Failed requests of the whole run.
+            requests: Requests of the whole run.
+        """
+        verdicts = []
+        if self.p99_ms is not None:
+            met = level.p99 <= self.p99_ms  # NaN, where nothing was answered, is not
+            verdicts.append(
+                Verdict("P99_MS", f"at most {self.p99_ms:g} ms", f"{level.p99:.1f} ms", met)
+            )
+        if self.min_rps is not None:
+            met = level.goodput >= self.min_rps
+            measured = f"{level.goodput:.1f} a second"
+            verdicts.append(
+                Verdict("MIN_RPS", f"at least {self.min_rps:g} a second", measured, met)
+            )
+        if self.max_fail is not None:
+            met = requests > 0 and self.max_fail.allow(failed, requests)
+            measured = f"{failed} of {requests}"
+            verdicts.append(Verdict("MAX_FAIL", f"at most {self.max_fail}", measured, met))
+        return verdicts

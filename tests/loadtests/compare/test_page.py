@@ -1,0 +1,78 @@
+"""docs/benchmarks.md is what was measured, and nothing else."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from loadtests.compare.catalogue import CATALOGUE
+from loadtests.compare.charts import chart
+from loadtests.compare.page import chart_file, number, page, ratio_text, render
+from loadtests.compare.results import read
+from tests.conftest import REPOSITORY
+from tests.loadtests.compare.recorded import BATCHING, PEERS
+
+DOCS = REPOSITORY.parent / "docs"
+
+
+def test_the_page_is_rendered_from_the_committed_results() -> None:
+    results = read(DOCS / "benchmarks.json")
+    assert (DOCS / "benchmarks.md").read_text() == page(results)
+    assert {path.name for path in DOCS.glob("benchmarks-*.svg")} == set(map(chart_file, results))
+
+
+def test_without_results_the_page_says_so_and_has_no_table_and_no_chart() -> None:
+    text = page({})
+    assert text.count("Not measured yet") == len(CATALOGUE) + 1
+    assert "|" not in text
+    assert "![" not in text
+
+
+def test_a_measured_comparison_has_its_figures_and_the_others_none() -> None:
+    text = page({"batching": BATCHING})
+    rows = [line for line in text.splitlines() if line.startswith("| batching")]
+    assert [re.sub(r"\s+", " ", row)[:52] for row in rows] == [
+        "| batching on | **200** | 100 – 300 | 1 | 5.00 | 10.",
+        "| batching off | **50.0** | 50.0 – 200 | 0.50 (0.25 ",
+    ]
+    assert text.count("Not measured yet") == len(CATALOGUE) - 1
+    assert "The client took at most 0.25 of 2 processors (12%)" in text
+    assert "3 rounds of 5 s after 2 s of warm-up" in text
+    assert "a test's, 2 cores" in text
+
+
+def test_what_is_not_reached_is_published_too() -> None:
+    text = page({"peers": PEERS})
+    assert "0.99 × the best peer, FastAPI (rounds 0.90 – 1.10)" in text
+    assert "wanted is 1.0: **not reached**" in text
+    assert "wanted is 1.4: reached" in text
+
+
+def test_each_variant_has_a_bar_as_long_as_its_median() -> None:
+    svg = ElementTree.fromstring(chart(BATCHING, "title", "texts"))  # noqa: S314 - our own
+    widths = []
+    for name in ("batching on", "batching off"):
+        bar = svg.find(f".//*[@id='sentiment, 32 callers: {name}']")
+        assert bar is not None
+        path = next(each for each in bar.iter() if each.tag.endswith("path"))
+        numbers = [float(x) for x in re.findall(r"[-\d.]+", path.attrib["d"])]
+        widths.append(max(numbers[::2]) - min(numbers[::2]))
+    assert widths[0] / widths[1] == pytest.approx(200 / 50, rel=1e-3)
+
+
+def test_rendering_writes_the_page_and_a_chart_for_what_was_measured(tmp_path: Path) -> None:
+    render({"peers": PEERS}, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"benchmarks.md", "benchmarks-peers.svg"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1234.5, "1,234"), (99.96, "100.0"), (12.34, "12.3"), (1.234, "1.23"), (float("nan"), "–")],
+)
+def test_numbers_have_the_digits_that_say_something(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_ratio_that_is_not_known_is_a_dash() -> None:
+    assert ratio_text((float("nan"),) * 3) == "–"

@@ -1,0 +1,62 @@
+"""Asks every model over every protocol as the load does, in a process of its own.
+
+Locust patches the standard library for gevent, which must not happen to the tests.
+"""
+
+# ruff: noqa: E402
+from gevent import monkey
+
+monkey.patch_all()
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gevent.pool
+
+from loadtests.load.errors import SettingsError
+from loadtests.load.reference import answer, write
+from loadtests.load.request_log import Outcome
+from loadtests.load.settings import LoadSettings, Protocol
+from loadtests.load.target import Target
+from loadtests.load.worker import Load
+from loadtests.load.workload import WORKLOADS
+
+
+def ask_late(load: Load) -> list[float]:
+    """Asks what was due a second ago; gives lateness and latency of its first request."""
+    load.ask(0, load.now() - 1, lambda *_: None)
+    sample = load.recorder.take()[0]
+    return [float(sample["lag"]), float(sample["latency"])]
+
+
+def main(repository: Path, inputs: int) -> None:
+    """Prints for each model and protocol how many answers were due, and came of each kind."""
+    target = Target.at(os.environ["URL"])
+    found: dict[str, Any] = {}
+    for model in WORKLOADS:
+        samples, expected = answer(LoadSettings(model, inputs=inputs), target, repository)
+        for protocol in Protocol:
+            settings = LoadSettings(model, protocol, inputs=inputs)
+            try:
+                load = Load(settings, target, write(settings, samples, expected))
+            except SettingsError as error:
+                found[f"{model} {protocol.value}"] = {str(error): 1}
+                continue
+            callers = gevent.pool.Pool(4)
+            for index in range(inputs):
+                callers.spawn(load.ask, index, None, lambda *_: None)
+            callers.join()
+            outcomes = Counter(load.recorder.take()["outcome"].tolist())
+            found.setdefault("late", []).append(ask_late(load))
+            load.close()
+            titles = {Outcome(outcome).title: count for outcome, count in outcomes.items()}
+            found[f"{model} {protocol.value}"] = {"due": len(samples), **titles}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,95 @@
+"""The installation's own backends win; ours fill in what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.installation import STUB, Installation
+from server.staging import lay_out_backends, server_environment
+
+
+@pytest.fixture
+def installation(tmp_path: Path) -> Installation:
+    """A Triton with a Python backend whose stub lies elsewhere, as in the wheel."""
+    root = tmp_path / "triton"
+    (root / "backends" / "python").mkdir(parents=True)
+    (root / "backends" / "python" / "libtriton_python.so").touch()
+    stub = root / "stubs" / STUB
+    stub.parent.mkdir()
+    stub.touch()
+    return Installation(
+        binary=root / "bin" / "tritonserver",
+        backends=root / "backends",
+        caches=root / "caches",
+        libraries=root / "lib",
+        stub=stub,
+        stub_python=(sys.version_info[0], sys.version_info[1]),
+    )
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Path:
+    """Our backends: one, named onnxruntime."""
+    folder = tmp_path / "ours"
+    (folder / "onnxruntime").mkdir(parents=True)
+    (folder / "__pycache__").mkdir()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder."""
+    path = tmp_path / "empty"
+    path.mkdir()
+    return path
+
+
+def test_missing_backend_is_filled_in(installation: Installation, ours: Path, folder: Path) -> None:
+    assert lay_out_backends(installation, folder, ours) == ("onnxruntime",)
+    assert (folder / "onnxruntime").resolve() == ours / "onnxruntime"
+
+
+def test_own_backend_wins(installation: Installation, ours: Path, folder: Path) -> None:
+    own = installation.backends / "onnxruntime"
+    own.mkdir()
+    assert lay_out_backends(installation, folder, ours) == ()
+    assert (folder / "onnxruntime").resolve() == own
+
+
+def test_stub_joins_the_library_which_does_not_leave_the_folder(
+    installation: Installation, ours: Path, folder: Path
+) -> None:
+    lay_out_backends(installation, folder, ours)
+    library = folder / "python" / "libtriton_python.so"
+    assert library.resolve().is_relative_to(folder.resolve())
+    assert (folder / "python" / STUB).resolve() == installation.stub
+
+
+def test_models_find_the_packages_of_the_running_python(
+    installation: Installation, folder: Path
+) -> None:
+    environment = server_environment(installation, folder, {"PATH": "/usr/bin"})
+    own_bin = str(Path(sys.executable).parent)
+    assert environment["PATH"].split(os.pathsep) == [own_bin, "/usr/bin"]
+
+
+def test_models_of_another_python_do_not_get_our_packages(
+    installation: Installation, folder: Path
+) -> None:
+    other = replace(installation, stub_python=(3, 8))
+    own_bin = str(Path(sys.executable).parent)
+    path = os.pathsep.join([own_bin, "/usr/bin"])
+    environment = server_environment(other, folder, {"PATH": path})
+    assert environment["PATH"] == "/usr/bin"
+    assert list(folder.iterdir()) == []
+
+
+def test_libraries_of_the_user_come_last(installation: Installation, folder: Path) -> None:
+    environment = server_environment(installation, folder, {"LD_LIBRARY_PATH": "/opt/lib"})
+    expected = [str(folder), str(installation.libraries), "/opt/lib"]
+    assert environment["LD_LIBRARY_PATH"].split(os.pathsep) == expected
