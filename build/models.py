@@ -1,12 +1,10 @@
 """What is built: each model of the repository, in the order of what needs what."""
 
-import re
 import shutil
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 
-from build import fingerprint, manifest, publish
+from build import fingerprint, manifest, model_config, publish
 from build.data import checkpoints, digits, reviews
 from build.errors import BuildError
 from build.manifest import Manifest
@@ -163,9 +161,8 @@ ALL: tuple[Callable[[Settings], Built], ...] = (
 
 def _served_files(folder: Path) -> list[str]:
     """The files that the configs of a model name."""
-    configs = [folder / "config.pbtxt", *(folder / "configs").glob("*.pbtxt")]
-    named = (re.findall(r'default_model_filename:\s*"(.*?)"', c.read_text()) for c in configs)
-    return sorted(set(chain.from_iterable(named)))
+    configs = map(model_config.read, model_config.paths_of(folder))
+    return sorted(set(map(model_config.served_file, configs)))
 
 
 def _python_model(folder: Path, files: list[Path]) -> Built:

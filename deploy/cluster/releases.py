@@ -13,9 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
-
+from build import model_config
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.secure_files import write_private
 
@@ -111,7 +109,7 @@ def read_releases(run_dir: Path, repository: Path) -> Releases:
         ClusterError: a model has no version.
     """
     present: dict[str, list[int]] = {}
-    for model in sorted(path.parent.name for path in repository.glob("*/config.pbtxt")):
+    for model in model_config.models(repository):
         present[model] = versions_of(repository / model)
         if not present[model]:
             raise ClusterError(f"{repository / model} holds no version: run make build")
@@ -149,10 +147,10 @@ def lay_out_replica(repository: Path, releases: Releases, replica: str, folder: 
     served = releases.served(replica)
     for model, version in served.items():
         source, target = repository / model, folder / model
-        (target / "configs").mkdir(parents=True, exist_ok=True)
-        for config in source.glob("configs/*.pbtxt"):
-            _write_config(config, target / "configs" / config.name, version)
-        _write_config(source / "config.pbtxt", target / "config.pbtxt", version)
+        for path in model_config.paths_of(source):
+            config = model_config.read(path)
+            config.version_policy.specific.versions[:] = [version]
+            model_config.write(target / path.relative_to(source), config)
         for file in source.glob("*.txt"):
             shutil.copyfile(file, target / file.name)
         wanted = {str(number) for number in versions_of(source)}
@@ -165,12 +163,3 @@ def lay_out_replica(repository: Path, releases: Releases, replica: str, folder: 
     for leftover in folder.iterdir():
         if leftover.name not in served:
             shutil.rmtree(leftover)
-
-
-def _write_config(source: Path, target: Path, version: int) -> None:
-    config = text_format.Parse(source.read_text(), model_config_pb2.ModelConfig())
-    config.version_policy.specific.versions[:] = [version]
-    # Triton reads the folder meanwhile: never half a file.
-    beside = target.with_name(f".{target.name}")
-    beside.write_text(text_format.MessageToString(config))
-    beside.rename(target)

@@ -27,13 +27,12 @@ import numpy.typing as npt
 import onnxruntime as ort
 import tritonclient.grpc as triton
 import typer
-from google.protobuf import json_format, text_format
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import np_to_triton_dtype
 
+from build import model_config
 from server.backends.onnxruntime.ort_backend.batch import BatchLayout
 from server.backends.onnxruntime.ort_backend.config import read_config
 from server.backends.onnxruntime.ort_backend.session import session_options
@@ -154,19 +153,13 @@ def main(
         console.print(_table(results, threads, rounds))
 
 
-def _config_of(case: Case) -> Any:
-    config = model_config_pb2.ModelConfig()
-    text = (REPOSITORY / case.model / "configs" / "cpu.pbtxt").read_text()
-    return text_format.Parse(text, config)
-
-
 def _is_built(case: Case) -> bool:
-    name = _config_of(case).default_model_filename or "model.onnx"
+    name = model_config.served_file(model_config.of_model(REPOSITORY, case.model))
     return (REPOSITORY / case.model / "1" / name).is_file()
 
 
 def _write_model(folder: Path, case: Case, threads: int) -> dict[str, Any]:
-    config = _config_of(case)
+    config = model_config.of_model(REPOSITORY, case.model)
     config.name = case.served_as
     config.parameters["intra_op_thread_count"].string_value = str(threads)
     for group in config.instance_group:
@@ -179,8 +172,8 @@ def _write_model(folder: Path, case: Case, threads: int) -> dict[str, Any]:
     target = folder / case.served_as
     target.mkdir()
     (target / "1").symlink_to(REPOSITORY / case.model / "1")
-    (target / "config.pbtxt").write_text(text_format.MessageToString(config))
-    return json_format.MessageToDict(config, preserving_proto_field_name=True)
+    model_config.write(target / model_config.PLAIN, config)
+    return model_config.to_json(config)
 
 
 def _measure(

@@ -19,13 +19,11 @@ from typing import Annotated, Any
 import onnx
 import tritonclient.grpc as triton
 import typer
-from google.protobuf import text_format
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from tritonclient.grpc import model_config_pb2
 
-from build import manifest
+from build import manifest, model_config
 from build.data import digits, reviews
 from build.publish import VERSION
 from clients import HttpClient
@@ -179,7 +177,7 @@ def _serve(family: Family, folder: Path, items: int, callers: int) -> Iterator[S
 def _described(family: Family) -> Measured:
     """What is known without measuring."""
     folder = REPOSITORY / family.network / VERSION
-    served = _served_file(family)
+    served = model_config.served_file(model_config.of_model(REPOSITORY, family.network))
     published = manifest.read(folder)
     facts: Mapping[str, Any] = published.facts if published else {}
     variant = served.removeprefix("model.").removesuffix(".onnx")
@@ -195,13 +193,6 @@ def _described(family: Family) -> Measured:
         megabytes=(folder / served).stat().st_size / 1e6,
         accuracy=accuracy if isinstance(accuracy, float) else float("nan"),
     )
-
-
-def _served_file(family: Family) -> str:
-    """The file that the CPU config serves."""
-    config = model_config_pb2.ModelConfig()
-    text_format.Parse((REPOSITORY / family.network / "configs" / "cpu.pbtxt").read_text(), config)
-    return config.default_model_filename or "model.onnx"
 
 
 def _size(dims: Sequence[int]) -> int:

@@ -6,13 +6,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
-
+from build import model_config
 from loadtests.load.run import ROOT
 
 PUBLISHED = ROOT / "model_repository"
-CONFIG = "cpu.pbtxt"
 
 Edit = Callable[[Any], None]
 """Changes a `ModelConfig`."""
@@ -42,7 +39,7 @@ class VariantRepository:
         Returns:
             The name.
         """
-        config = self._published_config(model)
+        config = model_config.of_model(self._published, model)
         config.name = name
         for edit in edits:
             edit(config)
@@ -72,7 +69,7 @@ class VariantRepository:
     def _write(self, model: str, config: Any, file: Path | None) -> None:
         target = self.folder / config.name
         target.mkdir()
-        (target / "config.pbtxt").write_text(text_format.MessageToString(config))
+        model_config.write(target / model_config.PLAIN, config)
         published = self._published.absolute() / model
         for labels in published.glob("*.txt"):
             (target / labels.name).symlink_to(labels)
@@ -82,10 +79,6 @@ class VariantRepository:
         else:
             (target / "1").mkdir()
             (target / "1" / config.default_model_filename).symlink_to(file)
-
-    def _published_config(self, model: str) -> Any:
-        text = (self._published / model / "configs" / CONFIG).read_text()
-        return text_format.Parse(text, model_config_pb2.ModelConfig())
 
 
 def without_batches(config: Any) -> None:

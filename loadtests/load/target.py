@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import psutil
-from google.protobuf import json_format, text_format
-from tritonclient.grpc import model_config_pb2
 
+from build import model_config
 from loadtests.load.errors import LoadTestError, SettingsError
 from server.triton import TritonServer
 
@@ -84,9 +83,7 @@ class Target:
 
     def config_text(self, model: str) -> str:
         """The same as `config.pbtxt` would say it."""
-        message = model_config_pb2.ModelConfig()
-        json_format.ParseDict(self.config(model), message, ignore_unknown_fields=True)
-        return str(text_format.MessageToString(message))
+        return model_config.to_text(model_config.from_json(self.config(model)))
 
     def version(self, model: str) -> str:
         """The newest version that is served of a model."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-
+from build import model_config
 from loadtests.compare.repository import Edit, VariantRepository, instances, serves, threads
 from loadtests.tune.candidate import Candidate
-from loadtests.tune.model_graph import Anatomy, config_path, parse, read_config
+from loadtests.tune.model_graph import Anatomy
 
 TUNED = "tuned"
 """The name of the config that a search writes: `make serve CONFIG=tuned`."""
-_COPY = "# Not tuned: a copy of {source}, so that CONFIG=tuned serves this model too.\n"
+_COPY = "Not tuned: a copy of {source}, so that CONFIG=tuned serves this model too."
 _ROWS_PREFIX = "max_batch_size_of_"
 """Parameters of models that ask others by themselves begin so: the rows that those take."""
 
@@ -71,48 +69,45 @@ def write_tuned(anatomy: Anatomy, candidate: Candidate, comments: Iterable[str])
         The files of the model and its parts.
     """
     repository = anatomy.repository
-    heading = "".join(f"# {line}\n" for line in comments)
-    configs = {model: read_config(repository, model) for model in anatomy.models}
+    configs = {model: model_config.of_model(repository, model) for model in anatomy.models}
     for model, config in configs.items():
         for edit in edits(anatomy, candidate, model):
             edit(config)
     others = {model: _served(repository, model) for model in _others(anatomy)}
     rows = {model: config.max_batch_size for model, config in (configs | others).items()}
     for model, config in configs.items():
-        _write(tuned_path(repository, model), heading + _text(config))
+        model_config.write(tuned_path(repository, model), config, comments)
     for model, config in others.items():
         changed = _agree(config, rows)
+        path = tuned_path(repository, model)
         if not _is_tuned(repository, model):
-            source = config_path(repository, model)
-            copy = _text(config) if changed else source.read_text()
-            heading = _COPY.format(source=source.relative_to(repository / model))
-            _write(tuned_path(repository, model), heading + copy)
+            source = model_config.path_of(repository, model).relative_to(repository / model)
+            model_config.write(path, config, [_COPY.format(source=source)])
         elif changed:
-            path = tuned_path(repository, model)
-            _write(path, _comments_of(path) + _text(config))
+            model_config.write(path, config, model_config.comments_of(path))
     return [tuned_path(repository, model) for model in configs]
 
 
 def tuned_path(repository: Path, model: str) -> Path:
     """Where the tuned config of a model lies."""
-    return repository / model / "configs" / f"{TUNED}.pbtxt"
+    return model_config.named_path(repository, model, TUNED)
 
 
 def _others(anatomy: Anatomy) -> list[str]:
-    folders = sorted(path.parent.name for path in anatomy.repository.glob("*/config.pbtxt"))
-    return [name for name in folders if name not in anatomy.models]
+    known = model_config.models(anatomy.repository)
+    return [name for name in known if name not in anatomy.models]
 
 
 def _served(repository: Path, model: str) -> Any:
     """What CONFIG=tuned should serve of a model that is not tuned now."""
     if not _is_tuned(repository, model):
-        return read_config(repository, model)
-    return parse(tuned_path(repository, model))
+        return model_config.of_model(repository, model)
+    return model_config.read(tuned_path(repository, model))
 
 
 def _is_tuned(repository: Path, model: str) -> bool:
     path = tuned_path(repository, model)
-    return path.is_file() and not path.read_text().startswith(_COPY.partition("{")[0])
+    return path.is_file() and not path.read_text().startswith("# " + _COPY.partition("{")[0])
 
 
 def _agree(config: Any, rows: Mapping[str, int]) -> bool:
@@ -122,26 +117,9 @@ def _agree(config: Any, rows: Mapping[str, int]) -> bool:
         Whether that changed it.
     """
     before = config.SerializeToString(deterministic=True)
-    steps = [rows[step.model_name] for step in config.ensemble_scheduling.step]
+    steps = [rows[model] for model in model_config.steps(config)]
     config.max_batch_size = min([config.max_batch_size, *steps])
     for name, parameter in config.parameters.items():
         if name.startswith(_ROWS_PREFIX):
             parameter.string_value = str(rows[name.removeprefix(_ROWS_PREFIX)])
     return bool(config.SerializeToString(deterministic=True) != before)
-
-
-def _comments_of(path: Path) -> str:
-    lines = path.read_text().splitlines(keepends=True)
-    return "".join(takewhile(lambda line: line.startswith("#"), lines))
-
-
-def _text(config: Any) -> str:
-    return str(text_format.MessageToString(config))
-
-
-def _write(path: Path, text: str) -> None:
-    """Replaces a file at once, so that a server never reads half of it."""
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_text(text)
-    partial.replace(path)

@@ -8,16 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
-
+from build import model_config
 from build.data.cache import sha256
 from loadtests.load.errors import LoadTestError
 from loadtests.load.workload import WORKLOADS
 from loadtests.tune.candidate import Candidate
-
-SHIPPED = "cpu"
-"""The config that a search starts from, and whose models it is compared with."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +38,12 @@ class Anatomy:
         Raises:
             LoadTestError: A part is not built, has no config, or does not batch dynamically.
         """
-        steps = [
-            step.model_name for step in read_config(repository, model).ensemble_scheduling.step
-        ]
+        steps = model_config.steps(model_config.of_model(repository, model))
         network = WORKLOADS[model].network
         found = cls(repository, model, network, tuple(name for name in steps if name != network))
         for part in found.models:
             found.version(part)
-        if not read_config(repository, network).HasField("dynamic_batching"):
+        if not model_config.of_model(repository, network).HasField("dynamic_batching"):
             raise LoadTestError(
                 f"MODEL is {model!r}: it cannot be tuned, since {network} has no dynamic_batching"
             )
@@ -84,11 +77,11 @@ class Anatomy:
         Args:
             threads: What an instance has where the config says nothing.
         """
-        config = read_config(self.repository, self.network)
+        config = model_config.of_model(self.repository, self.network)
         written = config.parameters["intra_op_thread_count"].string_value
-        fronts = [read_config(self.repository, name) for name in self.fronts]
+        fronts = [model_config.of_model(self.repository, name) for name in self.fronts]
         return Candidate(
-            file=config.default_model_filename or "model.onnx",
+            file=model_config.served_file(config),
             max_batch_size=config.max_batch_size,
             delay_us=config.dynamic_batching.max_queue_delay_microseconds,
             instances=_instances(config),
@@ -106,37 +99,10 @@ class Anatomy:
 
     def _files(self) -> Iterator[Path]:
         for model in self.models:
-            yield config_path(self.repository, model)
+            yield model_config.path_of(self.repository, model)
             for path in sorted(self.version(model).rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     yield path
-
-
-def config_path(repository: Path, model: str) -> Path:
-    """The shipped config of a model; its only one where it has none for processors."""
-    named = repository / model / "configs" / f"{SHIPPED}.pbtxt"
-    return named if named.is_file() else repository / model / "config.pbtxt"
-
-
-def read_config(repository: Path, model: str) -> Any:
-    """The shipped config as Triton's `ModelConfig`.
-
-    Raises:
-        LoadTestError: There is none, or it cannot be read.
-    """
-    return parse(config_path(repository, model))
-
-
-def parse(path: Path) -> Any:
-    """A config file as Triton's `ModelConfig`.
-
-    Raises:
-        LoadTestError: It cannot be read.
-    """
-    try:
-        return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
-    except (OSError, text_format.ParseError) as error:
-        raise LoadTestError(f"{path} cannot be read: {error}") from error
 
 
 def _instances(config: Any) -> int:

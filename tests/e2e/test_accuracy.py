@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from build import manifest
+from build import manifest, model_config
 from build.data import digits, reviews
 from clients.base import ServingClient
 from tests.conftest import REPOSITORY
@@ -30,8 +30,8 @@ def test_reviews_through_the_server_are_as_accurate_as_offline(client: ServingCl
     facts = published("sentiment_bert").facts
     if facts["accuracy"] is None:
         pytest.skip(f"{facts['checkpoint']} has labels of its own")
-    config = REPOSITORY / "sentiment_bert" / "configs" / "cpu.pbtxt"
-    assert 'default_model_filename: "model.int8.onnx"' in config.read_text()
+    config = model_config.of_model(REPOSITORY, "sentiment_bert")
+    assert model_config.served_file(config) == "model.int8.onnx"
     variants = facts["variants"]
     assert isinstance(variants, dict)
     test = sorted(reviews.load_test(), key=lambda review: len(review.text))

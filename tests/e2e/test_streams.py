@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import InferenceServerClient as Client
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
-from build import manifest
+from build import manifest, model_config
 from build.data import reviews
 from clients import GrpcClient, HttpClient
 from clients.base import ServingClient
@@ -184,13 +183,12 @@ def altered_server(
     def copy(model: str, name: str) -> model_config_pb2.ModelConfig:
         (repository / name).mkdir()
         (repository / name / "1").symlink_to(REPOSITORY / model / "1")
-        text = (REPOSITORY / model / "configs" / "cpu.pbtxt").read_text()
-        config = text_format.Parse(text, model_config_pb2.ModelConfig())
+        config = model_config.of_model(REPOSITORY, model)
         config.name = name
         return config
 
     def write(config: model_config_pb2.ModelConfig) -> None:
-        (repository / config.name / "config.pbtxt").write_text(str(config))
+        model_config.write(repository / config.name / model_config.PLAIN, config)
 
     full = copy("sentiment_rnn", "full_batches")
     full.sequence_batching.oldest.preferred_batch_size.append(BATCH)

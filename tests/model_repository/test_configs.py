@@ -5,8 +5,9 @@ from typing import Any
 
 import onnxruntime
 import pytest
-from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
+
+from build import model_config
 
 ROOT = Path(__file__).resolve().parents[2] / "model_repository"
 MODELS = sorted(path.parent.name for path in ROOT.glob("*/config.pbtxt"))
@@ -30,8 +31,7 @@ _ONNX_TYPES = {
 }
 
 
-def parse(path: Path) -> model_config_pb2.ModelConfig:
-    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+parse = model_config.read
 
 
 def short(path: Path) -> str:
@@ -78,11 +78,13 @@ PROMISED = {
 STEPS = {"mnist_decoder", "sentiment_tokenizer", "stream_tokenizer"}
 
 
-def test_every_model_is_there_with_both_configs() -> None:
+def test_every_model_is_there() -> None:
     assert set(MODELS) == {*PROMISED, *STEPS}
-    assert {short(path) for path in CONFIGS} == {
-        f"{model}/{name}" for model in MODELS for name in ("config.pbtxt", "configs/cpu.pbtxt")
-    }
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/configs/cpu.pbtxt")), ids=short)
+def test_a_config_is_not_kept_twice(path: Path) -> None:
+    assert parse(path) != parse(path.parents[1] / model_config.PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_a_config_names_its_folder_and_batches(path: Path) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model: str) -> None:
-    gpu, cpu = parse(ROOT / model / "config.pbtxt"), parse(ROOT / model / "configs" / "cpu.pbtxt")
+    gpu, cpu = parse(ROOT / model / "config.pbtxt"), model_config.of_model(ROOT, model)
     for config in (gpu, cpu):
         for field in FOR_GPUS:
             config.ClearField(field)
@@ -150,7 +152,7 @@ def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(model: str) -> None:
-    gpu, cpu = parse(ROOT / model / "config.pbtxt"), parse(ROOT / model / "configs" / "cpu.pbtxt")
+    gpu, cpu = parse(ROOT / model / "config.pbtxt"), model_config.of_model(ROOT, model)
     kinds = model_config_pb2.ModelInstanceGroup
     expected = kinds.KIND_GPU if gpu.backend == "onnxruntime" else kinds.KIND_CPU
     assert all(group.kind == expected for group in gpu.instance_group)

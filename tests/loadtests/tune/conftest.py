@@ -16,7 +16,8 @@ def copied(tmp_path: Path) -> Path:
         folder = target / path.parent.name
         (folder / "configs").mkdir(parents=True)
         shutil.copy(path, folder)
-        shutil.copy(path.parent / "configs" / "cpu.pbtxt", folder / "configs")
+        for named in path.parent.glob("configs/cpu.pbtxt"):
+            shutil.copy(named, folder / "configs")
         for labels in path.parent.glob("*.txt"):
             shutil.copy(labels, folder)
         (folder / "1").symlink_to(path.parent / "1")
