@@ -20,7 +20,7 @@ from build.tokens import pack, pad, tokenize, unpack
 from build.variants import Comparison
 
 _LENGTHS = (8, 32, 128)
-_MOST_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
+_MAX_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
 _CALIBRATION_TEXTS = 256
 
 
@@ -122,7 +122,7 @@ def _samples(classifier: Classifier) -> Iterator[Sample]:
     randomness = np.random.default_rng(0)
     for longest in sorted({*_LENGTHS, classifier.longest}):
         for size in BERT_REQUIREMENTS.batch_sizes:
-            if longest > classifier.longest or size * longest > _MOST_TOKENS:
+            if longest > classifier.longest or size * longest > _MAX_TOKENS:
                 continue
             lengths = [longest, *randomness.integers(3, longest, size - 1, endpoint=True)]
             joined = [" ".join(islice(texts, 1 + length // 8)) for length in lengths]

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 _IN_A_LAYER = 4  # query, key and value as one; attention's output; two of the feed-forward
 _OF_FIRST_TOKENS = 6  # what follows the last layer's keys and values: a text, not a token, a row
 # 7 bits: with 8, processors without VNNI overflow in the sum of two products.
-_MOST_WEIGHT = 63
+_MAX_WEIGHT = 63
 _STEPS = 255
 _MIDDLE = 128
 _DOMAIN = "com.microsoft"
@@ -153,7 +153,7 @@ def _linear(
     moved = size**_SMOOTHING / (np.abs(weight).max(axis=1) + _TINY) ** (1 - _SMOOTHING)
     weight = weight * moved[:, None]
     hidden = add("Mul", [hidden, constant("smoothing", 1 / moved, np.float32)])
-    weight_step = np.maximum(np.abs(weight).max(axis=0), 1e-12) / _MOST_WEIGHT
+    weight_step = np.maximum(np.abs(weight).max(axis=0), 1e-12) / _MAX_WEIGHT
     steps = constant("weight_steps", weight_step, np.float32)
     weights = constant("weight", np.round(weight / weight_step), np.int8)
 

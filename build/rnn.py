@@ -20,7 +20,7 @@ from build.gru_graph import to_onnx
 from build.rnn_settings import LONGEST_PIECE, RNN_REQUIREMENTS, RnnTraining
 
 _LENGTHS = (1, 2, 9, 64, LONGEST_PIECE)
-_MOST_TOKENS = 8192  # of a batch that is compared; the longest pieces come in small ones
+_MAX_TOKENS = 8192  # of a batch that is compared; the longest pieces come in small ones
 
 
 def build(checkpoint: Checkpoint, training: RnnTraining, folder: Path) -> dict[str, object]:
@@ -151,7 +151,7 @@ def _samples(ids: list[list[int]]) -> Iterator[Sample]:
     randomness = np.random.default_rng(0)
     for longest in _LENGTHS:
         for size in RNN_REQUIREMENTS.batch_sizes:
-            if size * longest > _MOST_TOKENS:
+            if size * longest > _MAX_TOKENS:
                 continue
             lengths = [longest, *randomness.integers(1, longest, size - 1, endpoint=True)]
             rows = [list(islice(tokens, int(length))) for length in lengths]

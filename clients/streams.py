@@ -10,7 +10,7 @@ import numpy as np
 from clients.deadline import Deadline
 from clients.errors import InvalidInputError, ServingError
 from clients.results import TextResult, read_results
-from clients.transport import Exchange, InferRequest, Place
+from clients.transport import Exchange, InferRequest, SequencePosition
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -123,7 +123,7 @@ class TextStream:
             "",
             {"TEXT": np.array([[part]], dtype=object)},
             ("LABEL", "PROBABILITIES"),
-            place=Place(self._sequence, first=not self._read, last=last),
+            place=SequencePosition(self._sequence, first=not self._read, last=last),
         )
         answer = self._exchange.infer(request, deadline.require(self._model))
         (result,) = read_results(TextResult, answer, self._model)

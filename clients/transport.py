@@ -12,7 +12,7 @@ Parameter = str | int | float | bool
 
 
 @dataclass(frozen=True)
-class Place:
+class SequencePosition:
     """A request's place in a sequence, for models that remember.
 
     Attributes:
@@ -48,7 +48,7 @@ class InferRequest:
     request_id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    place: Place | None = None
+    place: SequencePosition | None = None
 
 
 class Exchange(Protocol):

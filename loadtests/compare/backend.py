@@ -42,7 +42,7 @@ from server.triton import TritonServer
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 TOKENS = 27
 """Of a film review, on average."""
-_MOST_SECONDS_A_ROUND = 1.0
+_MAX_SECONDS_A_ROUND = 1.0
 _TIMES = ("compute_input", "compute_infer")
 
 Array = npt.NDArray[Any]
@@ -231,7 +231,7 @@ def _tensors(feed: Feed) -> list[Any]:
 
 def _runs_a_round(session: Any, names: Sequence[str], feed: Feed) -> int:
     microseconds = _direct(session, names, feed, 3)
-    return max(3, min(500, int(_MOST_SECONDS_A_ROUND * 1e6 / microseconds)))
+    return max(3, min(500, int(_MAX_SECONDS_A_ROUND * 1e6 / microseconds)))
 
 
 def _direct(session: Any, names: Sequence[str], feed: Feed, runs: int, pause: float = 0) -> float:

@@ -32,9 +32,9 @@ from server.triton import TritonServer
 
 WORDS = 30
 """Words of a review whose explanation is timed."""
-MOST_TIMES = 20
+MAX_TIMES = 20
 """What such an explanation may cost, in classifications of the same review."""
-LEAST_BETTER = {"words": 0.85, "pixels": 0.90}
+MIN_BETTER = {"words": 0.85, "pixels": 0.90}
 """The part of the inputs on which the highest-ranked must matter more than random ones."""
 SAMPLES = (0, 8)
 DRAWS = 5
@@ -142,7 +142,7 @@ def _cases(client: ServingClient, inputs: int) -> Iterator[Case]:
     for samples in SAMPLES:
         what = f"review of {WORDS} words, {_method(samples)}"
         explain = partial(client.explain_text, samples=samples)
-        most = None if samples else MOST_TIMES
+        most = None if samples else MAX_TIMES
         yield Case(what, texts, classify_text, explain, most)
     images = list(faithfulness.some_digits(inputs, np.random.default_rng(SEED)))
     yield Case("digit", images, lambda image: client.classify_digits([image]), client.explain_digit)
@@ -182,7 +182,7 @@ def _faithful(client: ServingClient, count: int, console: Console) -> Iterator[F
 def _shares(what: str, found: NDArray[np.bool_], kind: str) -> Faithful:
     by_draw = found.mean(axis=0)
     lowest, mean = float(by_draw.min()), float(by_draw.mean())
-    return Faithful(what, len(found), mean, lowest, LEAST_BETTER[kind])
+    return Faithful(what, len(found), mean, lowest, MIN_BETTER[kind])
 
 
 def _method(samples: int) -> str:

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from loadtests.load.network import Tensors
 
-MOST_PIECES = 8
+MAX_PIECES = 8
 """Of one text."""
 STATE = 128
 """Numbers that the network remembers of a text; docs/streaming.md."""
@@ -19,12 +19,12 @@ _PADDING = 0
 
 
 def cuts(length: int, chance: np.random.Generator) -> Iterator[tuple[int, int, bool]]:
-    """Cuts something anywhere, into 1 to `MOST_PIECES` pieces that are not empty.
+    """Cuts something anywhere, into 1 to `MAX_PIECES` pieces that are not empty.
 
     Yields:
         Where each piece starts and ends, and whether it is the last.
     """
-    most = min(MOST_PIECES, length)
+    most = min(MAX_PIECES, length)
     inner = chance.permutation(np.arange(1, length))[: chance.integers(most)]
     ends = [*sorted(inner.tolist()), length]
     for start, end in zip([0, *ends[:-1]], ends, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import shared_memory
 
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer
 from loadtests.load.failed import FailedRequestError, first_words
 from loadtests.load.last_answers import LastAnswers
@@ -41,7 +41,7 @@ class GrpcSender:
         self._requests = questions.requests
         self._answers = LastAnswers(partial(_read, questions.outputs))
 
-    def send(self, index: int, place: Place | None = None) -> Answer:
+    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
         """See `Sender`."""
         request = self._requests[index]
         if place:
@@ -113,7 +113,7 @@ class StreamSender:
         self._outputs = questions.outputs
         self._requests = questions.requests
 
-    def send(self, index: int, place: Place | None = None) -> Answer:
+    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
         """See `Sender`."""
         request = self._requests[index]
         if place:
@@ -138,7 +138,7 @@ class StreamSender:
             stream.cancel()
         self._channel.close()
 
-    def _taken(self, place: Place | None) -> _Stream:
+    def _taken(self, place: SequencePosition | None) -> _Stream:
         if place and not place.first:
             return self._kept.pop(place.sequence)
         return self._idle.pop() if self._idle else _Stream(self._open)

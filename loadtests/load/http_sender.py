@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer
 from loadtests.load.failed import FailedRequestError, first_words
 from loadtests.load.http_pool import LENGTH_HEADER, Connections, Response, written
@@ -35,7 +35,7 @@ class HttpSender:
         )
         self._answers = LastAnswers(self._read)
 
-    def send(self, index: int, place: Place | None = None) -> Answer:
+    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
         """See `Sender`."""
         request = self._placed(index, place) if place else self._requests[index]
         response = self._connections.post(request, self._answers.raw(index))
@@ -56,7 +56,7 @@ class HttpSender:
     def _written(self, body: bytes, headers: dict[str, str]) -> bytes:
         return written(self._path, self._host, body, headers)
 
-    def _placed(self, index: int, place: Place) -> bytes:
+    def _placed(self, index: int, place: SequencePosition) -> bytes:
         before, length = self._bodies[index], self._lengths[index]
         body = in_sequence_http(before, place)
         headers = _headers(length + len(body) - len(before) if length else 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer
 from loadtests.load.grpc_senders import GrpcSender, SharedMemorySender, StreamSender
 from loadtests.load.http_sender import HttpSender
@@ -19,7 +19,7 @@ from loadtests.load.settings import Protocol as WireProtocol
 class Sender(Protocol):
     """Sends requests; many greenlets may use it at once."""
 
-    def send(self, index: int, place: Place | None = None) -> Answer:
+    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
         """Sends the request with this index and waits for its answer.
 
         Args:

@@ -18,7 +18,7 @@ from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
 from clients.schema import datatype_of
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer, Explained
 from loadtests.load.settings import Protocol
 
@@ -97,7 +97,7 @@ def _raw(array: npt.NDArray[Any]) -> bytes:
     return np.ascontiguousarray(array).tobytes()
 
 
-def in_sequence_grpc(request: bytes, place: Place) -> bytes:
+def in_sequence_grpc(request: bytes, place: SequencePosition) -> bytes:
     """Gives a message that `encode` wrote its place in a sequence."""
     message = service_pb2.ModelInferRequest()
     message.parameters["sequence_id"].int64_param = place.sequence
@@ -107,7 +107,7 @@ def in_sequence_grpc(request: bytes, place: Place) -> bytes:
     return request + bytes(message.SerializeToString())
 
 
-def in_sequence_http(request: bytes, place: Place) -> bytes:
+def in_sequence_http(request: bytes, place: SequencePosition) -> bytes:
     """Gives a body that `encode` wrote its place in a sequence.
 
     Returns:

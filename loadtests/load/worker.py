@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer
 from loadtests.load.failed import FailedRequestError
 from loadtests.load.request_log import Outcome, Recorder
@@ -110,7 +110,7 @@ class Load:
         was_wrong = False
         for index in pieces:
             last = index == pieces[-1] or was_wrong or self.finished
-            place = Place(sequence, first=index == pieces[0], last=last)
+            place = SequencePosition(sequence, first=index == pieces[0], last=last)
             outcome = self._send(index, place, intended, on_request)
             was_wrong = outcome is Outcome.WRONG
             if last or not (was_wrong or outcome is Outcome.RIGHT):
@@ -120,7 +120,7 @@ class Load:
     def _send(
         self,
         index: int,
-        place: Place | None,
+        place: SequencePosition | None,
         intended: float | None,
         on_request: OnRequest | None,
     ) -> Outcome:

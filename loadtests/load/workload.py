@@ -22,7 +22,7 @@ from loadtests.load.explanations import Explain, explain_digits, explain_texts
 from loadtests.load.network import Network, Tensors, packed
 from loadtests.load.wire import Outputs
 
-_MOST_TENTATIVE = 3
+_MAX_TENTATIVE = 3
 
 
 class Sample(NamedTuple):
@@ -124,7 +124,7 @@ def _token_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
         ids = ids_of(tokenizer, text)
         for start, end, last in cuts(len(ids), chance):
             # Some ids behind the final ones come too, which the next piece brings again.
-            tentative = end + int(chance.integers(_MOST_TENTATIVE + 1))
+            tentative = end + int(chance.integers(_MAX_TENTATIVE + 1))
             kept = np.array([[end - start]], np.int32)
             sent: Tensors = {"input_ids": ids[np.newaxis, start:tentative], "kept": kept}
             samples.append(Sample(sent, from_the_start(ids[:tentative]), last))

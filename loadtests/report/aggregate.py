@@ -26,7 +26,7 @@ from loadtests.report.metrics import Split, counted_between, mean_batch, split
 from loadtests.report.objectives import Level
 from loadtests.report.result import Interval, Part, Result
 
-MOST_INTERVALS = 60
+MAX_INTERVALS = 60
 RECOVERED = 1.5
 """After a spike the latency is back once a second's p99 is at most this many times the one
 before the spike."""
@@ -102,7 +102,7 @@ def _levels(run: Run, end: float) -> list[Level]:
 
 
 def _intervals(run: Run, start: float, end: float) -> list[Interval]:
-    width = max(1.0, math.ceil((end - run.began) / MOST_INTERVALS))
+    width = max(1.0, math.ceil((end - run.began) / MAX_INTERVALS))
     before = math.ceil(round((start - run.began) / width, 3))
     after = max(1, int((end - start + 0.01) / width))
     edges = [start + number * width for number in range(-before, after + 1)]

@@ -14,7 +14,7 @@ RESOLUTION = 1.12
 """Rates closer than this are not told apart: the machine's noise is as large."""
 HEADROOM = 0.9
 """The part of what an overloaded server answered that it is taken to hold within a deadline."""
-_MOST_TRIES = 9
+_MAX_TRIES = 9
 
 Try = Callable[[float], Level]
 """Puts the candidate under load at a rate."""
@@ -36,7 +36,7 @@ def highest_rate(
     missed: Level | None = None
     levels: list[Level] = []
     rate = max(start, lowest)
-    while len(levels) < _MOST_TRIES:
+    while len(levels) < _MAX_TRIES:
         level = attempt(rate)
         levels.append(level)
         if objective.holds(level):

@@ -31,11 +31,11 @@ from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
 
 WARM_UP_SECONDS = 1
-MOST_RUNS = 2
+MAX_RUNS = 2
 """How often the same rate is measured while it is not clear what its p99 is."""
 STEADY = 1.15
 """p99 is known well enough when it lies within this factor."""
-MOST_REPEATS = 2
+MAX_REPEATS = 2
 """How often a load is repeated that something else on the machine disturbed."""
 _PROBE_USERS = 32
 _PROBE_SECONDS = 2
@@ -71,8 +71,8 @@ class Served:
         """
         load = self.meter.load(rate, seconds)
         done: list[Run] = []
-        for _ in range(MOST_RUNS if seconds is None else 1):
-            found = self._undisturbed(load, MOST_REPEATS if seconds is None else 0)
+        for _ in range(MAX_RUNS if seconds is None else 1):
+            found = self._undisturbed(load, MAX_REPEATS if seconds is None else 0)
             if isinstance(found, Level):
                 return found
             done.append(found)

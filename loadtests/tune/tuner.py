@@ -18,11 +18,11 @@ from loadtests.tune.score import score
 from loadtests.tune.search import Search
 from loadtests.tune.space import Space
 
-LEAST_SEARCH = 0.5
+MIN_SEARCH = 0.5
 """The part of the budget that the search may use at least; else the finals get what they need."""
 STEP_DOWN = 0.92
 """What the rate is multiplied by when the winner does not hold it in its last run."""
-_MOST_CONFIRMATIONS = 4
+_MAX_CONFIRMATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class Tuner:
         budget = self._meter.settings.budget_s
         whole = [trial.seconds for trial in self.found.trials if trial.score and trial.score.met]
         usual = fmean(whole) if whole else 0.0
-        return max(budget * LEAST_SEARCH, budget - FINALISTS * ROUNDS * usual)
+        return max(budget * MIN_SEARCH, budget - FINALISTS * ROUNDS * usual)
 
     def _hold_finals(self) -> None:
         chosen = self._finalists()
@@ -216,7 +216,7 @@ class Tuner:
                 met = self._objective.holds(level)
                 self.found.confirmation = Confirmation(level, met, tuple(missed))
                 missed.append(at)
-                if met or rate or len(missed) == _MOST_CONFIRMATIONS:
+                if met or rate or len(missed) == _MAX_CONFIRMATIONS:
                     return
                 at *= STEP_DOWN
 

@@ -18,7 +18,7 @@ SIZE = 28
 FORMATS = ("PNG", "JPEG")
 # Checked on the header, before anything is decoded: a small file can hold an
 # image that fills the memory.
-MOST_PIXELS = 16_000_000
+MAX_PIXELS = 16_000_000
 
 # Ours stands in place of Pillow's limit, whose error would not tell the size.
 Image.MAX_IMAGE_PIXELS = None
@@ -32,7 +32,7 @@ def decode(encoded: bytes) -> npt.NDArray[np.float32]:
     """Decodes one image.
 
     Args:
-        encoded: A PNG or JPEG file of any size up to `MOST_PIXELS`.
+        encoded: A PNG or JPEG file of any size up to `MAX_PIXELS`.
 
     Returns:
         FP32 [1, 28, 28] from 0 (black) to 1 (white).
@@ -42,10 +42,10 @@ def decode(encoded: bytes) -> npt.NDArray[np.float32]:
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
                     f"the image has {image.width} x {image.height} pixels, "
-                    f"at most {MOST_PIXELS:,} are decoded"
+                    f"at most {MAX_PIXELS:,} are decoded"
                 )
             if image.format == "JPEG":
                 # Lets the decoder itself skip what would be scaled away.

@@ -25,7 +25,7 @@ from PIL import Image
 
 DECODER = "mnist_decoder"
 CLASSIFIER = "mnist_cnn"
-MOST_ROWS = 64
+MAX_ROWS = 64
 """Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
 ROWS_PARAMETER = "max_batch_size_of_{}"
 """The parameter of the config that says how many rows another model takes at once."""
@@ -36,7 +36,7 @@ PATCH = 4
 """Pixels of a hidden square's side."""
 STRIDE = 2
 """Pixels from one square to the next."""
-LEAST_PROBABILITY = 1e-12
+MIN_PROBABILITY = 1e-12
 """What a probability of 0 counts as, which has no logarithm."""
 SCALE = 12
 """Pixels of the overlay for each pixel of the digit."""
@@ -86,7 +86,7 @@ def heat(shares: Pixels, probabilities: Pixels) -> Pixels:
     """
     of_label = np.arange(probabilities.shape[1]) == probabilities[0].argmax()
     odds = [probabilities[:, chosen].sum(axis=1) for chosen in (of_label, ~of_label)]
-    values = np.subtract(*np.log(np.maximum(odds, LEAST_PROBABILITY)))
+    values = np.subtract(*np.log(np.maximum(odds, MIN_PROBABILITY)))
     lost = np.tensordot(values[0] - values[1:], shares, axes=1)
     return np.asarray(lost / PATCHES.sum(axis=0), np.float32)
 
@@ -150,7 +150,7 @@ class TritonPythonModel:
             return int(told.get("string_value", otherwise))
 
         self.decoded_at_once = rows_of(DECODER, config["max_batch_size"])
-        self.copies_at_once = rows_of(CLASSIFIER, MOST_ROWS)
+        self.copies_at_once = rows_of(CLASSIFIER, MAX_ROWS)
 
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Explains requests that arrived together; their copies share executions.

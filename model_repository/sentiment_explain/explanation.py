@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding
 
-MOST_TOKENS = 8192
+MAX_TOKENS = 8192
 """Tokens of all copies that leave one out. A text that would need more goes by groups of words."""
-MOST_SAMPLES = 32
-MOST_SEED = 2**63 - 1
-LEAST_PROBABILITY = 1e-12
+MAX_SAMPLES = 32
+MAX_SEED = 2**63 - 1
+MIN_PROBABILITY = 1e-12
 """What a probability of 0 counts as, which has no logarithm."""
 
 Copy = int
@@ -60,7 +60,7 @@ def read_options(parameters: str) -> Options:
             raise RefusedError(f"{name} is {value!r}: a whole number from 0 to {most} is allowed")
         return value
 
-    return Options(number("SAMPLES", MOST_SAMPLES), number("SEED", MOST_SEED))
+    return Options(number("SAMPLES", MAX_SAMPLES), number("SEED", MAX_SEED))
 
 
 def read_text(encoded: bytes) -> str:
@@ -117,7 +117,7 @@ def grouped(words: Sequence[int]) -> list[int]:
         The same with numbers of groups, as equal in words as can be.
     """
     count = max(words) + 1
-    groups = min(count, MOST_TOKENS // len(words))
+    groups = min(count, MAX_TOKENS // len(words))
     return [word if word < 0 else word * groups // count for word in words]
 
 
@@ -191,7 +191,7 @@ class Explanation:
         def value(copy: Copy) -> float:
             of_label = np.arange(len(self.probabilities[copy])) == label
             odds = [self.probabilities[copy][chosen].sum() for chosen in (of_label, ~of_label)]
-            return float(np.subtract(*np.log(np.maximum(odds, LEAST_PROBABILITY))))
+            return float(np.subtract(*np.log(np.maximum(odds, MIN_PROBABILITY))))
 
         values = {copy: value(copy) for copy in self.probabilities}
         added: list[list[float]] = [[] for _ in self.tokens]

@@ -20,17 +20,17 @@ from explanation import Copy, Explanation, RefusedError, explanation, read_optio
 from tokenizers import Tokenizer
 
 CLASSIFIER = "sentiment_bert"
-MOST_ROWS = 32
+MAX_ROWS = 32
 """Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
-MOST_ROWS_PARAMETER = f"max_batch_size_of_{CLASSIFIER}"
-MOST_TOKENS_AT_ONCE = 2048
+MAX_ROWS_PARAMETER = f"max_batch_size_of_{CLASSIFIER}"
+MAX_TOKENS_AT_ONCE = 2048
 """Tokens in one request: what others wait for who want something classified meanwhile."""
 EXECUTIONS_AT_ONCE = 2
 """Requests together: one computes while the other is on its way, or both at once."""
 
 
 def next_round(
-    explanations: Sequence[Explanation], most_rows: int = MOST_ROWS
+    explanations: Sequence[Explanation], most_rows: int = MAX_ROWS
 ) -> list[list[tuple[Explanation, Copy]]]:
     """Takes the copies that are classified next, one of each text in turn.
 
@@ -49,7 +49,7 @@ def next_round(
         while turns and len(batch) < most_rows:
             each = turns[0]
             tokens += len(each.ids_of(each.waiting[0]))
-            if batch and tokens > MOST_TOKENS_AT_ONCE:
+            if batch and tokens > MAX_TOKENS_AT_ONCE:
                 break
             batch.append((each, each.waiting.popleft()))
             turns.rotate(-1)
@@ -81,8 +81,8 @@ class TritonPythonModel:
         folder = Path(args["model_repository"]) / args["model_version"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         parameters = json.loads(args["model_config"]).get("parameters", {})
-        told = parameters.get(MOST_ROWS_PARAMETER, {}).get("string_value")
-        self.most_rows = int(told or MOST_ROWS)
+        told = parameters.get(MAX_ROWS_PARAMETER, {}).get("string_value")
+        self.most_rows = int(told or MAX_ROWS)
 
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Explains requests that arrived together.

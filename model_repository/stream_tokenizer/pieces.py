@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from tokenizers import Tokenizer
 
-MOST_BYTES = 65_536
+MAX_BYTES = 65_536
 """Of one piece."""
-MOST_TOKENS = 1024
+MAX_TOKENS = 1024
 """Of one piece; `sentiment_rnn` takes no more."""
 LONGEST_WORD = 4096
 """Characters of an unfinished word that are held at most."""
@@ -85,9 +85,9 @@ class PieceTokenizer:
         Raises:
             TextError: It is no UTF-8, or too large.
         """
-        if len(piece) > MOST_BYTES:
+        if len(piece) > MAX_BYTES:
             raise TextError(
-                f"the piece has {len(piece):,} bytes, at most {MOST_BYTES:,} are taken at once: "
+                f"the piece has {len(piece):,} bytes, at most {MAX_BYTES:,} are taken at once: "
                 "send it in smaller ones"
             )
         text, cut = _decode(held.cut, piece, last)
@@ -97,9 +97,9 @@ class PieceTokenizer:
             end -= 1
         tokens = Tokens(self._encode(text[:end]), self._encode(text[end:]))
         count = len(tokens.final) + len(tokens.tentative)
-        if count > MOST_TOKENS:
+        if count > MAX_TOKENS:
             raise TextError(
-                f"the piece has {count:,} tokens, at most {MOST_TOKENS:,} are taken at once: "
+                f"the piece has {count:,} tokens, at most {MAX_TOKENS:,} are taken at once: "
                 "send it in smaller ones"
             )
         return Held(self._shortened(text[end:]), cut), tokens

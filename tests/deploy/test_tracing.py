@@ -80,10 +80,10 @@ def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 REQUESTS = 20
 # Behind the front door, Triton's gRPC now and then begins a trace of its own.
-LEAST_CONTINUED = {"http": REQUESTS, "grpc": REQUESTS // 2}
+MIN_CONTINUED = {"http": REQUESTS, "grpc": REQUESTS // 2}
 
 
-@pytest.mark.parametrize("protocol", LEAST_CONTINUED)
+@pytest.mark.parametrize("protocol", MIN_CONTINUED)
 def test_the_servers_spans_continue_the_clients_trace(
     traced: Running, receiver: Receiver, protocol: str
 ) -> None:
@@ -101,7 +101,7 @@ def test_the_servers_spans_continue_the_clients_trace(
 
     assert eventually(all_arrived), f"{len(receiver.spans)} spans"
     continued = [(trace, span) for trace, span in begun if receiver.of(trace)]
-    assert len(continued) >= LEAST_CONTINUED[protocol]
+    assert len(continued) >= MIN_CONTINUED[protocol]
     for trace, span in continued:
         assert any(each.get("parentSpanId", "").lower() == span for each in receiver.of(trace))
         assert "compute" in {each["name"] for each in receiver.of(trace)}

@@ -28,7 +28,7 @@ def opened(png: bytes) -> Any:
 
 def test_the_most_rows_are_what_the_classifier_takes(digit_explainer: ModuleType) -> None:
     config = parse(ROOT / digit_explainer.CLASSIFIER / "config.pbtxt")
-    assert config.max_batch_size == digit_explainer.MOST_ROWS
+    assert config.max_batch_size == digit_explainer.MAX_ROWS
 
 
 def test_every_pixel_is_hidden_by_some_patch(digit_explainer: ModuleType) -> None:

@@ -44,7 +44,7 @@ def answer(planned: Any, weights: Any, together: float = 0.0) -> None:
 
 def test_the_most_rows_are_what_the_classifier_takes(text_explainer: ModuleType) -> None:
     config = parse(ROOT / text_explainer.CLASSIFIER / "config.pbtxt")
-    assert config.max_batch_size == text_explainer.MOST_ROWS
+    assert config.max_batch_size == text_explainer.MAX_ROWS
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_copies_that_leave_one_out_keep_to_the_budget(
     planned = plan(explanation, tokenizer, text)
     _, *without_one = planned.waiting
     assert len(without_one) == len(planned.tokens)
-    assert sum(len(planned.ids_of(copy)) for copy in without_one) <= explanation.MOST_TOKENS
+    assert sum(len(planned.ids_of(copy)) for copy in without_one) <= explanation.MAX_TOKENS
     assert len(planned.waiting) == len(set(planned.waiting))
 
 
@@ -113,7 +113,7 @@ def test_a_long_text_goes_by_groups_of_as_many_words(
     explanation: ModuleType, tokenizer: Tokenizer
 ) -> None:
     planned = plan(explanation, tokenizer, LONG)
-    assert len(planned.tokens) == explanation.MOST_TOKENS // 512
+    assert len(planned.tokens) == explanation.MAX_TOKENS // 512
     counts = [len(token.split()) for token in planned.tokens]
     assert max(counts) - min(counts) <= 1
     assert LONG.startswith(" ".join(planned.tokens))
@@ -209,9 +209,9 @@ def test_in_each_round_every_text_gets_its_turn(
         left = [len(text.waiting) for text in texts]
         batches = text_explainer.next_round(texts)
         assert 1 <= len(batches) <= text_explainer.EXECUTIONS_AT_ONCE
-        assert all(1 <= len(batch) <= text_explainer.MOST_ROWS for batch in batches)
+        assert all(1 <= len(batch) <= text_explainer.MAX_ROWS for batch in batches)
         sizes = [sum(len(text.ids_of(copy)) for text, copy in batch) for batch in batches]
-        assert max(sizes) <= text_explainer.MOST_TOKENS_AT_ONCE
+        assert max(sizes) <= text_explainer.MAX_TOKENS_AT_ONCE
         for text, copy in (pair for batch in batches for pair in batch):
             got[texts.index(text)].append(copy)
         taken = [before - len(text.waiting) for before, text in zip(left, texts, strict=True)]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.publish import VERSION
-from loadtests.load.chunks import MOST_PIECES, cuts
+from loadtests.load.chunks import MAX_PIECES, cuts
 from loadtests.load.reference import sizes
 from loadtests.load.workload import WORKLOADS, Sample
 from tests.conftest import REPOSITORY
@@ -23,13 +23,13 @@ def test_pieces_are_the_whole_and_none_is_empty(length: int, seed: int) -> None:
     assert all(start < end for start, end, _ in found)
     assert found[-1][1] == length
     assert [last for *_, last in found] == [False] * (len(found) - 1) + [True]
-    assert len(found) <= MOST_PIECES
+    assert len(found) <= MAX_PIECES
 
 
 def test_cuts_fall_into_words_and_come_in_every_number() -> None:
     chance = np.random.default_rng(0)
     numbers = {len(list(cuts(40, chance))) for _ in range(200)}
-    assert numbers == set(range(1, MOST_PIECES + 1))
+    assert numbers == set(range(1, MAX_PIECES + 1))
 
 
 def texts_of(samples: list[Sample]) -> list[str]:

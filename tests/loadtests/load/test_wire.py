@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from clients.transport import Place
+from clients.transport import SequencePosition
 from loadtests.load.expected import Answer, Expected, Explained
 from loadtests.load.reference import written
 from loadtests.load.requests import Questions
@@ -17,7 +17,7 @@ from loadtests.load.workload import Sample
 
 OUTPUTS = Outputs("LABEL", "PROBABILITIES")
 TEXT = {"TEXT": np.array([[b'a "{piece}']], object)}
-PLACE = Place(2**63 - 1, first=True, last=False)
+PLACE = SequencePosition(2**63 - 1, first=True, last=False)
 
 
 def test_a_message_keeps_its_tensors_when_it_gets_a_place_in_a_sequence() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 _SHARE = 0.01
 """What asking may cost, as a part of the time spent computing."""
-_MOST_SECONDS = 0.1
+_MAX_SECONDS = 0.1
 _FIRST_ASK_SECONDS = 50e-6
 """What the first question is taken to cost, until it is measured."""
 
@@ -35,7 +35,7 @@ class CancellationBudget:
         Args:
             seconds: how long.
         """
-        self._seconds = min(_MOST_SECONDS, self._seconds + _SHARE * seconds)
+        self._seconds = min(_MAX_SECONDS, self._seconds + _SHARE * seconds)
 
     def is_cancelled(self, ask: Callable[[], bool]) -> bool:
         """Asks, if there is time for it.
