@@ -13,11 +13,15 @@ from server.errors import SettingsError
 
 
 class Protocol(str, Enum):
+    """One of two."""
+
     HTTP = "http"
     GRPC = "grpc"
 
 
 class Some(EnvironmentSettings):
+    """A setting of each kind."""
+
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     rate: Annotated[float, Field(gt=0)] = 1.5
     protocol: Protocol = Protocol.HTTP
@@ -80,4 +84,4 @@ def test_an_error_names_setting_value_and_what_is_allowed(
 
 def test_a_setting_that_does_not_exist_is_a_mistake_of_the_program() -> None:
     with pytest.raises(TypeError, match="has no setting 'prot'"):
-        Some(prot=1)
+        Some(**{"prot": 1})
