@@ -6,7 +6,11 @@ SHELL := /bin/bash
 FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.10; do \
 	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
-VENV := .venv
+# An environment of another Python stays: one that PYTHON asks for is made beside it.
+VERSION := import sys; print(*sys.version_info[:2], sep=".")
+VENV := .venv$(shell have=$$(.venv/bin/python -c '$(VERSION)' 2>/dev/null) || exit 0; \
+	want=$$($(PYTHON) -c '$(VERSION)' 2>/dev/null) || exit 0; \
+	[ "$(origin PYTHON)" = file ] || [ $$have = $$want ] || echo -$$want)
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
@@ -23,7 +27,7 @@ BERT ?=
 CANARY ?= 0
 FROM ?=
 
-.PHONY: help demo test test-long build serve cluster roll reload publish promote rollback conformance \
+.PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
 	bench bench-peers bench-backend bench-models bench-packing bench-explain \
 	loadtest loadtest-ui tune lint format clean
 
@@ -63,6 +67,10 @@ rollback: $(VENV)/cluster.stamp ## End the canary, or serve again what was serve
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m pytest
+
+test-unit: $(VENV)/dev.stamp ## Run the tests that start no server; PYTHON=python3.12 chooses another Python
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m pytest -m "not e2e and not long"
 
 test-long: $(VENV)/dev.stamp ## Run the tests that take long: what `make test` runs in a shorter form
 	@$(PY) -m build --keep-checkpoint
@@ -120,7 +128,7 @@ clean: ## Remove what was built: versions, caches of tools, the environment
 	@# Only what bears our mark: a version without a manifest is a user's own.
 	find model_repository -mindepth 3 -maxdepth 3 -name manifest.json -printf '%h\0' | xargs -0r rm -rf
 	find model_repository -mindepth 2 -maxdepth 2 \( -name '.incomplete-*' -o -name .replaced -o -name .build.lock \) -exec rm -rf {} +
-	@[ ! -e $(VENV)/pip.stamp ] || rm -rf $(VENV)
+	@for made in .venv .venv-3.*; do [ ! -e $$made/pip.stamp ] || rm -rf $$made; done
 	rm -rf .run .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -133,6 +141,5 @@ $(VENV)/pip.stamp:
 	@touch $@
 
 $(VENV)/%.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
-	@echo "installing the packages of group '$*' (once, about two minutes)"
-	@$(PIP) install -c constraints.txt --group $*
+	@$(PY) -m build.install $*
 	@touch $@

@@ -7,6 +7,9 @@ import pytest
 
 from server.settings import Settings
 from server.triton import TritonServer
+from tests.collection import pytest_collection_modifyitems
+
+__all__ = ["pytest_collection_modifyitems", "server"]
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 

@@ -84,4 +84,4 @@ def test_an_error_names_setting_value_and_what_is_allowed(
 
 def test_a_setting_that_does_not_exist_is_a_mistake_of_the_program() -> None:
     with pytest.raises(TypeError, match="has no setting 'prot'"):
-        Some(**{"prot": 1})
+        Some(prot=1)  # type: ignore[call-arg]
