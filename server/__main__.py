@@ -1,7 +1,5 @@
 """The command line: `python -m server` serves, `python -m server during -- COMMAND` runs one."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import time
@@ -13,10 +11,9 @@ from rich.console import Console
 
 from server.banner import print_banner
 from server.errors import ServerDiedError, ServerError, StartStoppedError
-from server.hardware import gpu_is_visible
 from server.logs import LogFollower, lines_that_matter
 from server.parent_death import stop_with_parent
-from server.settings import Settings
+from server.settings import Settings, gpu_is_visible
 from server.signals import StopSignals
 from server.triton import TritonServer
 

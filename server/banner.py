@@ -1,7 +1,5 @@
 """What `make serve` prints when the server is ready."""
 
-from __future__ import annotations
-
 import json
 
 from rich.console import Console
@@ -14,26 +12,17 @@ _EXAMPLE_TEXT = "a moving, wonderful film"
 
 
 def print_banner(server: TritonServer, console: Console) -> None:
-    """Prints where the server listens, what it serves and how to try it.
-
-    Args:
-        server: a server that is ready.
-        console: where to print.
-    """
+    """Prints where a ready server listens, what it serves and how to try it."""
     models = model_index(server.http_url, server.admin_headers)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("model", "version", "state"):
-        table.add_column(heading)
+    table = Table("model", "version", "state", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for model in models:
         table.add_row(model["name"], model.get("version", "-"), model.get("state", "-"))
     services = Table.grid(padding=(0, 2, 0, 0))
     services.add_row("HTTP", f"http://{server.http_url}")
     services.add_row("gRPC", server.grpc_url)
     services.add_row("metrics", f"http://{server.metrics_url}/metrics")
-    console.print(table)
-    console.print()
-    console.print(services)
-    console.print()
+    for part in (table, "", services, ""):
+        console.print(part)
     # soft_wrap: a line to be copied must not be broken.
     console.print(f"try: {_example(server, models)}", soft_wrap=True, markup=False, highlight=False)
     console.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")

@@ -1,7 +1,5 @@
 """Writes the command line of tritonserver."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from server.installation import Installation
@@ -24,18 +22,15 @@ def server_command(
     shm_prefix: str,
     gpu: bool,
 ) -> list[str]:
-    """Writes the command line.
+    """The program to run and its arguments.
 
     Args:
-        settings: how to run Triton.
-        installation: the Triton to run.
-        ports: where its services listen.
-        backends: the folder of backends.
-        shm_prefix: how the names of its shared memory begin.
-        gpu: whether there is a GPU to report metrics of.
-
-    Returns:
-        The program and its arguments.
+        settings: How to run Triton.
+        installation: The Triton to run.
+        ports: Where its services listen.
+        backends: The folder of backends.
+        shm_prefix: How the names of its shared memory begin.
+        gpu: Whether there is a GPU to report metrics of.
     """
     command = [
         str(installation.binary),
@@ -59,8 +54,8 @@ def server_command(
         command.append(f"--model-config-name={settings.config}")
     if settings.model_control != "none":
         command += [f"--model-control-mode={settings.model_control}", "--load-model=*"]
-    if settings.admin_token:
-        guard = f"{_ADMINISTRATION}:{ADMIN_HEADER}={settings.admin_token}"
+    if token := settings.admin_token.get_secret_value():
+        guard = f"{_ADMINISTRATION}:{ADMIN_HEADER}={token}"
         command += [f"--http-restricted-api={guard}", f"--grpc-restricted-protocol={guard}"]
     if settings.trace_url:
         command += [

@@ -21,15 +21,16 @@ from server.errors import SettingsError
 
 
 class EnvironmentSettings(BaseSettings):
-    """Base of all settings: each field is the environment variable of the same name.
+    """Base of all settings: each field is the environment variable of that name in upper case.
 
-    To construct one takes values from its arguments only; `from_environment` reads the
+    The constructor takes values from its arguments only; `from_environment` reads the
     variables. A value that is not allowed raises `error`, whose message names the setting,
-    the value and what is allowed. A validator raises `ValueError` with the words that follow
-    "it has to be"; a `SecretStr` is never shown.
+    the value and what is allowed. The validator of a field raises `ValueError` with the words
+    that follow "it has to be", that of the whole model with the whole message. A `SecretStr`
+    is never shown.
 
     Attributes:
-        error: The exception that a value raises which is not allowed.
+        error: The exception to raise for a value that is not allowed.
     """
 
     model_config = SettingsConfigDict(
@@ -56,7 +57,9 @@ class EnvironmentSettings(BaseSettings):
         values = os.environ if environment is None else environment
         source = EnvSettingsSource(cls)
         source.env_vars = {
-            name.lower(): value.strip() for name, value in values.items() if value.strip()
+            name.lower(): value.strip()
+            for name, value in values.items()
+            if name.isupper() and value.strip()
         }
         return cls(**{**defaults, **source()})
 
@@ -105,9 +108,9 @@ class EnvironmentSettings(BaseSettings):
                 if hasattr(each, limit) and isinstance(each, annotated_types.BaseMetadata):
                     found[limit] = getattr(each, limit)
         if {"ge", "le"} <= found.keys():
-            return f"from {found['ge']:g} to {found['le']:g}"
+            return f"from {found['ge']:.15g} to {found['le']:.15g}"
         words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-        return " and ".join(f"{words[limit]} {value:g}" for limit, value in found.items())
+        return " and ".join(f"{words[limit]} {value:.15g}" for limit, value in found.items())
 
 
 def _shown(value: object) -> str:

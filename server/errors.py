@@ -5,7 +5,7 @@ class ServerError(Exception):
     """A failure that its one-line message explains to the person who ran the command.
 
     Attributes:
-        log_lines: the lines of Triton's log that matter to it, oldest first.
+        log_lines: The relevant lines of Triton's log, oldest first.
     """
 
     def __init__(self, message: str, log_lines: tuple[str, ...] = ()) -> None:
@@ -14,7 +14,7 @@ class ServerError(Exception):
 
 
 class SettingsError(ServerError):
-    """A setting has a value that cannot be used."""
+    """A setting has a value that is not allowed."""
 
 
 class InstallationError(ServerError):

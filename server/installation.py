@@ -1,7 +1,5 @@
 """Finds a Triton to run: the one in the nvidia-pytriton wheel, or the one in TRITON_DIR."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform
@@ -12,7 +10,7 @@ from pathlib import Path
 
 from server.errors import InstallationError
 
-OLDEST_GLIBC = (2, 35)
+MIN_GLIBC = (2, 35)
 STUB = "triton_python_backend_stub"
 """The program that runs Python models, one process an instance."""
 
@@ -22,12 +20,12 @@ class Installation:
     """One Triton on this machine.
 
     Attributes:
-        binary: the tritonserver program.
-        backends: the folder of its own backends.
-        caches: the folder of its response caches.
-        libraries: the folder of shared libraries that it loads.
-        stub: the program that runs Python models, where it has one.
-        stub_python: the (major, minor) version of Python inside that program.
+        binary: The tritonserver program.
+        backends: The folder of its own backends.
+        caches: The folder of its response caches.
+        libraries: The folder of shared libraries that it loads.
+        stub: The program that runs Python models, where it has one.
+        stub_python: The (major, minor) version of Python inside that program.
     """
 
     binary: Path
@@ -47,13 +45,10 @@ def find_installation(triton_dir: Path | None) -> Installation:
     """Finds the Triton to run.
 
     Args:
-        triton_dir: a folder with bin/tritonserver, backends/ and lib/; None for the wheel.
-
-    Returns:
-        The installation.
+        triton_dir: A folder with bin/tritonserver, backends/ and lib/; None for the wheel.
 
     Raises:
-        InstallationError: there is none, or this machine cannot run it.
+        InstallationError: There is none, or this machine cannot run it.
     """
     if triton_dir is not None:
         return _in_folder(triton_dir)
@@ -65,34 +60,27 @@ def check_machine(machine: str, glibc: tuple[int, int] | None) -> None:
     """Checks that the packaged tritonserver can run here.
 
     Args:
-        machine: the processor, as `uname -m` names it.
-        glibc: the C library's version; None where it is another C library.
+        machine: The processor, as `uname -m` names it.
+        glibc: The C library's version; None where it is another C library.
 
     Raises:
-        InstallationError: the processor or the C library does not fit.
+        InstallationError: They cannot run it.
     """
     elsewhere = "set TRITON_DIR to a Triton that was built for this machine, or use a container"
     if machine not in ("x86_64", "AMD64"):
         raise InstallationError(
             f"the packaged Triton runs on x86-64 only and this processor is {machine}: {elsewhere}"
         )
-    if glibc is None or glibc < OLDEST_GLIBC:
+    if glibc is None or glibc < MIN_GLIBC:
         have = "another C library" if glibc is None else "glibc {}.{}".format(*glibc)
         raise InstallationError(
-            f"the packaged Triton needs glibc {OLDEST_GLIBC[0]}.{OLDEST_GLIBC[1]} or newer "
-            f"(Debian 12, Ubuntu 22.04) and this system has {have}: {elsewhere}"
+            "the packaged Triton needs glibc {}.{} or newer ".format(*MIN_GLIBC)
+            + f"(Debian 12, Ubuntu 22.04) and this system has {have}: {elsewhere}"
         )
 
 
 def python_of_stub(stub: Path) -> tuple[int, int] | None:
-    """Reads which Python a stub program was linked with.
-
-    Args:
-        stub: the program.
-
-    Returns:
-        The (major, minor) version, or None when the program names none.
-    """
+    """The (major, minor) version of Python that a stub was linked with, if it names one."""
     found = re.search(rb"libpython(\d+)\.(\d+)", stub.read_bytes())
     return (int(found[1]), int(found[2])) if found else None
 

@@ -1,7 +1,5 @@
 """Reads Triton's log: which lines matter, and why a model did not load."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,8 +22,8 @@ def lines_that_matter(lines: Iterable[str], *, gpu: bool) -> Iterator[str]:
     """Keeps the warnings and errors, without those that every start without a GPU logs.
 
     Args:
-        lines: lines of Triton's log.
-        gpu: whether there is a GPU, so that lines about it matter.
+        lines: Lines of Triton's log.
+        gpu: Whether there is a GPU, so that lines about it matter.
 
     Yields:
         What the lines say, without time, process and place, on one line each.
@@ -34,24 +32,19 @@ def lines_that_matter(lines: Iterable[str], *, gpu: bool) -> Iterator[str]:
         header = _HEADER.match(line.rstrip("\n"))
         if header is None or header[1] == "I":
             continue
-        if not gpu and _HARMLESS_WITHOUT_GPU.search(header[2]):
-            continue
-        yield one_line(header[2])
+        if gpu or not _HARMLESS_WITHOUT_GPU.search(header[2]):
+            yield one_line(header[2])
 
 
 def load_failures(lines: Iterable[str]) -> list[str]:
-    """Says which models did not load, and why.
+    """Says in a sentence for each model that did not load why it did not.
 
     Args:
-        lines: lines of Triton's log.
-
-    Returns:
-        A sentence for each model.
+        lines: Lines of Triton's log.
     """
     sentences: list[str] = []
     for text in lines:
-        failed = _MODEL_FAILED.search(text)
-        if failed:
+        if failed := _MODEL_FAILED.search(text):
             why = _STATUS.sub("", one_line(failed["why"].rstrip('"')))
             name = failed["model"] or failed["folder"]
             sentences.append(f"model {name!r} does not load: {why}")
@@ -62,17 +55,13 @@ def one_line(text: str) -> str:
     r"""Puts a logged message on one line, without the Python traceback in it.
 
     Args:
-        text: the message; Triton writes its line breaks as `\n`.
-
-    Returns:
-        The message.
+        text: The message; Triton writes its line breaks as `\n`.
 
     Example:
         >>> one_line(r"ValueError: no\n\nAt:\n  model.py(7): initialize\n")
         'ValueError: no'
     """
-    message = text.replace("\\n", "\n").replace('\\"', '"').partition("\n\nAt:")[0]
-    message = message.partition("\nAt:\n")[0]
+    message = text.replace("\\n", "\n").replace('\\"', '"').partition("\nAt:\n")[0]
     return " ".join(message.split())
 
 
@@ -85,11 +74,7 @@ class LogFollower:
         self._rest = b""
 
     def new_lines(self) -> list[str]:
-        """Reads on.
-
-        Returns:
-            The lines that were finished since the last call.
-        """
+        """The lines that were finished since the last call."""
         with self._path.open("rb") as log:
             log.seek(self._offset)
             data = log.read()

@@ -1,7 +1,5 @@
 """Ties a process to the life of its parent, so that none is left behind."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal
@@ -12,26 +10,23 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def stop_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
-    """Lets the kernel signal this process when its parent ends, however that ends.
+    """Has the kernel signal this process when its parent ends, however that ends.
 
     Args:
-        number: the signal to receive.
+        number: The signal to receive.
 
     Raises:
-        OSError: the kernel refused.
+        OSError: The kernel refused.
     """
     if _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
 def in_child() -> Callable[[], None]:
-    """Makes the function that a new child runs before its program starts.
+    """The `preexec_fn` of a `subprocess.Popen` whose child is to end with this process.
 
     The kernel counts the *thread* that started the child as its parent: start
     children from the main thread.
-
-    Returns:
-        A function for `subprocess.Popen(preexec_fn=...)`.
     """
     parent = os.getpid()
 

@@ -1,11 +1,9 @@
 """Ports for the three services: those asked for must be free, others are chosen."""
 
-from __future__ import annotations
-
 import random
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from server.errors import StartError
 from server.settings import Settings
@@ -13,45 +11,36 @@ from server.settings import Settings
 # Below the range that the kernel takes for outgoing connections (from 32768 on), so
 # that a port stays free between choosing it here and Triton's binding it.
 _CHOSEN_FROM = range(20000, 30000)
+_ATTEMPTS = 200
 
 
-@dataclass(frozen=True)
-class Ports:
-    """The ports that the services get."""
+class Ports(NamedTuple):
+    """The ports of the three services."""
 
     http: int
     grpc: int
     metrics: int
-
-    @property
-    def all(self) -> tuple[int, int, int]:
-        """The three of them."""
-        return self.http, self.grpc, self.metrics
 
 
 def settle_ports(settings: Settings, taken: Collection[int] = ()) -> Ports:
     """Checks the ports that are set and chooses those that are 0.
 
     Args:
-        settings: the address and the ports asked for.
-        taken: ports that are free, but promised to somebody else.
+        settings: The address and the ports asked for.
+        taken: Ports that are free, but promised to somebody else.
 
     Returns:
         Three different ports that were free a moment ago.
 
     Raises:
-        StartError: a port is taken, or may not be used by this user.
+        StartError: A port is taken, or this user may not use it.
     """
-    wanted = {
-        "HTTP_PORT": settings.http_port,
-        "GRPC_PORT": settings.grpc_port,
-        "METRICS_PORT": settings.metrics_port,
-    }
+    wanted = Ports(settings.http_port, settings.grpc_port, settings.metrics_port)
     settled: list[int] = []
-    for name, port in wanted.items():
+    for service, port in wanted._asdict().items():
         if port:
-            _check_free(name, settings.bind, port)
-        settled.append(port or _choose(settings.bind, {*taken, *settled, *wanted.values()}))
+            _check_free(f"{service.upper()}_PORT", settings.bind, port)
+        settled.append(port or _choose(settings.bind, {*taken, *settled, *wanted}))
     return Ports(*settled)
 
 
@@ -67,7 +56,7 @@ def _check_free(name: str, address: str, port: int) -> None:
 
 def _choose(address: str, taken: set[int]) -> int:
     left = [port for port in _CHOSEN_FROM if port not in taken]
-    for port in random.sample(left, min(200, len(left))):
+    for port in random.sample(left, min(_ATTEMPTS, len(left))):
         try:
             _bind(address, port)
         except OSError:

@@ -1,19 +1,21 @@
-"""Looks at and ends the processes of one server."""
-
-from __future__ import annotations
+"""Schedules, watches and ends the processes of one server."""
 
 import contextlib
 import os
 import select
 import signal
-from dataclasses import dataclass
+import time
 from pathlib import Path
+from typing import NamedTuple
 
 _ZOMBIE = "Z"
+_TABLE_SECONDS = 1
+"""How often the process table is read, which costs more than asking one process."""
+_REAP_SECONDS = 0.05
+_REAP_CHECKS = 3
 
 
-@dataclass(frozen=True)
-class ProcessState:
+class ProcessState(NamedTuple):
     """One line of the process table."""
 
     pid: int
@@ -23,13 +25,10 @@ class ProcessState:
 
 
 def process_table(proc: Path = Path("/proc")) -> list[ProcessState]:
-    """Reads the process table.
+    """Reads the state of every process.
 
     Args:
-        proc: where the proc file system is mounted.
-
-    Returns:
-        A line for each process.
+        proc: Where the proc file system is mounted.
     """
     table: list[ProcessState] = []
     for folder in proc.glob("[0-9]*"):
@@ -41,85 +40,82 @@ def process_table(proc: Path = Path("/proc")) -> list[ProcessState]:
     return table
 
 
-def dead_children(pid: int) -> frozenset[int]:
-    """Finds the children of a process that ended and that it has not noticed.
-
-    Args:
-        pid: the parent.
-
-    Returns:
-        Their process ids.
-    """
-    return frozenset(p.pid for p in process_table() if p.parent == pid and p.state == _ZOMBIE)
-
-
 def living_in_group(group: int) -> frozenset[int]:
-    """Finds the processes of a group that still run.
-
-    Args:
-        group: the group's id.
-
-    Returns:
-        Their process ids.
-    """
+    """The ids of a group's processes that still run."""
     return frozenset(p.pid for p in process_table() if p.group == group and p.state != _ZOMBIE)
 
 
 def kill_group(group: int) -> None:
-    """Ends every process of a group at once; none left is no error.
-
-    Args:
-        group: the group's id.
-    """
+    """Ends every process of a group at once; it is no error if there is none left."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, signal.SIGKILL)
 
 
-def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> int:  # noqa: S108
+def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> None:  # noqa: S108
     """Removes the shared memory that killed processes left behind.
 
     Args:
-        prefix: how its names begin.
-        folder: where the kernel shows it.
-
-    Returns:
-        The number of regions removed.
+        prefix: How its names begin.
+        folder: Where the kernel shows it.
     """
-    leftovers = list(folder.glob(f"{prefix}*"))
-    for region in leftovers:
+    for region in folder.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
-    return len(leftovers)
+
+
+def never_interrupt() -> None:
+    """Keeps this process, and all that it starts, from interrupting others when it wakes up.
+
+    A request wakes a dozen threads of Triton and of the models' processes. Each would push a
+    network off its core in the middle of a product, on which its other threads then wait. With
+    SCHED_BATCH (sched(7)) they wait for a free core or for the end of a time slice; how much of
+    the cores each gets stays as it is. Where the system forbids it, nothing changes.
+    """
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 class ChildWatch:
-    """Notices at once, and at no cost, that a child of another process has ended."""
+    """Notices at once, and at little cost, that a child of another process has died."""
 
     def __init__(self) -> None:
-        self._files: dict[int, int] = {}
+        self._pidfds: dict[int, int] = {}
+        self._next_look = 0.0
 
-    def look(self, parent: int) -> None:
-        """Reads the process table for the children to watch.
+    def dead_children(self, parent: int) -> frozenset[int]:
+        """The ids of a process's children that ended without its noticing.
 
-        Args:
-            parent: whose children.
+        A child that the parent ends itself becomes a zombie too, but not for long.
         """
-        children = {p.pid for p in process_table() if p.parent == parent and p.state != _ZOMBIE}
-        for pid in self._files.keys() - children:
-            os.close(self._files.pop(pid))
-        for pid in children - self._files.keys():
-            # It may have ended since, or the kernel may not have the call.
-            with contextlib.suppress(OSError):
-                self._files[pid] = os.pidfd_open(pid)
-
-    def one_ended(self) -> bool:
-        """Tells whether one of them has ended since the last look."""
-        poll = select.poll()
-        for file in self._files.values():
-            poll.register(file, select.POLLIN)
-        return bool(self._files and poll.poll(0))
+        if time.monotonic() < self._next_look and not self._one_ended():
+            return frozenset()
+        self._next_look = time.monotonic() + _TABLE_SECONDS
+        dead = self._look(parent)
+        for _ in range(_REAP_CHECKS):
+            if dead:
+                time.sleep(_REAP_SECONDS)
+                dead &= self._look(parent)
+        return dead
 
     def close(self) -> None:
-        """Watches none any more."""
-        for file in self._files.values():
-            os.close(file)
-        self._files = {}
+        """Stops watching."""
+        for pidfd in self._pidfds.values():
+            os.close(pidfd)
+        self._pidfds = {}
+
+    def _look(self, parent: int) -> frozenset[int]:
+        children = {p.pid: p.state for p in process_table() if p.parent == parent}
+        dead = frozenset(pid for pid, state in children.items() if state == _ZOMBIE)
+        alive = children.keys() - dead
+        for pid in self._pidfds.keys() - alive:
+            os.close(self._pidfds.pop(pid))
+        for pid in alive - self._pidfds.keys():
+            # It may have ended since, or the kernel may not have the call.
+            with contextlib.suppress(OSError):
+                self._pidfds[pid] = os.pidfd_open(pid)
+        return dead
+
+    def _one_ended(self) -> bool:
+        poll = select.poll()
+        for pidfd in self._pidfds.values():
+            poll.register(pidfd, select.POLLIN)
+        return bool(self._pidfds and poll.poll(0))

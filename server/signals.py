@@ -1,10 +1,9 @@
 """Turns SIGTERM and Ctrl-C into something a loop can ask about."""
 
-from __future__ import annotations
-
 import signal
-from types import FrameType, TracebackType
 from typing import Any
+
+from typing_extensions import Self
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -16,16 +15,11 @@ class StopSignals:
         self._count = 0
         self._before: dict[signal.Signals, Any] = {}
 
-    def __enter__(self) -> StopSignals:
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -37,5 +31,5 @@ class StopSignals:
         """Tells whether it was asked for a second time."""
         return self._count >= 2
 
-    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def _note(self, *_: object) -> None:
         self._count += 1

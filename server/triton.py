@@ -1,7 +1,5 @@
 """One running Triton: starts it, waits until it is ready, watches it, stops it."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import shutil
@@ -12,27 +10,27 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from typing import TypeVar
+
+from typing_extensions import Self
 
 from server.command import ADMIN_HEADER, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
-from server.hardware import gpu_is_visible
 from server.installation import Installation, find_installation
 from server.logs import lines_that_matter, load_failures
 from server.parent_death import in_child
 from server.ports import Ports, settle_ports
-from server.processes import ChildWatch, dead_children, kill_group, remove_shared_memory
+from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
-from server.scheduling import never_interrupt
-from server.settings import Settings
-from server.staging import lay_out_backends, server_environment
+from server.settings import Settings, gpu_is_visible
+from server.staging import server_environment, stage_backends
 
 _POLL_SECONDS = 0.05
-_LOOK_SECONDS = 1
-"""How often the process table is read, which costs more than asking one process."""
-_LOOKS_AGAIN = 3
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
+_LAST_LINES = 5
+
+_T = TypeVar("_T")
 
 
 def _never() -> bool:
@@ -47,14 +45,18 @@ class TritonServer:
     Example:
         >>> with TritonServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
         ...     print(server.http_url)
+
+    Attributes:
+        settings: How it is run.
+        filled_in: The names of our backends that the installation lacks.
     """
 
     def __init__(self, settings: Settings, *, stop_requested: Callable[[], bool] = _never) -> None:
         """Prepares a server.
 
         Args:
-            settings: how to run it.
-            stop_requested: asked again and again while it starts.
+            settings: How to run it.
+            stop_requested: Asked again and again while it starts.
         """
         self.settings = settings
         self.filled_in: tuple[str, ...] = ()
@@ -66,62 +68,54 @@ class TritonServer:
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._hint = ""
-        self._next_look = 0.0
         self._watch = ChildWatch()
 
-    def __enter__(self) -> TritonServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     @property
     def http_url(self) -> str:
         """`host:port` of the HTTP service."""
-        return self._address(self._started_ports.http)
+        return self._address(_started(self._ports).http)
 
     @property
     def grpc_url(self) -> str:
         """`host:port` of the gRPC service."""
-        return self._address(self._started_ports.grpc)
+        return self._address(_started(self._ports).grpc)
 
     @property
     def metrics_url(self) -> str:
         """`host:port` of the metrics."""
-        return self._address(self._started_ports.metrics)
+        return self._address(_started(self._ports).metrics)
 
     @property
     def admin_headers(self) -> dict[str, str]:
-        """The HTTP headers of a request of administration."""
-        token = self.settings.admin_token
+        """The HTTP headers of an administrative request."""
+        token = self.settings.admin_token.get_secret_value()
         return {ADMIN_HEADER: token} if token else {}
 
     @property
     def pid(self) -> int:
         """The process id of tritonserver, which is also the id of its process group."""
-        return self._started.pid
+        return _started(self._process).pid
 
     @property
     def log_path(self) -> Path:
         """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
-        if self._log is None:
-            raise RuntimeError("the server has not been started")
-        return self._log
+        return _started(self._log)
 
     def start(self) -> None:
         """Starts the server and waits until all its models are ready.
 
         Raises:
-            InstallationError: there is no Triton to run.
-            StartError: a port is taken, or a model does not load.
-            StartStoppedError: a stop was asked for meanwhile.
-            RuntimeError: this is not the main thread.
+            InstallationError: There is no Triton to run.
+            StartError: A port is taken, or a model does not load.
+            StartStoppedError: A stop was asked for meanwhile.
+            RuntimeError: This is not the main thread.
         """
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start the server from the main thread, to which it is tied")
@@ -130,7 +124,7 @@ class TritonServer:
         self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
         try:
             self._process = self._spawn(installation, self._folder, self._ports)
-            self._wait_until_ready()
+            self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
             raise
@@ -139,7 +133,7 @@ class TritonServer:
         """Lets requests under way finish, ends the server and removes what it left.
 
         Args:
-            hurry: asked again and again; when true, the server is killed at once.
+            hurry: Asked again and again; when true, the server is killed at once.
 
         Returns:
             The exit code of tritonserver; 0 when every request was finished.
@@ -177,25 +171,16 @@ class TritonServer:
         while that model fails every request.
 
         Raises:
-            ServerDiedError: it, or one of them, has ended.
+            ServerDiedError: It, or one of them, has ended.
         """
-        code = self._started.poll()
+        code = _started(self._process).poll()
         if code is not None:
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
             raise ServerDiedError(
-                f"tritonserver (process {self.pid}) ended {how}: start it again", self._last_lines()
+                f"tritonserver (process {self.pid}) ended {how}: start it again",
+                tuple(self._log_lines()[-_LAST_LINES:]),
             )
-        if time.monotonic() < self._next_look and not self._watch.one_ended():
-            return
-        self._next_look = time.monotonic() + _LOOK_SECONDS
-        self._watch.look(self.pid)
-        dead = dead_children(self.pid)
-        for _ in range(_LOOKS_AGAIN):
-            if dead:
-                # Ended before it was noticed; one that Triton ends itself is gone soon.
-                time.sleep(_POLL_SECONDS)
-                dead &= dead_children(self.pid)
-        if dead:
+        if dead := self._watch.dead_children(self.pid):
             # Triton would wait its whole exit timeout for them.
             self.kill()
             raise ServerDiedError(
@@ -209,7 +194,7 @@ class TritonServer:
         backends, libraries = folder / "backends", folder / "lib"
         backends.mkdir()
         libraries.mkdir()
-        self.filled_in = lay_out_backends(installation, backends)
+        self.filled_in = stage_backends(installation, backends)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python
@@ -223,20 +208,6 @@ class TritonServer:
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
         )
-        environment = server_environment(installation, libraries, os.environ)
-        with self._log.open("wb") as log:
-            return subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
-                start_new_session=True,
-                preexec_fn=self._in_child(),  # noqa: PLW1509 - only the main thread gets here
-            )
-
-    def _in_child(self) -> Callable[[], None]:
         tie = in_child()
 
         def prepare() -> None:
@@ -244,55 +215,55 @@ class TritonServer:
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
-        return prepare
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                env=server_environment(installation, libraries, os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
+                start_new_session=True,
+                preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
+            )
 
-    def _wait_until_ready(self) -> None:
+    def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.settings.start_timeout
         while not (is_ready(self.http_url) and serves_metrics(self.metrics_url)):
             if self._stop_requested():
                 raise StartStoppedError("stopped before the server was ready")
-            if self._started.poll() is not None:
-                raise self._start_error()
+            if process.poll() is not None:
+                raise self._start_error(process.returncode)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"the models were not ready within {self.settings.start_timeout} seconds: "
                     "set a longer START_TIMEOUT",
-                    self._log_lines(),
+                    tuple(lines_that_matter(self._log_lines(), gpu=self._gpu)),
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _start_error(self) -> StartError:
-        log_lines = self._log_lines()
-        failures = load_failures(self.log_path.read_text(errors="replace").splitlines())
-        if failures:
-            others = tuple(failures[1:])
-            said = {failure.partition(": ")[2] for failure in failures}
-            rest = tuple(line for line in log_lines if not any(why in line for why in said))
-            return StartError(failures[0] + self._hint, others + rest)
+    def _start_error(self, code: int) -> StartError:
+        lines = self._log_lines()
+        relevant = tuple(lines_that_matter(lines, gpu=self._gpu))
+        if failures := load_failures(lines):
+            first, *others = failures
+            causes = {failure.partition(": ")[2] for failure in failures}
+            rest = (line for line in relevant if not any(cause in line for cause in causes))
+            return StartError(first + self._hint, (*others, *rest))
         return StartError(
-            f"tritonserver ended with code {self._started.returncode} before it was ready",
-            log_lines or self._last_lines(),
+            f"tritonserver ended with code {code} before it was ready",
+            relevant or tuple(lines[-_LAST_LINES:]),
         )
 
-    def _last_lines(self) -> tuple[str, ...]:
-        return tuple(self.log_path.read_text(errors="replace").splitlines()[-5:])
-
-    def _log_lines(self) -> tuple[str, ...]:
-        lines = self.log_path.read_text(errors="replace").splitlines()
-        return tuple(lines_that_matter(lines, gpu=self._gpu))
+    def _log_lines(self) -> list[str]:
+        return self.log_path.read_text(errors="replace").splitlines()
 
     def _address(self, port: int) -> str:
         host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind  # noqa: S104
         return f"{host}:{port}"
 
-    @property
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("the server does not run")
-        return self._process
 
-    @property
-    def _started_ports(self) -> Ports:
-        if self._ports is None:
-            raise RuntimeError("the server has not been started")
-        return self._ports
+def _started(value: _T | None) -> _T:
+    if value is None:
+        raise RuntimeError("the server does not run")
+    return value

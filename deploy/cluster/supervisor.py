@@ -220,9 +220,9 @@ class Supervisor:
             folder.mkdir(parents=True, exist_ok=True)
             lay_out_replica(self._repository, releases, name, folder)
             # Nobody listens on those yet that were chosen before.
-            promised = [port for _, ports in self._servers.values() for port in ports.all]
+            promised = [port for _, ports in self._servers.values() for port in ports]
             of_server = self._listening("127.0.0.1", 0, 0, 0)
-            ports = settle_ports(of_server, taken=[*front.all, *promised])
+            ports = settle_ports(of_server, taken=[*front, *promised])
             self._servers[name] = self._server(name, folder, ports), ports
         for child, _ in self._servers.values():
             child.start()

@@ -71,7 +71,7 @@ def test_what_the_cpu_image_starts_serves_and_is_healthy(tmp_path: Path) -> None
         "BIND": "127.0.0.1",
         "MODEL_REPOSITORY": str(models),
     }
-    known = {name.upper() for name in Settings.__dataclass_fields__}
+    known = {name.upper() for name in Settings.model_fields}
     assert pairs.keys() - {"PATH", "PYTHONDONTWRITEBYTECODE", "HOME"} <= known
     _, *module = json.loads(instructions(file, "ENTRYPOINT")[-1])
     check = json.loads(instructions(file, "HEALTHCHECK")[-1].partition("CMD ")[2])

@@ -12,8 +12,7 @@ import psutil
 import pytest
 import tritonclient.grpc
 
-from server.hardware import gpu_is_visible
-from server.settings import Settings
+from server.settings import Settings, gpu_is_visible
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 

@@ -45,14 +45,18 @@ class Some(EnvironmentSettings):
 
 def test_variables_are_read_and_others_left_alone() -> None:
     found = Some.from_environment(
-        {"PORT": " 9 ", "PROTOCOL": "grpc", "FOLDER": "/x", "RATE": "", "OTHER": "y"}, port=1
+        {
+            "PORT": " 9 ",
+            "PROTOCOL": "grpc",
+            "FOLDER": "/x",
+            "RATE": "",
+            "OTHER": "y",
+            "control": "explicit",
+        },
+        port=1,
     )
-    assert (found.port, found.rate, found.protocol, found.folder) == (
-        9,
-        1.5,
-        Protocol.GRPC,
-        Path("/x"),
-    )
+    assert (found.port, found.rate, found.protocol) == (9, 1.5, Protocol.GRPC)
+    assert (found.folder, found.control) == (Path("/x"), "none")
 
 
 def test_the_constructor_does_not_read_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

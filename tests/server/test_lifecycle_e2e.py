@@ -14,7 +14,6 @@ import time
 import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +283,7 @@ def test_backends_of_another_installation_win_over_ours(
         "        answer = pb_utils.Tensor('values', np.full((1, 2), 777, dtype=np.float32))\n"
         "        return [pb_utils.InferenceResponse([answer]) for _ in requests]\n"
     )
-    settings = replace(settings_for(repository), triton_dir=root)
+    settings = settings_for(repository).model_copy(update={"triton_dir": root})
     with TritonServer(settings) as server, triton.InferenceServerClient(server.grpc_url) as client:
         ids = triton.InferInput("ids", [1, 2], "INT64")
         ids.set_data_from_numpy(np.array([[1, 2]], dtype=np.int64))

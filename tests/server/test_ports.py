@@ -29,4 +29,4 @@ def test_taken_port_is_named_with_its_setting(tmp_path: Path) -> None:
 def test_ports_promised_to_somebody_else_are_not_chosen(tmp_path: Path) -> None:
     settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=tmp_path)
     ports = settle_ports(settings, taken=range(20000, 29900))
-    assert {*ports.all} <= {*range(29900, 30000)}
+    assert {*ports} <= {*range(29900, 30000)}

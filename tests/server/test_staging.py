@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from server.installation import STUB, Installation
-from server.staging import lay_out_backends, server_environment
+from server.staging import server_environment, stage_backends
 
 
 @pytest.fixture
@@ -50,21 +50,21 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_missing_backend_is_filled_in(installation: Installation, ours: Path, folder: Path) -> None:
-    assert lay_out_backends(installation, folder, ours) == ("onnxruntime",)
+    assert stage_backends(installation, folder, ours) == ("onnxruntime",)
     assert (folder / "onnxruntime").resolve() == ours / "onnxruntime"
 
 
 def test_own_backend_wins(installation: Installation, ours: Path, folder: Path) -> None:
     own = installation.backends / "onnxruntime"
     own.mkdir()
-    assert lay_out_backends(installation, folder, ours) == ()
+    assert stage_backends(installation, folder, ours) == ()
     assert (folder / "onnxruntime").resolve() == own
 
 
 def test_stub_joins_the_library_which_does_not_leave_the_folder(
     installation: Installation, ours: Path, folder: Path
 ) -> None:
-    lay_out_backends(installation, folder, ours)
+    stage_backends(installation, folder, ours)
     library = folder / "python" / "libtriton_python.so"
     assert library.resolve().is_relative_to(folder.resolve())
     assert (folder / "python" / STUB).resolve() == installation.stub
