@@ -12,7 +12,11 @@ from server.backends.onnxruntime.ort_backend.errors import ConfigError
 from server.backends.onnxruntime.ort_backend.ragged import BatchInput, BatchOutput
 from server.backends.onnxruntime.ort_backend.sequences import Control, SequenceConfig, State
 from server.backends.onnxruntime.ort_backend.session import Device, model_path, open_session
-from server.backends.onnxruntime.ort_backend.signature import ModelTensor, ModelTensors, check_fit
+from server.backends.onnxruntime.ort_backend.signature import (
+    ModelTensor,
+    ModelTensors,
+    check_signature,
+)
 from tests.server.small_models import LOOKUP, UNBATCHED, SmallModel
 
 FITS = BackendConfig(
@@ -26,7 +30,7 @@ def check(config: BackendConfig, model: SmallModel, folder: Path) -> None:
     """Opens the model as the backend does and checks the config against it."""
     model.write(folder / "model.onnx")
     session = open_session(model_path(folder, "model.onnx"), config, Device("CPU"))
-    check_fit(config, ModelTensors.of(session))
+    check_signature(config, ModelTensors.of(session))
 
 
 def test_fitting_config_passes(tmp_path: Path) -> None:
@@ -82,40 +86,42 @@ CONFIG = BackendConfig(
 def test_output_of_a_variable_size_has_to_be_declared_as_one() -> None:
     variable = ModelTensor("y", "tensor(float)", (-1, -1))
     with pytest.raises(ConfigError, match=r"output 'y': dims are \[3\], the model has \[-1\]"):
-        check_fit(CONFIG, model([X], [variable]))
+        check_signature(CONFIG, model([X], [variable]))
 
 
 def test_input_of_a_variable_size_may_be_declared_fixed() -> None:
-    check_fit(CONFIG, model([ModelTensor("x", "tensor(float)", (-1, -1))], [Y]))
+    check_signature(CONFIG, model([ModelTensor("x", "tensor(float)", (-1, -1))], [Y]))
 
 
 def test_scalar_has_one_element() -> None:
     scalar = ModelTensor("x", "tensor(float)", ())
     config = replace(CONFIG, max_batch_size=0, outputs=())
-    check_fit(replace(config, inputs=(TensorConfig("x", "TYPE_FP32", (1,)),)), model([scalar], []))
+    check_signature(
+        replace(config, inputs=(TensorConfig("x", "TYPE_FP32", (1,)),)), model([scalar], [])
+    )
     with pytest.raises(ConfigError, match="the model has a scalar"):
-        check_fit(config, model([scalar], []))
+        check_signature(config, model([scalar], []))
 
 
 def test_bfloat16_is_refused_in_words() -> None:
     with pytest.raises(ConfigError, match="TYPE_BF16, which Triton does not hand to Python-based"):
-        check_fit(CONFIG, model([ModelTensor("x", "tensor(bfloat16)", (-1, 3))], [Y]))
+        check_signature(CONFIG, model([ModelTensor("x", "tensor(bfloat16)", (-1, 3))], [Y]))
 
 
 def test_optional_input_needs_an_initializer() -> None:
     bias = TensorConfig("bias", "TYPE_FP32", (1,), optional=True)
     config = replace(CONFIG, max_batch_size=0, inputs=(bias,), outputs=())
     tensor = ModelTensor("bias", "tensor(float)", (1,))
-    check_fit(config, model([], [], (tensor,)))
+    check_signature(config, model([], [], (tensor,)))
     with pytest.raises(ConfigError, match="'bias': optional is true, and the model has no init"):
-        check_fit(config, model([tensor], []))
+        check_signature(config, model([tensor], []))
 
 
 def test_ragged_input_is_flat_in_the_model() -> None:
     config = replace(CONFIG, inputs=(TensorConfig("x", "TYPE_FP32", (-1,), ragged=True),))
-    check_fit(config, model([ModelTensor("x", "tensor(float)", (-1,))], [Y]))
+    check_signature(config, model([ModelTensor("x", "tensor(float)", (-1,))], [Y]))
     with pytest.raises(ConfigError, match=r"has to take \[-1\], and it has \[-1, 3\]"):
-        check_fit(config, model([X], [Y]))
+        check_signature(config, model([X], [Y]))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_ragged_input_is_flat_in_the_model() -> None:
 def test_batch_input_has_the_shape_of_its_kind(kind: str, shape: tuple[int, ...]) -> None:
     config = replace(CONFIG, batch_inputs=(BatchInput(kind, ("n",), "TYPE_INT32", "x"),))
     with pytest.raises(ConfigError, match=f"batch_input 'n': {kind} has shape"):
-        check_fit(config, model([X, ModelTensor("n", "tensor(int32)", shape)], [Y]))
+        check_signature(config, model([X, ModelTensor("n", "tensor(int32)", shape)], [Y]))
 
 
 def test_text_cannot_be_scattered() -> None:
@@ -135,7 +141,7 @@ def test_text_cannot_be_scattered() -> None:
         batch_outputs=(BatchOutput("y", "x", (3,)),),
     )
     with pytest.raises(ConfigError, match="only numbers can be scattered"):
-        check_fit(config, model([X], [ModelTensor("y", "tensor(string)", (-1, 3))]))
+        check_signature(config, model([X], [ModelTensor("y", "tensor(string)", (-1, 3))]))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +170,7 @@ def test_sequence_tensor_that_does_not_fit_is_named(
 ) -> None:
     config = replace(CONFIG, sequences=sequences)
     with pytest.raises(ConfigError, match=message):
-        check_fit(config, model([X, ModelTensor("S", "tensor(float)", (-1, 1))], [Y]))
+        check_signature(config, model([X, ModelTensor("S", "tensor(float)", (-1, 1))], [Y]))
 
 
 def test_output_may_be_left_out(tmp_path: Path) -> None:

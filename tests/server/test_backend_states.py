@@ -49,87 +49,87 @@ def outputs(value: float) -> Tensors:
 
 
 def test_state_goes_from_one_request_to_the_next(states: SequenceStates) -> None:
-    assert states.enter(1, START, inputs())["before"].item() == 0
-    states.leave(1, START, outputs(5))
-    assert states.enter(1, 0, inputs())["before"].item() == 5
+    assert states.restore(1, START, inputs())["before"].item() == 0
+    states.save(1, START, outputs(5))
+    assert states.restore(1, 0, inputs())["before"].item() == 5
 
 
 def test_finished_sequence_leaves_nothing(states: SequenceStates) -> None:
-    states.enter("a", START, inputs())
-    states.leave("a", START, outputs(5))
-    states.enter("a", END, inputs())
-    states.leave("a", END, outputs(6))
+    states.restore("a", START, inputs())
+    states.save("a", START, outputs(5))
+    states.restore("a", END, inputs())
+    states.save("a", END, outputs(6))
     assert len(states) == 0
 
 
 def test_sequence_that_fails_at_its_end_leaves_nothing(states: SequenceStates) -> None:
-    states.enter("a", START | END, inputs())
-    states.leave("a", START | END, None)
+    states.restore("a", START | END, inputs())
+    states.save("a", START | END, None)
     assert len(states) == 0
 
 
 def test_failed_request_leaves_the_state_as_it_was(states: SequenceStates) -> None:
-    states.enter(1, START, inputs())
-    states.leave(1, START, None)
-    assert states.enter(1, 0, inputs())["before"].item() == 0
+    states.restore(1, START, inputs())
+    states.save(1, START, None)
+    assert states.restore(1, 0, inputs())["before"].item() == 0
 
 
 def test_start_forgets_what_was(states: SequenceStates) -> None:
-    states.enter(1, START, inputs())
-    states.leave(1, START, outputs(5))
-    assert states.enter(1, START, inputs())["before"].item() == 0
+    states.restore(1, START, inputs())
+    states.save(1, START, outputs(5))
+    assert states.restore(1, START, inputs())["before"].item() == 0
     assert len(states) == 1
 
 
 def test_number_and_word_are_different_sequences(states: SequenceStates) -> None:
-    states.enter(1, START, inputs())
-    states.leave(1, START, outputs(5))
-    assert states.enter("1", START, inputs())["before"].item() == 0
+    states.restore(1, START, inputs())
+    states.save(1, START, outputs(5))
+    assert states.restore("1", START, inputs())["before"].item() == 0
 
 
 def test_initial_state_is_copied_out_of_the_request(states: SequenceStates) -> None:
     request = inputs()
-    states.enter(1, START, request)
+    states.restore(1, START, request)
     request["before"][:] = 99
-    assert states.enter(1, 0, inputs())["before"].item() == 0
+    assert states.restore(1, 0, inputs())["before"].item() == 0
 
 
 def test_kept_state_does_not_hold_its_batch(states: SequenceStates) -> None:
     batch = np.zeros((64, 1))
-    states.enter(1, START, inputs())
-    states.leave(1, START, {"after": batch[3:4]})
-    assert not np.shares_memory(states.enter(1, 0, inputs())["before"], batch)
+    states.restore(1, START, inputs())
+    states.save(1, START, {"after": batch[3:4]})
+    assert not np.shares_memory(states.restore(1, 0, inputs())["before"], batch)
 
 
 def test_more_sequences_than_places_push_out_the_oldest(states: SequenceStates) -> None:
     for sequence in (1, 2, 3):
-        states.enter(sequence, START, inputs())
-        states.forget_the_dead({sequence})
+        states.restore(sequence, START, inputs())
+        states.evict({sequence})
     assert len(states) == 2
     with pytest.raises(BadRequestError, match="sequence 1 was idle for too long"):
-        states.enter(1, 0, inputs())
+        states.restore(1, 0, inputs())
 
 
 def test_sequence_in_the_batch_is_never_pushed_out(states: SequenceStates) -> None:
     for sequence in (1, 2, 3):
-        states.enter(sequence, START, inputs())
-    states.forget_the_dead({1, 2, 3})
+        states.restore(sequence, START, inputs())
+    states.evict({1, 2, 3})
     assert len(states) == 3
 
 
 def test_idle_sequence_is_forgotten(states: SequenceStates, clock: Clock) -> None:
-    states.enter(1, START, inputs())
+    states.restore(1, START, inputs())
     clock.now = IDLE + 61
-    states.enter(2, START, inputs())
-    states.forget_the_dead({2})
+    states.restore(2, START, inputs())
+    states.evict({2})
     assert len(states) == 1
 
 
 def test_sequence_whose_request_waits_is_not_forgotten(
     states: SequenceStates, clock: Clock
 ) -> None:
-    states.enter(1, START, inputs())
+    states.restore(1, START, inputs())
     clock.now = IDLE + 59
-    states.enter(2, START, inputs())
-    states.forget_the_dead({2})
+    states.restore(2, START, inputs())
+    states.evict({2})
     assert len(states) == 2

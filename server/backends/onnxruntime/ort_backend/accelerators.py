@@ -1,7 +1,5 @@
 """Maps Triton's execution accelerators to ONNX Runtime's execution providers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,10 +40,10 @@ class Accelerator:
     """One execution accelerator of a config.
 
     Attributes:
-        listed: which of the two lists names it.
-        name: its name there.
-        provider: ONNX Runtime's name of it.
-        options: the provider's options.
+        listed: The list that names it.
+        name: Its name there.
+        provider: ONNX Runtime's name for it.
+        options: The provider's options.
     """
 
     listed: str
@@ -55,17 +53,14 @@ class Accelerator:
 
 
 def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelerator, ...]:
-    """Reads one list of `optimization.execution_accelerators`.
+    """Reads one list of `optimization.execution_accelerators`, in its order.
 
     Args:
         listed: `gpu_execution_accelerator` or `cpu_execution_accelerator`.
-        entries: both lists.
-
-    Returns:
-        The accelerators, in the config's order.
+        entries: Both lists.
 
     Raises:
-        ConfigError: one has another name, or a parameter that it does not take.
+        ConfigError: An accelerator, or one of its parameters, is not known.
     """
     known = _PROVIDERS[listed]
     found: list[Accelerator] = []
@@ -82,16 +77,16 @@ def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelera
 
 
 def read_cuda_parameters(values: Mapping[str, str]) -> dict[str, str]:
-    """Reads the options of the CUDA provider among a config's `parameters`.
+    """Picks the options of the CUDA provider from a config's `parameters`.
 
     Args:
-        values: all parameters.
+        values: All parameters.
 
     Returns:
         The options as ONNX Runtime spells them.
 
     Raises:
-        ConfigError: a value is not one of its numbers.
+        ConfigError: A value is not one of those that the option takes.
     """
     options: dict[str, str] = {}
     for name in CUDA_PARAMETERS:
@@ -117,16 +112,13 @@ def providers(
 
     Args:
         kind: `CPU` or `GPU`.
-        device: which GPU.
-        accelerators: those that count for this kind of instance.
-        cuda_options: further options of the CUDA provider.
-        available: the providers of the installed ONNX Runtime.
-
-    Returns:
-        The providers.
+        device: Which GPU.
+        accelerators: Those that count for this kind of instance.
+        cuda_options: Further options of the CUDA provider.
+        available: The providers of the installed ONNX Runtime.
 
     Raises:
-        ConfigError: the installed ONNX Runtime has not got one of them.
+        ConfigError: The installed ONNX Runtime lacks one of them.
     """
     for accelerator in accelerators:
         if accelerator.provider not in available:
@@ -135,9 +127,7 @@ def providers(
                 f"{accelerator.name!r}, but the installed onnxruntime has no "
                 f"{accelerator.provider}: it has {', '.join(available)}"
             )
-    chosen: dict[str, dict[str, str]] = {}
-    for accelerator in accelerators:
-        chosen[accelerator.provider] = dict(accelerator.options)
+    chosen = {each.provider: dict(each.options) for each in accelerators}
     if kind == "GPU":
         if CUDA not in available:
             raise ConfigError(

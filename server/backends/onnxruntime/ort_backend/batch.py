@@ -18,12 +18,12 @@ class BatchLayout:
     """How the tensors of requests lie in a batch.
 
     Attributes:
-        batched: whether the tensors have a batch dimension, so that requests can be joined.
-        ragged: the inputs that become one flat row of elements.
-        batch_inputs: inputs that are made of the whole batch.
-        batch_outputs: outputs that are cut by the shapes of an input.
-        scalars: inputs that the model takes without any dimension.
-        scalar_outputs: outputs that the model gives without any dimension, and their dims
+        batched: Whether the tensors have a batch dimension, so that requests can be joined.
+        ragged: The inputs that become one flat row of elements.
+        batch_inputs: Inputs that are made of the whole batch.
+        batch_outputs: Outputs that are cut by the shapes of an input.
+        scalars: Inputs that the model takes without any dimension.
+        scalar_outputs: Outputs that the model gives without any dimension, and their dims
             in the config.
     """
 
@@ -38,15 +38,12 @@ class BatchLayout:
     def of(
         cls, config: BackendConfig, scalars: Iterable[str], scalar_outputs: Iterable[str]
     ) -> BatchLayout:
-        """Reads the layout off a config.
+        """The layout that a config describes.
 
         Args:
-            config: the model's config.
-            scalars: inputs without any dimension in the model.
-            scalar_outputs: outputs without any dimension in the model.
-
-        Returns:
-            The layout.
+            config: The model's config.
+            scalars: Inputs without any dimension in the model.
+            scalar_outputs: Outputs without any dimension in the model.
         """
         dims = {tensor.name: tensor.dims for tensor in config.outputs}
         return cls(
@@ -59,14 +56,13 @@ class BatchLayout:
         )
 
     def join(self, requests: Sequence[Tensors]) -> Tensors:
-        """Puts the rows of all requests one below the other.
+        """The inputs of the batch: the rows of all requests, one below the other.
+
+        Those of a single request are not copied.
 
         Args:
-            requests: their inputs, of the same names and the same shapes but for the rows
+            requests: Their inputs, of the same names and the same shapes but for the rows
                 and for the ragged inputs.
-
-        Returns:
-            The inputs of the batch; those of a single request are not copied.
         """
         if len(requests) == 1:
             feed = requests[0]
@@ -87,14 +83,11 @@ class BatchLayout:
         """Gives each request its rows of every output, as views.
 
         Args:
-            outputs: the outputs of the batch.
-            requests: the inputs of each request.
-
-        Returns:
-            The outputs of each request.
+            outputs: The outputs of the batch.
+            requests: The inputs of each request.
 
         Raises:
-            ValueError: an output has not as many rows as the batch.
+            ValueError: An output has more or fewer rows than the batch.
         """
         if not self.batch_outputs and not self.scalar_outputs and self.batched:
             return split_rows(outputs, [rows_of(request) for request in requests])
@@ -136,29 +129,19 @@ class BatchLayout:
 
 
 def rows_of(request: Tensors) -> int:
-    """Counts the rows of a request, which are the same for all its inputs.
-
-    Args:
-        request: its inputs.
-
-    Returns:
-        The size of their first dimension.
-    """
+    """The rows of a request, which all its inputs have as their first dimension."""
     return len(next(iter(request.values())))
 
 
 def split_rows(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
-    """Cuts every output by rows.
+    """The outputs of each request, as views of those of the batch.
 
     Args:
-        outputs: the outputs of a batch.
-        rows: the rows of each request.
-
-    Returns:
-        The outputs of each request, as views.
+        outputs: The outputs of a batch.
+        rows: How many of its rows are each request's.
 
     Raises:
-        ValueError: an output has not as many rows as the batch.
+        ValueError: An output has more or fewer rows than the batch.
     """
     total = sum(rows)
     for name, array in outputs.items():

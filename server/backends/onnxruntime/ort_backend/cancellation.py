@@ -1,6 +1,4 @@
-"""Decides whether it is worth asking if the callers of requests have gone."""
-
-from __future__ import annotations
+"""Decides whether it is worth asking if the caller of a request has cancelled it."""
 
 from collections.abc import Callable
 
@@ -12,40 +10,29 @@ _FIRST_ASK_SECONDS = 50e-6
 
 
 class CancellationBudget:
-    """Lets a caller be asked as often as that takes a small part of the time.
+    """Limits the time spent asking to a small part of the time spent computing.
 
     Asking goes through the server and takes as long as computing a small request. A request
-    can have been abandoned only while others computed before it: each computation earns the
-    time for questions, and a long one enough to ask every request that waited for it.
+    can have been cancelled only while others computed before it: each computation earns time
+    for asking, and a long one enough to ask every request that waited for it.
+
+    It starts with enough time to ask a few times.
+
+    Args:
+        clock: Gives the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """Starts with enough time for a few questions.
-
-        Args:
-            clock: gives the time in seconds.
-        """
         self._clock = clock
         self._seconds = 10 * _FIRST_ASK_SECONDS
         self._cost = _FIRST_ASK_SECONDS
 
     def earn(self, seconds: float) -> None:
-        """Notes how long something was computed.
-
-        Args:
-            seconds: how long.
-        """
+        """Adds to the budget what a computation of that many seconds earns."""
         self._seconds = min(_MAX_SECONDS, self._seconds + _SHARE * seconds)
 
     def is_cancelled(self, ask: Callable[[], bool]) -> bool:
-        """Asks, if there is time for it.
-
-        Args:
-            ask: the request's own method.
-
-        Returns:
-            Whether the caller is known to have gone.
-        """
+        """Asks by a request's own method, if there is time; False where it is not known."""
         if self._seconds < self._cost:
             return False
         start = self._clock()

@@ -1,7 +1,5 @@
 """Reads a model's config, and refuses what this backend cannot do as the C++ one does."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +18,11 @@ class TensorConfig:
     """An input or output as the config declares it.
 
     Attributes:
-        name: the tensor's name.
+        name: The tensor's name.
         data_type: Triton's name of the type, such as `TYPE_FP32`.
-        dims: its shape as the model sees it, without the batch dimension.
-        ragged: whether the batch is one flat row of the elements of all requests.
-        optional: whether a request may leave it out.
+        dims: Its shape as the model sees it, without the batch dimension.
+        ragged: Whether the batch is one flat row of the elements of all requests.
+        optional: Whether a request may leave it out.
     """
 
     name: str
@@ -39,15 +37,15 @@ class BackendConfig:
     """What the backend needs to know of a model's config.
 
     Attributes:
-        inputs: the declared inputs.
-        outputs: the declared outputs.
+        inputs: The declared inputs.
+        outputs: The declared outputs.
         max_batch_size: 0 for a model whose tensors have no batch dimension.
-        model_filename: the file in the version's folder.
-        session: how ONNX Runtime is to compute.
-        batch_inputs: inputs that the backend makes of the whole batch.
-        batch_outputs: outputs that are cut by the shapes of an input.
-        sequences: controls and states; None for a model without sequences.
-        instances_on_cpu: how many instances share the processor's cores.
+        model_filename: The file in the version's folder.
+        session: How ONNX Runtime is to compute.
+        batch_inputs: Inputs that the backend makes of the whole batch.
+        batch_outputs: Outputs that are cut by the shapes of an input.
+        sequences: Controls and states; None for a model without sequences.
+        instances_on_cpu: How many instances share the processor's cores.
     """
 
     inputs: tuple[TensorConfig, ...]
@@ -67,16 +65,13 @@ class BackendConfig:
 
 
 def read_config(config: Mapping[str, Any]) -> BackendConfig:
-    """Reads a model's config.
+    """Reads what the backend needs to know of a model's config.
 
     Args:
-        config: the config as Triton hands it over, parsed from JSON.
-
-    Returns:
-        What the backend needs of it.
+        config: The config as Triton hands it over, parsed from JSON.
 
     Raises:
-        ConfigError: it asks for something that this backend does not do.
+        ConfigError: It asks for something that this backend cannot do.
     """
     _refuse_unsupported(config)
     max_batch_size = int(config.get("max_batch_size", 0))
@@ -120,20 +115,21 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
 def _tensors(side: str, entries: list[dict[str, Any]]) -> tuple[TensorConfig, ...]:
     if not entries:
         raise ConfigError(f"{side}: the config declares none, and each one has to be declared")
-    tensors: list[TensorConfig] = []
-    for entry in entries:
-        reshape = entry.get("reshape")
-        dims = reshape.get("shape", []) if reshape is not None else entry["dims"]
-        tensors.append(
-            TensorConfig(
-                name=entry["name"],
-                data_type=entry["data_type"],
-                dims=tuple(map(int, dims)),
-                ragged=bool(entry.get("allow_ragged_batch")),
-                optional=bool(entry.get("optional")),
-            )
+    return tuple(
+        TensorConfig(
+            name=entry["name"],
+            data_type=entry["data_type"],
+            dims=_dims(entry),
+            ragged=bool(entry.get("allow_ragged_batch")),
+            optional=bool(entry.get("optional")),
         )
-    return tuple(tensors)
+        for entry in entries
+    )
+
+
+def _dims(entry: Mapping[str, Any]) -> tuple[int, ...]:
+    reshape = entry.get("reshape")
+    return tuple(map(int, entry["dims"] if reshape is None else reshape.get("shape", [])))
 
 
 def _check_together(config: BackendConfig) -> None:

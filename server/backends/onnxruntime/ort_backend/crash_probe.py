@@ -3,8 +3,6 @@
 A crash inside ONNX Runtime would end the process of the instance, and with it the model.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil
@@ -24,47 +22,42 @@ _PYTHON = "python3"
 """The stub's own environment is that of the first python3 on the PATH."""
 
 
-class EmptyInputTrial:
-    """Finds out which inputs without elements a model survives; each pattern is tried once."""
+class CrashProbe:
+    """Finds out which inputs without elements a model survives; each pattern is tried once.
+
+    Args:
+        arguments: Triton's description of the model and the instance.
+        path: The ONNX file.
+    """
 
     def __init__(self, arguments: Mapping[str, str], path: Path) -> None:
-        """Prepares for a model.
-
-        Args:
-            arguments: Triton's description of the model and the instance.
-            path: the ONNX file.
-        """
         self._arguments = {**arguments, "path": str(path)}
         self._survived: dict[object, bool] = {}
 
     def check(self, feed: Tensors) -> None:
-        """Checks that a run with these inputs does not crash.
-
-        Args:
-            feed: the inputs of a run, of which one has no elements.
+        """Checks that a run with these inputs, of which one has no elements, does not crash.
 
         Raises:
-            BadRequestError: it does.
+            BadRequestError: It does.
         """
         pattern = tuple(
             (name, tuple(size == 0 for size in array.shape)) for name, array in feed.items()
         )
         if pattern not in self._survived:
-            self._survived[pattern] = self._try(feed)
+            self._survived[pattern] = self._survives(feed)
         if not self._survived[pattern]:
             empty = ", ".join(repr(name) for name, array in feed.items() if array.size == 0)
             raise BadRequestError(f"input {empty} has no elements, on which the model crashes")
 
-    def _try(self, feed: Tensors) -> bool:
-        python = shutil.which(_PYTHON) or sys.executable
+    def _survives(self, feed: Tensors) -> bool:
         tensors = {
             name: (array.dtype.str, array.shape, array.reshape(-1).tolist())
             for name, array in feed.items()
         }
         try:
             process = subprocess.run(
-                [python, "-m", f"{__package__}.trial"],
-                cwd=Path(__file__).parents[len(__name__.split(".")) - 1],
+                [shutil.which(_PYTHON) or sys.executable, "-m", __name__],
+                cwd=Path(__file__).parents[__name__.count(".")],
                 input=json.dumps({"arguments": self._arguments, "feed": tensors}),
                 text=True,
                 stdout=subprocess.DEVNULL,

@@ -1,6 +1,4 @@
-"""Failures of the backend, and ONNX Runtime's failures in one readable line."""
-
-from __future__ import annotations
+"""Errors of the backend, and ONNX Runtime's errors in one readable line."""
 
 import re
 
@@ -19,14 +17,7 @@ class BadRequestError(ValueError):
 
 
 def explain(error: Exception) -> str:
-    """Says in one line what ONNX Runtime complains about.
-
-    Args:
-        error: what it raised.
-
-    Returns:
-        The complaint and the node that made it, without codes and source files.
-    """
+    """Says in one line what ONNX Runtime complains about, without codes and source files."""
     text = str(error)
     node = _NODE.search(text)
     message = _STATUS_MESSAGE.search(text)
@@ -36,12 +27,5 @@ def explain(error: Exception) -> str:
 
 
 def is_from_onnxruntime(error: Exception) -> bool:
-    """Tells whether ONNX Runtime raised an error while it computed a request.
-
-    Args:
-        error: the error.
-
-    Returns:
-        True for its own errors, which the request's values cause.
-    """
+    """Tells whether an error is ONNX Runtime's own, which a request's values cause."""
     return type(error).__module__.startswith("onnxruntime")

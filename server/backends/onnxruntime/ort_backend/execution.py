@@ -1,6 +1,4 @@
-"""Runs the requests of a batch together, and in ever smaller parts when one of them spoils it."""
-
-from __future__ import annotations
+"""Runs the requests of a batch together, and halves it until a request that fails is alone."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -14,15 +12,12 @@ Run = Callable[[Tensors], Tensors]
 def run_requests(
     run: Run, requests: Sequence[Tensors], layout: BatchLayout
 ) -> list[Tensors | Exception]:
-    """Computes the outputs of every request.
+    """The outputs of each request, or the error of one that fails on its own.
 
     Args:
-        run: computes a batch.
-        requests: the inputs of each request.
-        layout: how they lie in a batch.
-
-    Returns:
-        For each request its outputs, or why it alone has none.
+        run: Computes a batch.
+        requests: The inputs of each request.
+        layout: How they lie in a batch.
     """
     if len(requests) == 1:
         return _run_group(run, requests, layout)

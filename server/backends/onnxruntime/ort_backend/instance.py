@@ -1,7 +1,5 @@
 """One instance of a model: opened once, then asked for one batch after the other."""
 
-from __future__ import annotations
-
 import gc
 import json
 import time
@@ -15,12 +13,12 @@ import triton_python_backend_utils as pb_utils
 from .batch import BatchLayout
 from .cancellation import CancellationBudget
 from .config import read_config
-from .crash_probe import EmptyInputTrial
+from .crash_probe import CrashProbe
 from .errors import BadRequestError, ConfigError
 from .execution import run_requests
-from .responses import answer, cancellation, forget_labels, inputs_of, nothing, refusal
+from .responses import cancelled, clear_labels, empty, failure, read_inputs, success
 from .session import Device, model_path, open_session, run_options
-from .signature import ModelTensors, check_fit
+from .signature import ModelTensors, check_signature
 from .states import CorrelationId, SequenceStates
 from .tensors import Tensors, blank, is_empty
 
@@ -30,11 +28,11 @@ class _Job:
     """A request that is to be computed.
 
     Attributes:
-        number: its place in the batch.
-        inputs: its inputs.
-        wanted: the outputs that it asks for.
-        sequence: its correlation ID; None where nothing is kept of it.
-        flags: whether it starts or ends its sequence.
+        number: Its place in the batch.
+        inputs: Its inputs.
+        wanted: The outputs that it asks for.
+        sequence: Its correlation ID; None where nothing is kept of it.
+        flags: Whether it starts or ends its sequence.
     """
 
     number: int
@@ -54,7 +52,7 @@ class ModelInstance:
             args: Triton's description of the model and the instance.
 
         Raises:
-            TritonModelException: it cannot be served; the message says why.
+            TritonModelException: It cannot be served; the message says why.
         """
         try:
             config = read_config(json.loads(args["model_config"]))
@@ -62,7 +60,7 @@ class ModelInstance:
             path = model_path(folder, config.model_filename)
             self._session = open_session(path, config, Device.of(args))
             tensors = ModelTensors.of(self._session)
-            check_fit(config, tensors)
+            check_signature(config, tensors)
         except ConfigError as error:
             raise pb_utils.TritonModelException(str(error)) from None
         self._layout = BatchLayout.of(config, tensors.scalar_inputs, tensors.scalar_outputs)
@@ -71,65 +69,58 @@ class ModelInstance:
         self._sequences = config.sequences
         states = config.sequences.states if config.sequences else ()
         self._states = SequenceStates(config.sequences) if config.sequences and states else None
-        self._trial = EmptyInputTrial(args, path)
+        self._crash_probe = CrashProbe(args, path)
         self._budget = CancellationBudget(time.perf_counter)
         # What was loaded stays; without this the collector looks at it again and again.
         gc.collect()
         gc.freeze()
 
     def execute(self, requests: Sequence[Any]) -> list[Any]:
-        """Answers the requests that Triton put into one batch.
-
-        Args:
-            requests: the InferenceRequests.
-
-        Returns:
-            A response for each, in the same order.
-        """
+        """Answers the InferenceRequests that Triton put into one batch, in their order."""
         responses: list[Any] = [None] * len(requests)
         jobs: list[_Job] = []
         for number, request in enumerate(requests):
             try:
                 job = self._job(number, request)
             except BadRequestError as error:
-                responses[number] = refusal(error)
+                responses[number] = failure(error)
                 continue
             if job.wanted and self._budget.is_cancelled(request.is_cancelled):
-                responses[number] = cancellation()
-                self._leave(job, None)
+                responses[number] = cancelled()
+                self._save_state(job, None)
             else:
                 jobs.append(job)
         for job, result in zip(jobs, self._compute(jobs), strict=True):
             if isinstance(result, Exception):
-                self._leave(job, None)
-                responses[job.number] = refusal(result) if job.wanted else nothing()
+                self._save_state(job, None)
+                responses[job.number] = failure(result) if job.wanted else empty()
             else:
-                self._leave(job, result)
-                responses[job.number] = answer(result, job.wanted)
+                self._save_state(job, result)
+                responses[job.number] = success(result, job.wanted)
         if self._states is not None:
-            self._states.forget_the_dead({job.sequence for job in jobs if job.sequence is not None})
+            self._states.evict({job.sequence for job in jobs if job.sequence is not None})
         return responses
 
     def finalize(self) -> None:
-        """Lets go of what lies in Triton's memory, before that goes."""
-        forget_labels()
+        """Drops what lies in Triton's memory, before that goes."""
+        clear_labels()
 
     def _job(self, number: int, request: Any) -> _Job:
         wanted = request.requested_output_names()
         names = self._outputs
         if len(wanted) != len(names):
             names = tuple(name for name in names if name in wanted)
-        inputs = inputs_of(request)
+        inputs = read_inputs(request)
         if self._sequences is None:
             return _Job(number, inputs, names)
         if not names:
-            # The place of a sequence that has no request just now; Triton leaves in it what
+            # The slot of a sequence that has no request just now; Triton leaves in it what
             # the memory held before.
             return _Job(number, self._blanked(inputs), names)
         if self._states is None:
             return _Job(number, inputs, names)
         sequence, flags = request.correlation_id(), request.flags()
-        inputs = self._states.enter(sequence, flags, inputs)
+        inputs = self._states.restore(sequence, flags, inputs)
         return _Job(number, inputs, names, sequence, flags)
 
     def _compute(self, jobs: Sequence[_Job]) -> Sequence[Tensors | Exception]:
@@ -144,7 +135,7 @@ class ModelInstance:
 
         def run(feed: Tensors) -> Tensors:
             if is_empty(feed):
-                self._trial.check(feed)
+                self._crash_probe.check(feed)
             return dict(zip(names, self._session.run(names, feed, self._run_options), strict=True))
 
         start = time.perf_counter()
@@ -152,9 +143,9 @@ class ModelInstance:
         self._budget.earn(time.perf_counter() - start)
         return results
 
-    def _leave(self, job: _Job, outputs: Tensors | None) -> None:
+    def _save_state(self, job: _Job, outputs: Tensors | None) -> None:
         if self._states is not None and job.sequence is not None:
-            self._states.leave(job.sequence, job.flags, outputs)
+            self._states.save(job.sequence, job.flags, outputs)
 
     def _blanked(self, inputs: Tensors) -> Tensors:
         controls = self._sequences.controls if self._sequences else ()

@@ -1,7 +1,5 @@
 """Reads `parameters` and `optimization`: threads, memory, graph level, accelerators."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +45,7 @@ _SESSION_ENTRIES = frozenset(
         "x64quantprecision",
     )
 )
-"""ONNX Runtime takes any key in silence, so that a misspelt one would do nothing."""
+"""ONNX Runtime accepts any key without complaint; a misspelt one would do nothing."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +53,9 @@ class ThreadConfig:
     """How many threads compute; 0 leaves the number to the backend.
 
     Attributes:
-        intra_op: threads that share one operator.
-        inter_op: operators that run side by side.
-        parallel: whether operators run side by side at all.
+        intra_op: Threads that share one operator.
+        inter_op: Operators that run side by side.
+        parallel: Whether operators run side by side at all.
     """
 
     intra_op: int = 0
@@ -70,16 +68,16 @@ class SessionConfig:
     """How ONNX Runtime is to compute.
 
     Attributes:
-        threads: the threads of each instance.
+        threads: The threads of each instance.
         graph_level: `all`, `extended`, `basic` or `disabled`.
-        memory_arena: whether freed memory is kept; None leaves it to ONNX Runtime.
-        memory_pattern: whether allocations are planned from earlier runs; None likewise.
-        arena_shrinkage: the devices whose arena is emptied after each run, or nothing.
+        memory_arena: Whether freed memory is kept; None leaves it to ONNX Runtime.
+        memory_pattern: Whether allocations are planned from earlier runs; None likewise.
+        arena_shrinkage: The devices whose arena is emptied after each run, or nothing.
         entries: ONNX Runtime's own session config entries.
-        gpu_accelerators: what a GPU instance computes with, the first one first.
-        cpu_accelerators: what every instance computes with besides.
-        cuda_options: options of the CUDA provider given as `parameters`.
-        op_libraries: files that hold custom operators.
+        gpu_accelerators: What a GPU instance computes with, the first one first.
+        cpu_accelerators: What every instance computes with besides.
+        cuda_options: Options of the CUDA provider given as `parameters`.
+        op_libraries: Files that hold custom operators.
     """
 
     threads: ThreadConfig = ThreadConfig()
@@ -98,13 +96,10 @@ def read_session_config(config: Mapping[str, Any]) -> SessionConfig:
     """Reads what a config says about computing.
 
     Args:
-        config: the whole config.
-
-    Returns:
-        The settings.
+        config: The whole config.
 
     Raises:
-        ConfigError: a parameter is not known, or its value cannot be used.
+        ConfigError: A parameter is not known, or its value is not allowed.
     """
     values = {
         name: str(value.get("string_value", ""))

@@ -1,7 +1,5 @@
 """Inputs that describe a batch, and outputs that are cut by the shapes of its inputs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,10 +50,10 @@ class BatchInput:
     """An input that the backend makes of the whole batch.
 
     Attributes:
-        kind: what it says.
-        targets: the model's inputs that get it.
-        data_type: their type.
-        source: the input that it is about.
+        kind: What it says about the batch.
+        targets: The model's inputs that get it.
+        data_type: Their type.
+        source: The input whose shapes it describes.
     """
 
     kind: str
@@ -69,13 +67,10 @@ class BatchInput:
         return 2 if self.kind == "BATCH_ITEM_SHAPE" else 1
 
     def make(self, shapes: Sequence[Shape]) -> Array:
-        """Makes it.
+        """Makes the tensor.
 
         Args:
-            shapes: the shape of the source in each request, batch dimension included.
-
-        Returns:
-            The tensor.
+            shapes: The shape of the source in each request, batch dimension included.
         """
         return np.asarray(_KINDS[self.kind](shapes), dtype=_TYPES[self.data_type])
 
@@ -85,9 +80,9 @@ class BatchOutput:
     """An output whose elements belong to the requests by the shapes of an input.
 
     Attributes:
-        target: the model's output.
-        source: the input.
-        dims: the output's shape as the config declares it, without the batch dimension.
+        target: The model's output.
+        source: The input.
+        dims: The output's shape as the config declares it, without the batch dimension.
     """
 
     target: str
@@ -95,18 +90,15 @@ class BatchOutput:
     dims: Shape
 
     def scatter(self, array: Array, shapes: Sequence[Shape], *, batched: bool) -> list[Array]:
-        """Cuts the output.
+        """Each request's part of the output, as a view.
 
         Args:
-            array: the output of the batch.
-            shapes: the shape of the source in each request, batch dimension included.
-            batched: whether there is a batch dimension.
-
-        Returns:
-            Each request's part, as a view.
+            array: The output of the batch.
+            shapes: The shape of the source in each request, batch dimension included.
+            batched: Whether there is a batch dimension.
 
         Raises:
-            ValueError: there are fewer elements than the requests need.
+            ValueError: There are fewer elements than the requests need.
         """
         dims = (-1, *self.dims) if batched else self.dims
         wanted = [
@@ -130,16 +122,10 @@ class BatchOutput:
 
 
 def read_batch_inputs(entries: Sequence[Mapping[str, Any]]) -> tuple[BatchInput, ...]:
-    """Reads `batch_input`.
-
-    Args:
-        entries: the config's entries.
-
-    Returns:
-        The same.
+    """Reads the entries of `batch_input`.
 
     Raises:
-        ConfigError: a kind or a type is not one of Triton's.
+        ConfigError: A kind or a type is not one of Triton's.
     """
     read: list[BatchInput] = []
     for entry in entries:
@@ -162,17 +148,14 @@ def read_batch_inputs(entries: Sequence[Mapping[str, Any]]) -> tuple[BatchInput,
 def read_batch_outputs(
     entries: Sequence[Mapping[str, Any]], outputs: Mapping[str, Shape]
 ) -> tuple[BatchOutput, ...]:
-    """Reads `batch_output`.
+    """Reads the entries of `batch_output`.
 
     Args:
-        entries: the config's entries.
-        outputs: the declared dimensions of each output.
-
-    Returns:
-        The same.
+        entries: The config's entries.
+        outputs: The declared dimensions of each output.
 
     Raises:
-        ConfigError: an entry is not about one output and one input.
+        ConfigError: An entry does not name one output and one input.
     """
     read: list[BatchOutput] = []
     for entry in entries:

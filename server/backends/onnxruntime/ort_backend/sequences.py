@@ -1,7 +1,5 @@
 """Reads `sequence_batching`: the controls that a model gets and the states that it keeps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +19,8 @@ class Control:
     """An input that the server makes of a request's place in its sequence.
 
     Attributes:
-        name: the model's input.
-        data_type: its type.
+        name: The model's input.
+        data_type: Its type.
     """
 
     name: str
@@ -34,10 +32,10 @@ class State:
     """A tensor that the model gives with one request and gets with the next.
 
     Attributes:
-        input_name: the model's input.
-        output_name: the model's output.
-        data_type: the type of both.
-        dims: their shape, without the batch dimension.
+        input_name: The model's input.
+        output_name: The model's output.
+        data_type: The type of both.
+        dims: Their shape, without the batch dimension.
     """
 
     input_name: str
@@ -51,10 +49,10 @@ class SequenceConfig:
     """What a sequence model needs.
 
     Attributes:
-        controls: the control inputs.
-        states: the states.
-        slots: how many sequences an instance holds at once; 0 where the config sets no limit.
-        idle_seconds: after how long without a request the server ends a sequence.
+        controls: The control inputs.
+        states: The states.
+        slots: How many sequences an instance holds at once; 0 where the config sets no limit.
+        idle_seconds: After how long without a request the server ends a sequence.
     """
 
     controls: tuple[Control, ...]
@@ -69,14 +67,11 @@ def read_sequence_config(
     """Reads `sequence_batching`.
 
     Args:
-        batching: that field; None where the config has none.
-        max_batch_size: the config's.
-
-    Returns:
-        The controls and states, or None.
+        batching: That field; None where the config has none.
+        max_batch_size: That of the config.
 
     Raises:
-        ConfigError: it asks for what a Python-based backend cannot do.
+        ConfigError: It asks for what a Python-based backend cannot do.
     """
     if batching is None:
         return None

@@ -28,7 +28,7 @@ class Device:
 
     Attributes:
         kind: `CPU` or `GPU`.
-        number: which GPU.
+        number: Which GPU.
     """
 
     kind: str
@@ -36,29 +36,19 @@ class Device:
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> Device:
-        """Reads the device of an instance.
-
-        Args:
-            arguments: Triton's description of the instance.
-
-        Returns:
-            Its device.
-        """
+        """The device of an instance, from Triton's description of it."""
         return cls(arguments["model_instance_kind"], int(arguments["model_instance_device_id"]))
 
 
 def model_path(version_folder: Path, filename: str) -> Path:
-    """Finds the model's file; it may be a folder that holds it with its external data.
+    """Finds the ONNX file, which may be in a folder together with its external data.
 
     Args:
-        version_folder: the folder of the model's version.
-        filename: the config's `default_model_filename`.
-
-    Returns:
-        The ONNX file.
+        version_folder: The folder of the model's version.
+        filename: The config's `default_model_filename`.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: There is none.
     """
     path = version_folder / filename
     if path.is_dir():
@@ -69,18 +59,15 @@ def model_path(version_folder: Path, filename: str) -> Path:
 
 
 def open_session(path: Path, config: BackendConfig, device: Device) -> ort.InferenceSession:
-    """Opens a model.
+    """Opens a model for running.
 
     Args:
-        path: the ONNX file.
-        config: threads and optimizations.
-        device: what to compute on.
-
-    Returns:
-        The session, ready to run.
+        path: The ONNX file.
+        config: Threads and optimizations.
+        device: What to compute on.
 
     Raises:
-        ConfigError: the file is no ONNX model, or the device cannot be used.
+        ConfigError: The file is no ONNX model, or the device cannot be used.
     """
     if device.kind not in ("CPU", "GPU"):
         raise ConfigError(f"instance_group has kind KIND_{device.kind}: it has to be CPU or GPU")
@@ -118,16 +105,13 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
 
 
 def session_options(config: BackendConfig) -> ort.SessionOptions:
-    """Writes the options of a session.
+    """The options of a session.
 
     Args:
-        config: threads and optimizations.
-
-    Returns:
-        The options.
+        config: Threads and optimizations.
 
     Raises:
-        ConfigError: a library of custom operators does not load.
+        ConfigError: A library of custom operators does not load.
     """
     settings, options = config.session, ort.SessionOptions()
     options.intra_op_num_threads = intra_op_threads(settings.threads, config.instances_on_cpu)
@@ -156,14 +140,7 @@ def session_options(config: BackendConfig) -> ort.SessionOptions:
 
 
 def run_options(settings: SessionConfig) -> ort.RunOptions | None:
-    """Writes the options of every run.
-
-    Args:
-        settings: how ONNX Runtime is to compute.
-
-    Returns:
-        The options, or None for the usual ones.
-    """
+    """The options of every run; None for ONNX Runtime's defaults."""
     if not settings.arena_shrinkage:
         return None
     options = ort.RunOptions()
@@ -172,14 +149,14 @@ def run_options(settings: SessionConfig) -> ort.RunOptions | None:
 
 
 def intra_op_threads(threads: ThreadConfig, instances: int) -> int:
-    """Decides how many threads share an operator.
+    """How many threads share an operator.
 
     Without a number ONNX Runtime would take every core of the machine for each
-    instance, so that instances, and the limits of a container, get in each other's way.
+    instance, whatever other instances there are and whatever a container may use.
 
     Args:
-        threads: what the config says.
-        instances: how many instances compute on this machine's processor.
+        threads: What the config says.
+        instances: How many instances compute on this machine's processor.
 
     Returns:
         The config's number, or the instance's share of the cores this process may use.

@@ -8,6 +8,7 @@ from typing import Any
 
 from .config import DYNAMIC, BackendConfig, TensorConfig
 from .errors import ConfigError
+from .ragged import BatchInput
 from .sequences import SequenceConfig
 
 _TRITON_TYPES = {
@@ -33,9 +34,9 @@ class ModelTensor:
     """An input or output as the ONNX file describes it.
 
     Attributes:
-        name: the tensor's name.
+        name: The tensor's name.
         onnx_type: ONNX Runtime's name of the type, such as `tensor(float)`.
-        shape: all dimensions, -1 for a variable one; None where the file gives none.
+        shape: All dimensions, -1 for a variable one; None where the file gives none.
     """
 
     name: str
@@ -44,14 +45,7 @@ class ModelTensor:
 
     @classmethod
     def from_session(cls, argument: Any) -> ModelTensor:
-        """Reads one of a session's `get_inputs()` or `get_outputs()`.
-
-        Args:
-            argument: ONNX Runtime's description.
-
-        Returns:
-            The same, with -1 for every variable dimension.
-        """
+        """Reads one of a session's `get_inputs()` or `get_outputs()`."""
         shape = argument.shape
         if shape is not None:
             shape = tuple(
@@ -60,30 +54,27 @@ class ModelTensor:
         return cls(argument.name, argument.type, shape)
 
 
+_Side = Mapping[str, ModelTensor]
+"""The inputs or the outputs of a model, by their names."""
+
+
 @dataclass(frozen=True)
 class ModelTensors:
     """All inputs and outputs of an ONNX file, by their names.
 
     Attributes:
-        inputs: those that every run needs.
-        overridable: initializers that a run may replace.
-        outputs: the outputs.
+        inputs: Those that every run needs.
+        overridable: Initializers that a run may replace.
+        outputs: The outputs.
     """
 
-    inputs: Mapping[str, ModelTensor]
-    overridable: Mapping[str, ModelTensor]
-    outputs: Mapping[str, ModelTensor]
+    inputs: _Side
+    overridable: _Side
+    outputs: _Side
 
     @classmethod
     def of(cls, session: Any) -> ModelTensors:
-        """Reads them off an open model.
-
-        Args:
-            session: the InferenceSession.
-
-        Returns:
-            Its tensors.
-        """
+        """The tensors of an InferenceSession."""
 
         def by_name(arguments: Iterable[Any]) -> dict[str, ModelTensor]:
             return {a.name: ModelTensor.from_session(a) for a in arguments}
@@ -107,29 +98,27 @@ class ModelTensors:
         return [t.name for t in self.outputs.values() if t.shape == ()]
 
 
-def check_fit(config: BackendConfig, model: ModelTensors) -> None:
+def check_signature(config: BackendConfig, model: ModelTensors) -> None:
     """Checks names, types and shapes.
 
     Args:
-        config: what the config declares.
-        model: the model's tensors; the config has to provide each input, and may leave
+        config: What the config declares.
+        model: The model's tensors; the config has to provide each input, and may leave
             out outputs.
 
     Raises:
-        ConfigError: names the field, what it says and what the model says.
+        ConfigError: Names the field, what it says and what the model says.
     """
     inputs = {**model.inputs, **model.overridable}
     for tensor in config.inputs:
-        found = _find("input", tensor.name, inputs, "input")
-        _check_type(f"input {tensor.name!r}", tensor.data_type, found)
-        _check_input_shape(tensor, found, batched=config.batched)
+        _check_input(tensor, inputs, batched=config.batched)
         if tensor.optional and tensor.name not in model.overridable:
             raise ConfigError(
                 f"input {tensor.name!r}: optional is true, and the model has no initializer of "
                 "that name to take its place"
             )
     _check_outputs(config, model.outputs)
-    _check_batch_inputs(config, inputs)
+    _check_batch_inputs(config.batch_inputs, inputs)
     if config.sequences is not None:
         _check_sequences(config.sequences, inputs, model.outputs, batched=config.batched)
     missing = set(model.inputs) - _provided(config)
@@ -148,23 +137,21 @@ def _provided(config: BackendConfig) -> set[str]:
     return names
 
 
-def _check_input_shape(tensor: TensorConfig, model: ModelTensor, *, batched: bool) -> None:
-    if tensor.ragged:
-        if model.shape is not None and model.shape != (DYNAMIC,):
-            raise ConfigError(
-                f"input {tensor.name!r}: allow_ragged_batch is true, so the model has to take "
-                f"[-1], and it has {list(model.shape)}"
-            )
-    else:
-        _check_shape(f"input {tensor.name!r}", tensor.dims, model, batched=batched, exact=False)
+def _check_input(tensor: TensorConfig, inputs: _Side, *, batched: bool) -> None:
+    where, found = _find("input", tensor.name, tensor.data_type, inputs)
+    if not tensor.ragged:
+        _check_shape(where, tensor.dims, found, batched=batched, exact=False)
+    elif found.shape is not None and found.shape != (DYNAMIC,):
+        raise ConfigError(
+            f"{where}: allow_ragged_batch is true, so the model has to take [-1], and it has "
+            f"{list(found.shape)}"
+        )
 
 
-def _check_outputs(config: BackendConfig, outputs: Mapping[str, ModelTensor]) -> None:
+def _check_outputs(config: BackendConfig, outputs: _Side) -> None:
     scattered = {entry.target for entry in config.batch_outputs}
     for tensor in config.outputs:
-        where = f"output {tensor.name!r}"
-        found = _find("output", tensor.name, outputs, "output")
-        _check_type(where, tensor.data_type, found)
+        where, found = _find("output", tensor.name, tensor.data_type, outputs, "outputs")
         if tensor.name not in scattered:
             _check_shape(where, tensor.dims, found, batched=config.batched, exact=True)
         elif tensor.data_type == "TYPE_STRING":
@@ -174,63 +161,52 @@ def _check_outputs(config: BackendConfig, outputs: Mapping[str, ModelTensor]) ->
             )
 
 
-def _check_batch_inputs(config: BackendConfig, inputs: Mapping[str, ModelTensor]) -> None:
-    for entry in config.batch_inputs:
+def _check_batch_inputs(entries: Iterable[BatchInput], inputs: _Side) -> None:
+    for entry in entries:
         for target in entry.targets:
-            where = f"batch_input {target!r}"
-            found = _find("batch_input", target, inputs, "input")
-            _check_type(where, entry.data_type, found)
+            where, found = _find("batch_input", target, entry.data_type, inputs)
             shape = found.shape
             if shape is not None and (len(shape) != entry.rank or shape[0] != DYNAMIC):
-                expected = [DYNAMIC] * entry.rank
                 raise ConfigError(
-                    f"{where}: {entry.kind} has shape {expected}, the model has {list(shape)}"
+                    f"{where}: {entry.kind} has shape {[DYNAMIC] * entry.rank}, "
+                    f"the model has {list(shape)}"
                 )
 
 
 def _check_sequences(
-    sequences: SequenceConfig,
-    inputs: Mapping[str, ModelTensor],
-    outputs: Mapping[str, ModelTensor],
-    *,
-    batched: bool,
+    sequences: SequenceConfig, inputs: _Side, outputs: _Side, *, batched: bool
 ) -> None:
+    field = "sequence_batching.control_input"
     for control in sequences.controls:
-        field = "sequence_batching.control_input"
-        found = _find(field, control.name, inputs, "input")
-        _check_type(f"{field} {control.name!r}", control.data_type, found)
-        _check_shape(f"{field} {control.name!r}", (1,), found, batched=batched, exact=False)
+        where, found = _find(field, control.name, control.data_type, inputs)
+        _check_shape(where, (1,), found, batched=batched, exact=False)
+    field = "sequence_batching.state"
     for state in sequences.states:
-        field = "sequence_batching.state"
-        for name, tensors, side in (
-            (state.input_name, inputs, "input"),
-            (state.output_name, outputs, "output"),
-        ):
-            found = _find(field, name, tensors, side)
-            _check_type(f"{field} {name!r}", state.data_type, found)
-            _check_shape(f"{field} {name!r}", state.dims, found, batched=batched, exact=False)
+        where, found = _find(field, state.input_name, state.data_type, inputs)
+        _check_shape(where, state.dims, found, batched=batched, exact=False)
+        where, found = _find(field, state.output_name, state.data_type, outputs, "outputs")
+        _check_shape(where, state.dims, found, batched=batched, exact=False)
 
 
-def _find(field: str, name: str, tensors: Mapping[str, ModelTensor], side: str) -> ModelTensor:
+def _find(
+    field: str, name: str, data_type: str, tensors: _Side, side: str = "inputs"
+) -> tuple[str, ModelTensor]:
+    """The model's tensor of that name and type, after the words for it in an error."""
+    where = f"{field} {name!r}"
     found = tensors.get(name)
     if found is None:
-        raise ConfigError(
-            f"{field} {name!r} is not in the model, whose {side}s are {_names(tensors)}"
-        )
-    return found
-
-
-def _check_type(where: str, data_type: str, model: ModelTensor) -> None:
-    if model.onnx_type == _BFLOAT16:
+        raise ConfigError(f"{where} is not in the model, whose {side} are {_names(tensors)}")
+    if found.onnx_type == _BFLOAT16:
         raise ConfigError(
             f"{where}: the model has TYPE_BF16, which Triton does not hand to Python-based "
             "backends as an array: cast it to FP32 inside the model"
         )
-    expected = _TRITON_TYPES.get(model.onnx_type)
+    expected = _TRITON_TYPES.get(found.onnx_type)
     if expected is None:
-        raise ConfigError(f"{where}: the model has {model.onnx_type}, which Triton does not share")
+        raise ConfigError(f"{where}: the model has {found.onnx_type}, which Triton does not share")
     if data_type != expected:
         raise ConfigError(f"{where}: data_type is {data_type}, the model has {expected}")
+    return where, found
 
 
 def _check_shape(

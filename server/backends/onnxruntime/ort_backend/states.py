@@ -4,8 +4,6 @@ Triton hands a Python-based backend the *initial* state with every request and t
 back, so that the last state of each sequence is kept here, by its correlation ID.
 """
 
-from __future__ import annotations
-
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
@@ -30,15 +28,14 @@ class _Kept:
 
 
 class SequenceStates:
-    """The states of the sequences of one instance; a sequence never changes its instance."""
+    """The states of the sequences of one instance; a sequence never changes its instance.
+
+    Args:
+        config: What to keep, and for how many sequences.
+        clock: Gives the time in seconds.
+    """
 
     def __init__(self, config: SequenceConfig, clock: Callable[[], float] = time.monotonic) -> None:
-        """Starts with no sequence.
-
-        Args:
-            config: what to keep, and for how many sequences.
-            clock: gives the time in seconds.
-        """
         self._config = config
         self._clock = clock
         self._kept: OrderedDict[CorrelationId, _Kept] = OrderedDict()
@@ -51,19 +48,16 @@ class SequenceStates:
         """The outputs that are states."""
         return tuple(state.output_name for state in self._config.states)
 
-    def enter(self, sequence: CorrelationId, flags: int, inputs: Tensors) -> Tensors:
-        """Gives a request the state that its sequence has reached.
+    def restore(self, sequence: CorrelationId, flags: int, inputs: Tensors) -> Tensors:
+        """A request's inputs with the state that its sequence has reached.
 
         Args:
-            sequence: the correlation ID.
-            flags: whether it starts or ends the sequence.
-            inputs: its inputs, with the initial states.
-
-        Returns:
-            Its inputs, with the states that the last request left.
+            sequence: The correlation ID.
+            flags: Whether the request starts or ends the sequence.
+            inputs: Its inputs, with the initial states.
 
         Raises:
-            BadRequestError: the sequence has no state here.
+            BadRequestError: The sequence has no state here.
         """
         if flags & _START:
             initial = {s.input_name: inputs[s.input_name].copy() for s in self._config.states}
@@ -77,13 +71,13 @@ class SequenceStates:
         self._kept.move_to_end(sequence)
         return {**inputs, **kept.state}
 
-    def leave(self, sequence: CorrelationId, flags: int, outputs: Tensors | None) -> None:
-        """Keeps the state that a request left, or nothing after the last request.
+    def save(self, sequence: CorrelationId, flags: int, outputs: Tensors | None) -> None:
+        """Keeps the state after a request; after the last of a sequence it is dropped.
 
         Args:
-            sequence: the correlation ID.
-            flags: whether it starts or ends the sequence.
-            outputs: its outputs; None when it was not computed, which leaves the state as it was.
+            sequence: The correlation ID.
+            flags: Whether the request starts or ends the sequence.
+            outputs: Its outputs; None when it was not computed, which leaves the state as it was.
         """
         if flags & _END:
             self._kept.pop(sequence, None)
@@ -93,11 +87,11 @@ class SequenceStates:
                 s.input_name: np.array(outputs[s.output_name]) for s in self._config.states
             }
 
-    def forget_the_dead(self, present: Collection[CorrelationId]) -> None:
-        """Drops the states of sequences that the server has ended in silence.
+    def evict(self, present: Collection[CorrelationId]) -> None:
+        """Drops the states of sequences that the server has ended without saying so.
 
         Args:
-            present: the sequences that had a request just now.
+            present: The sequences that had a request just now, which stay.
         """
         slots, now = self._config.slots, self._clock()
         limit = self._config.idle_seconds + _GRACE_SECONDS

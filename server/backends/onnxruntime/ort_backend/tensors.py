@@ -1,6 +1,4 @@
-"""Turns Triton's arrays into what ONNX Runtime takes. Only text needs work; numbers pass as is."""
-
-from __future__ import annotations
+"""Turns Triton's arrays into what ONNX Runtime takes; only text needs converting."""
 
 from typing import Any
 
@@ -15,17 +13,14 @@ Tensors = dict[str, Array]
 
 
 def to_model(name: str, array: Array) -> Array:
-    """Prepares an input; an array of numbers is handed on without a copy.
+    """An input as ONNX Runtime takes it; an array of numbers is not copied.
 
     Args:
-        name: the input's name.
+        name: The input's name.
         array: Triton's view of the request.
 
-    Returns:
-        An array that ONNX Runtime takes.
-
     Raises:
-        BadRequestError: text is not UTF-8.
+        BadRequestError: Text is not UTF-8.
     """
     if array.dtype != np.object_:
         return array
@@ -38,26 +33,12 @@ def to_model(name: str, array: Array) -> Array:
 
 
 def blank(array: Array) -> Array:
-    """Makes a tensor that says nothing.
-
-    Args:
-        array: what it is to look like.
-
-    Returns:
-        Zeros, or empty text, of that shape and type.
-    """
+    """Zeros, or empty texts, of an array's shape and type."""
     if array.dtype == np.object_:
         return np.full(array.shape, "", dtype=np.object_)
     return np.zeros_like(array)
 
 
 def is_empty(tensors: Tensors) -> bool:
-    """Tells whether a tensor has no elements, which few graphs are tested with.
-
-    Args:
-        tensors: the tensors.
-
-    Returns:
-        True when one of them has none.
-    """
+    """Tells whether one of the tensors has no elements, which few graphs are tested with."""
     return any(array.size == 0 for array in tensors.values())
