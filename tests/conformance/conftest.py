@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
+from tests.conformance.own_server import settings_for
 from tests.conformance.repository import write_repository
 from tests.conformance.target import CLIENTS, Target
 
@@ -54,15 +53,3 @@ def ours() -> None:
     """Skips what only the backend of this repository promises."""
     if os.environ.get("TRITON_URL"):
         pytest.skip("the C++ backend fails every request of the batch, or worse")
-
-
-def settings_for(repository: Path) -> Settings:
-    """Makes the settings that serve a folder of models on free ports."""
-    return Settings(
-        http_port=0,
-        grpc_port=0,
-        metrics_port=0,
-        config=PLAIN_CONFIG,
-        model_repository=repository,
-        exit_timeout=15,
-    )

@@ -64,16 +64,16 @@ class Model:
     """A graph and what its config says besides the plain.
 
     Attributes:
-        name: what it shows.
-        nodes: the graph.
-        inputs: its inputs; those that nothing in `config` provides are declared.
-        outputs: its outputs; all are declared, except those that are only states.
-        config: fields of the config, which replace the plain ones.
+        name: What it shows.
+        nodes: The graph.
+        inputs: Its inputs; those that nothing in `config` provides are declared.
+        outputs: Its outputs; all are declared, except those that are only states.
+        config: Fields of the config, which replace the plain ones.
         max_batch_size: 0 for tensors without a batch dimension.
-        initializers: the graph's constants.
-        file: the model's file in the version's folder.
-        files: further files in the model's folder.
-        versions: the initializers that differ, by version.
+        initializers: The graph's constants.
+        file: The model's file in the version's folder.
+        files: Further files in the model's folder.
+        versions: The initializers that differ, by version.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Model:
         """Writes the model into a repository.
 
         Args:
-            repository: the folder of models.
+            repository: The folder of models.
         """
         folder = repository / self.name
         for version, initializers in self.versions.items():

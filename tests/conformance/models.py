@@ -59,8 +59,8 @@ RESHAPE = Model(
     },
 )
 
-RESHAPE_TO_NOTHING = Model(
-    "reshape_to_nothing",
+RESHAPE_TO_NO_DIMENSION = Model(
+    "reshape_to_no_dimension",
     [node("Neg", ["x"], ["y"])],
     [Tensor("x", "FP32", ["rows"])],
     [Tensor("y", "FP32", ["rows"])],
@@ -126,8 +126,8 @@ LOOKUP = Model(
 )
 """An id from 4 on makes the run of its whole batch fail."""
 
-ABORTS_ON_NOTHING = Model(
-    "aborts_on_nothing",
+ABORTS_ON_EMPTY = Model(
+    "aborts_on_empty",
     [
         node("Unsqueeze", ["x", "last"], ["steps"]),
         node("LSTM", ["steps", "w", "r"], ["", "state"], hidden_size=1),
@@ -241,7 +241,7 @@ MODELS = (
     FIXED_SHAPE,
     SCALAR,
     RESHAPE,
-    RESHAPE_TO_NOTHING,
+    RESHAPE_TO_NO_DIMENSION,
     NO_BATCH,
     OPTIONAL_INPUT,
     TWO_OUTPUTS,

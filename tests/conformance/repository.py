@@ -14,7 +14,7 @@ def write_repository(folder: Path) -> None:
     """Writes every model that a Triton has to serve for the suite.
 
     Args:
-        folder: where to.
+        folder: Where to.
     """
     for model in MODELS:
         model.write(folder)

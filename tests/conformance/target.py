@@ -70,16 +70,16 @@ class Target:
         """Sends a request.
 
         Args:
-            model: whom it is for.
-            inputs: its arrays.
-            outputs: the outputs to ask for; all when None.
-            options: what the client's own `infer` takes.
+            model: Whom it is for.
+            inputs: Its arrays.
+            outputs: The outputs to ask for; all when None.
+            options: What the client's own `infer` takes.
 
         Returns:
             The outputs; text is `str`.
 
         Raises:
-            InferenceServerException: the server refused it.
+            InferenceServerException: The server refused it.
         """
         wanted = None
         if outputs is not None:
@@ -95,7 +95,7 @@ class Target:
         """Sends requests at once.
 
         Args:
-            requests: the requests.
+            requests: The requests.
 
         Returns:
             Each one's outputs or error.

@@ -15,7 +15,7 @@ import tritonclient.grpc as triton
 
 from server.triton import TritonServer
 from tests.conformance.models import SLOW
-from tests.conformance.own import running_server
+from tests.conformance.own_server import settings_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("ours")]
 
@@ -27,7 +27,7 @@ FOR_EVER = 2**62
 def server(tmp_path: Path) -> Iterator[TritonServer]:
     """A server with a model that takes as long as it is told."""
     SLOW.write(tmp_path)
-    with running_server(tmp_path) as started:
+    with TritonServer(settings_for(tmp_path)) as started:
         yield started
 
 

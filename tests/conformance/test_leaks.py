@@ -17,7 +17,7 @@ import tritonclient.grpc as triton
 from server.triton import TritonServer
 from tests.conformance.graph import TYPES
 from tests.conformance.models import EVERY_TYPE, FIXED_SHAPE
-from tests.conformance.own import (
+from tests.conformance.own_server import (
     explicit_server,
     memory_kilobytes,
     processes,

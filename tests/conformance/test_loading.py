@@ -13,8 +13,8 @@ import tritonclient.grpc as triton
 
 from server.triton import TritonServer
 from tests.conformance.graph import Model
-from tests.conformance.models import ABORTS_ON_NOTHING, FIXED_SHAPE
-from tests.conformance.own import explicit_server
+from tests.conformance.models import ABORTS_ON_EMPTY, FIXED_SHAPE
+from tests.conformance.own_server import explicit_server
 from tests.conformance.ragged_models import ROW_TOTALS
 from tests.conformance.sequence_models import RUNNING_TOTALS
 from tests.conformance.target import Target
@@ -106,7 +106,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("loading")
     for model, _ in REFUSED:
         model.write(folder)
-    ABORTS_ON_NOTHING.write(folder)
+    ABORTS_ON_EMPTY.write(folder)
     changed("broken_file").write(folder)
     (folder / "broken_file" / "1" / "model.onnx").write_bytes(b"not a model")
     return folder
@@ -138,13 +138,15 @@ def test_broken_file_is_refused(client: Any) -> None:
         client.load_model("broken_file")
 
 
-def test_graph_that_aborts_on_nothing_refuses_nothing(client: Any, explicit: TritonServer) -> None:
-    client.load_model("aborts_on_nothing")
+def test_empty_input_on_which_a_graph_aborts_is_refused(
+    client: Any, explicit: TritonServer
+) -> None:
+    client.load_model("aborts_on_empty")
     target = Target("grpc", explicit.grpc_url)
-    before = target.infer("aborts_on_nothing", {"x": np.ones((1, 2), np.float32)})
+    before = target.infer("aborts_on_empty", {"x": np.ones((1, 2), np.float32)})
     for _ in range(2):
         with pytest.raises(triton.InferenceServerException, match="on which the model crashes"):
-            target.infer("aborts_on_nothing", {"x": np.zeros((1, 0), np.float32)})
-    after = target.infer("aborts_on_nothing", {"x": np.ones((1, 2), np.float32)})
+            target.infer("aborts_on_empty", {"x": np.zeros((1, 0), np.float32)})
+    after = target.infer("aborts_on_empty", {"x": np.ones((1, 2), np.float32)})
     assert before["y"] == after["y"]
     target.close()

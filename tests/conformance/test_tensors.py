@@ -55,9 +55,9 @@ def test_model_sees_the_reshaped_tensor(target: Target) -> None:
     np.testing.assert_array_equal(target.infer("reshape", {"x": x})["y"], expected)
 
 
-def test_reshape_to_nothing_leaves_the_batch_dimension(target: Target) -> None:
+def test_reshape_to_no_dimension_leaves_the_batch_dimension(target: Target) -> None:
     x = np.array([[1], [2], [3]], dtype=np.float32)
-    np.testing.assert_array_equal(target.infer("reshape_to_nothing", {"x": x})["y"], -x)
+    np.testing.assert_array_equal(target.infer("reshape_to_no_dimension", {"x": x})["y"], -x)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (1, 1), (0, 3), (3, 0), (0, 0)])

@@ -39,7 +39,7 @@ class SmallModel:
         """Writes the ONNX file.
 
         Args:
-            path: where to.
+            path: Where to.
         """
         graph = helper.make_graph(
             list(self.nodes),
@@ -56,8 +56,8 @@ class SmallModel:
         """Writes the config that fits the model.
 
         Args:
-            extra: more of the config's text.
-            kind: what its instance computes on.
+            extra: More of the config's text.
+            kind: What its instance computes on.
 
         Returns:
             The text of config.pbtxt.
@@ -85,9 +85,9 @@ class SmallModel:
         """Puts the model into a repository.
 
         Args:
-            repository: the folder of models.
-            name: the model's name.
-            config: the text of config.pbtxt; the one that fits when None.
+            repository: The folder of models.
+            name: The model's name.
+            config: The text of config.pbtxt; the one that fits when None.
         """
         self.write(repository / name / "1" / "model.onnx")
         (repository / name / "config.pbtxt").write_text(self.config() if config is None else config)

@@ -1,4 +1,4 @@
-"""A config that does not fit the ONNX file is refused with what both say."""
+"""A config that does not match the ONNX file is refused with what both say."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check(config: BackendConfig, model: SmallModel, folder: Path) -> None:
     check_signature(config, ModelTensors.of(session))
 
 
-def test_fitting_config_passes(tmp_path: Path) -> None:
+def test_matching_config_passes(tmp_path: Path) -> None:
     check(FITS, LOOKUP, tmp_path)
 
 
@@ -47,7 +47,7 @@ def test_fitting_config_passes(tmp_path: Path) -> None:
         (TensorConfig("ids", "TYPE_INT64", (2, 1)), "dims are [2, 1], the model has [2] after"),
     ],
 )
-def test_input_that_does_not_fit_is_named(
+def test_input_that_does_not_match_is_named(
     tensor: TensorConfig, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -165,7 +165,7 @@ def test_text_cannot_be_scattered() -> None:
         ),
     ],
 )
-def test_sequence_tensor_that_does_not_fit_is_named(
+def test_sequence_tensor_that_does_not_match_is_named(
     sequences: SequenceConfig, message: str
 ) -> None:
     config = replace(CONFIG, sequences=sequences)

@@ -101,7 +101,7 @@ def test_kept_state_does_not_hold_its_batch(states: SequenceStates) -> None:
     assert not np.shares_memory(states.restore(1, 0, inputs())["before"], batch)
 
 
-def test_more_sequences_than_places_push_out_the_oldest(states: SequenceStates) -> None:
+def test_more_sequences_than_slots_evict_the_oldest(states: SequenceStates) -> None:
     for sequence in (1, 2, 3):
         states.restore(sequence, START, inputs())
         states.evict({sequence})
@@ -110,14 +110,14 @@ def test_more_sequences_than_places_push_out_the_oldest(states: SequenceStates) 
         states.restore(1, 0, inputs())
 
 
-def test_sequence_in_the_batch_is_never_pushed_out(states: SequenceStates) -> None:
+def test_sequence_in_the_batch_is_never_evicted(states: SequenceStates) -> None:
     for sequence in (1, 2, 3):
         states.restore(sequence, START, inputs())
     states.evict({1, 2, 3})
     assert len(states) == 3
 
 
-def test_idle_sequence_is_forgotten(states: SequenceStates, clock: Clock) -> None:
+def test_idle_sequence_is_evicted(states: SequenceStates, clock: Clock) -> None:
     states.restore(1, START, inputs())
     clock.now = IDLE + 61
     states.restore(2, START, inputs())
@@ -125,9 +125,7 @@ def test_idle_sequence_is_forgotten(states: SequenceStates, clock: Clock) -> Non
     assert len(states) == 1
 
 
-def test_sequence_whose_request_waits_is_not_forgotten(
-    states: SequenceStates, clock: Clock
-) -> None:
+def test_sequence_whose_request_waits_is_not_evicted(states: SequenceStates, clock: Clock) -> None:
     states.restore(1, START, inputs())
     clock.now = IDLE + 59
     states.restore(2, START, inputs())

@@ -12,10 +12,22 @@ from unittest.mock import patch
 import server.command
 import server.triton
 from server.processes import process_table
+from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
-from tests.conformance.conftest import settings_for
 
 _SHM = Path("/dev/shm")  # noqa: S108 - Triton puts its own files there
+
+
+def settings_for(repository: Path) -> Settings:
+    """Makes the settings that serve a folder of models on free ports."""
+    return Settings(
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        config=PLAIN_CONFIG,
+        model_repository=repository,
+        exit_timeout=15,
+    )
 
 
 @contextmanager
@@ -23,7 +35,7 @@ def explicit_server(repository: Path) -> Iterator[TritonServer]:
     """Runs a server that loads nothing until it is asked to.
 
     Args:
-        repository: the folder of models.
+        repository: The folder of models.
 
     Yields:
         The server.
@@ -40,13 +52,6 @@ def explicit_server(repository: Path) -> Iterator[TritonServer]:
         yield started
     finally:
         started.stop()
-
-
-@contextmanager
-def running_server(repository: Path) -> Iterator[TritonServer]:
-    """Runs a server with all the models of a folder."""
-    with TritonServer(settings_for(repository)) as started:
-        yield started
 
 
 def memory_kilobytes(triton: TritonServer) -> int:
