@@ -150,7 +150,7 @@ def test_every_variable_is_a_setting_of_the_server(helm: Path, device: str, tmp_
     values = {each["name"]: each.get("value", "a-token-of-16-or-more") for each in container["env"]}
     (tmp_path / "m" / "configs").mkdir(parents=True)
     settings = Settings.from_environment({**values, "MODEL_REPOSITORY": str(tmp_path)})
-    known = {name.upper() for name in Settings.__dataclass_fields__}
+    known = {name.upper() for name in Settings.model_fields}
     assert values.keys() <= known
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {
