@@ -16,7 +16,7 @@ from .config import read_config
 from .crash_probe import CrashProbe
 from .errors import BadRequestError, ConfigError
 from .execution import run_requests
-from .responses import cancelled, clear_labels, empty, failure, read_inputs, success
+from .responses import cancelled, clear_labels, failure, no_outputs, read_inputs, success
 from .session import Device, model_path, open_session, run_options
 from .signature import ModelTensors, check_signature
 from .states import CorrelationId, SequenceStates
@@ -93,7 +93,7 @@ class ModelInstance:
         for job, result in zip(jobs, self._compute(jobs), strict=True):
             if isinstance(result, Exception):
                 self._save_state(job, None)
-                responses[job.number] = failure(result) if job.wanted else empty()
+                responses[job.number] = failure(result) if job.wanted else no_outputs()
             else:
                 self._save_state(job, result)
                 responses[job.number] = success(result, job.wanted)

@@ -66,7 +66,7 @@ def clear_labels() -> None:
     _label.cache_clear()
 
 
-def empty() -> Any:
+def no_outputs() -> Any:
     """The InferenceResponse to a request that nobody waits for."""
     return pb_utils.InferenceResponse([])
 
