@@ -3,11 +3,16 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.collection import pytest_collection_modifyitems
+
+# How long an example takes says more about the machine's other work than about ours.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 __all__ = ["pytest_collection_modifyitems", "server"]
 
