@@ -17,17 +17,13 @@ from loadtests.load.options import option
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol
 from loadtests.report.machine import machine
-from loadtests.tune.deployment import TUNED, write_tuned
-from loadtests.tune.errors import StoppedError
-from loadtests.tune.journal import journal_of
-from loadtests.tune.measure import Meter
-from loadtests.tune.model_graph import Anatomy
-from loadtests.tune.objective import Objective
-from loadtests.tune.report import closest, report_as_dict, write_report
+from loadtests.tune.measure import Meter, StoppedError
+from loadtests.tune.model_graph import TUNED, ModelGraph, write_tuned
+from loadtests.tune.report import Report
+from loadtests.tune.search import file_of
 from loadtests.tune.settings import TuneSettings
-from loadtests.tune.space import space_of
 from loadtests.tune.terminal import Screen, print_summary
-from loadtests.tune.tuner import Found, Tuner
+from loadtests.tune.tuner import Tuner
 from server.errors import ServerError
 from server.signals import StopSignals
 
@@ -81,19 +77,20 @@ def main(  # noqa: PLR0917 - typer makes options of them
     repository = Path(os.environ.get("MODEL_REPOSITORY") or ROOT / "model_repository").absolute()
     try:
         settings = TuneSettings(
-            model,
-            Objective(p99_ms, rate),
-            protocol,
-            budget_s,
-            confirm_s,
-            seed,
-            seconds,
-            inputs,
-            repository,
-            state,
+            model=model,
+            p99_ms=p99_ms,
+            rate=rate,
+            protocol=protocol,
+            budget_s=budget_s,
+            confirm_s=confirm_s,
+            seed=seed,
+            seconds=seconds,
+            inputs=inputs,
+            model_repository=repository,
+            state=state,
         )
         with StopSignals() as signals:
-            meter = Meter(settings, Anatomy.of(repository, model), signals.stop)
+            meter = Meter(settings, ModelGraph.of(repository, model), signals.stop)
             code = _tune(meter, reports, fresh=fresh, as_json=as_json)
     except StoppedError:
         _err.print("stopped; the same command goes on where it was", markup=False)
@@ -107,62 +104,57 @@ def main(  # noqa: PLR0917 - typer makes options of them
 
 
 def _tune(meter: Meter, reports: Path, *, fresh: bool, as_json: bool) -> ExitCode:
-    settings = meter.settings
-    space = space_of(meter.anatomy)
-    journal = journal_of(settings, meter.anatomy, space)
+    settings, space = meter.settings, meter.graph.space()
+    file = file_of(settings, meter.graph, space)
     if fresh:
-        journal.path.unlink(missing_ok=True)
-    known = len(journal.read())
+        file.unlink(missing_ok=True)
+    screen = Screen(_err, settings)
+    tuner = Tuner(meter, space, file, screen)
+    known = f", {tuner.known} measured before ({file})" if tuner.known else ""
     _err.print(
-        f"{settings.model}: {settings.objective.sentence}; {len(space.candidates)} candidates"
-        + (f", {known} measured before ({journal.path})" if known else ""),
+        f"{settings.model}: {settings.sentence}; {len(space.candidates)} candidates{known}",
         markup=False,
     )
-    with Screen(_err, settings) as screen:
-        found = Tuner(meter, space, journal, screen).run()
-    facts = report_as_dict(settings, space, found, meter.triton)
-    page, _ = write_report(settings, space, found, facts, reports)
+    with screen:
+        report = Report(settings, space, tuner.run(), meter.triton)
+    page = report.write(reports)
     if as_json:
-        print(json.dumps(facts))
+        print(json.dumps(report.facts))
     else:
-        print_summary(Console(highlight=False), settings, space, found, facts)
+        print_summary(Console(highlight=False), report)
     _err.print(f"report: {page}", style="dim", markup=False)
-    return _conclude(meter, found)
+    return _conclude(meter.graph, report)
 
 
-def _conclude(meter: Meter, found: Found) -> ExitCode:
+def _conclude(graph: ModelGraph, report: Report) -> ExitCode:
     """Writes the config, or says what came closest."""
-    objective = meter.settings.objective
-    if not found.trials or not any(trial.score for trial in found.trials):
+    settings, found, near = report.settings, report.found, report.closest
+    if not near:
         why = found.trials[-1].broken if found.trials else "BUDGET_S is too short"
         raise LoadTestError(f"nothing could be measured: {why}")
-    if not found.met or not found.verdict:
-        near = closest(found, objective)
-        assert near  # noqa: S101 - something was scored
+    if not found.met:
         _err.print(
-            f"{objective.word} cannot be met, and no config was written; closest: "
-            f"{near[0].title}: {objective.shown(near[1])}",
+            f"{settings.word} cannot be met, and no config was written; closest: "
+            f"{near[0].title}: {settings.shown(near[1])}",
             style="red",
             markup=False,
         )
         return ExitCode.NOT_MET
-    winner = found.verdict.winner.candidate
-    for path in write_tuned(meter.anatomy, winner, _comments(meter.settings, found)):
+    for path in write_tuned(graph, report.chosen, _comments(report)):
         _err.print(f"wrote {path}", markup=False)
     _err.print(f"make serve CONFIG={TUNED} serves it", markup=False)
     return ExitCode.FOUND
 
 
-def _comments(settings: TuneSettings, found: Found) -> list[str]:
+def _comments(report: Report) -> list[str]:
     """What stands above a config that was found."""
-    assert found.verdict  # noqa: S101 - there is a winner
-    where = machine()
+    where, settings, found = machine(), report.settings, report.found
     lines = [
         f"Found by: {settings.command()}",
-        f"Objective: {settings.objective.sentence}.",
+        f"Objective: {settings.sentence}.",
         f"Measured on {where['processor']}, {where['cores']} cores, {where['memory']}, with the "
         "load generator on the same machine.",
-        found.verdict.why,
+        report.facts["why"],
     ]
     if found.confirmation:
         level = found.confirmation.level

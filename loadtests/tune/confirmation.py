@@ -1,20 +1,20 @@
-"""The best candidates measured again, by turns, and which of them wins."""
+"""Which of the best candidates wins, measured again by turns, and why each knob is as it is."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.objective import Objective, Score
+from scipy import stats  # type: ignore[import-untyped]
 
-FINALISTS = 3
-"""How many take part, what is shipped included."""
-ROUNDS = 4
-_T = {1: 12.71, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Student's t by degrees of freedom, for intervals of 95%."""
+from loadtests.tune.results import RateLevel, Score, Trial
+from loadtests.tune.settings import Objective
+from loadtests.tune.space import KNOBS, Candidate, Space
+
+_EQUAL = 0.05
+"""Scores of the search closer than this are called equal: each is of one short measurement."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Ratio:
 
     Attributes:
         middle: The mean over the rounds.
-        low: Where it may lie, with 95% confidence.
-        high: The same.
+        low: The lower end of its 95% confidence interval.
+        high: The upper end.
     """
 
     middle: float
@@ -51,13 +51,13 @@ class Finalist:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """Who won, and against whom.
 
     Attributes:
         winner: The one whose config is written.
-        ratios: How much better the winner is than each other finalist; what could not be
-            compared, since it missed the objective, is left out.
+        ratios: How much better the winner is than each other finalist; those that missed the
+            objective cannot be compared and are left out.
         why: In a sentence.
     """
 
@@ -66,13 +66,28 @@ class Verdict:
     why: str
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """The winner's last run.
+
+    Attributes:
+        level: What was measured.
+        met: Whether the objective held.
+        missed: Rates that did not hold in runs as long as this, before it.
+    """
+
+    level: RateLevel
+    met: bool
+    missed: tuple[float, ...] = ()
+
+
 def typical(objective: Objective, finalist: Finalist) -> float:
     """The median of a finalist's rounds, in the unit of the objective."""
     return median(objective.value(score) for score in finalist.rounds)
 
 
 def ratio(objective: Objective, one: Finalist, other: Finalist) -> Ratio:
-    """Compares two finalists round by round, so that what the machine did meets both alike."""
+    """Compares two finalists round by round, so that what the machine did affects both alike."""
     logs = [
         objective.goodness(a) - objective.goodness(b)
         for a, b in zip(one.rounds, other.rounds, strict=False)
@@ -80,20 +95,19 @@ def ratio(objective: Objective, one: Finalist, other: Finalist) -> Ratio:
     middle = fmean(logs)
     if len(logs) < 2:
         return Ratio(math.exp(middle), 0.0, math.inf)
-    t = _T.get(len(logs) - 1, 1.96)
-    half = t * stdev(logs) / math.sqrt(len(logs))
+    half = float(stats.t.ppf(0.975, len(logs) - 1) * stats.sem(logs))  # a 95% interval
     return Ratio(math.exp(middle), math.exp(middle - half), math.exp(min(middle + half, 700)))
 
 
 def decide(
     objective: Objective, finalists: Sequence[Finalist], shipped: Candidate
-) -> Verdict | None:
+) -> Decision | None:
     """Chooses the simplest of those that are not worse than the best for certain.
 
     Args:
         objective: What is better.
         finalists: All with the same number of rounds.
-        shipped: The fewer knobs differ from it, the simpler a config is.
+        shipped: The config that makes others simple: the fewer knobs differ from it.
 
     Returns:
         None where nobody met the objective.
@@ -105,13 +119,11 @@ def decide(
     equal = [
         each for each in able if each is best or not ratio(objective, best, each).is_beyond_noise
     ]
-    winner = min(equal, key=lambda each: (_changes(each, shipped), each is not best))
+    winner = min(
+        equal, key=lambda each: (len(each.candidate.differences(shipped)), each is not best)
+    )
     ratios = {each.candidate: ratio(objective, winner, each) for each in able if each is not winner}
-    return Verdict(winner, ratios, _why(winner, best, shipped, finalists, ratios))
-
-
-def _changes(finalist: Finalist, shipped: Candidate) -> int:
-    return len(finalist.candidate.differences(shipped))
+    return Decision(winner, ratios, _why(winner, best, shipped, finalists, ratios))
 
 
 def _why(
@@ -130,8 +142,10 @@ def _why(
         )
     if shipped in ratios:
         against = ratios[shipped]
-        shown = f"{against.middle:.2f} × as good as the shipped config"
-        shown += f" (95%: {against.low:.2f} to {against.high:.2f})"
+        shown = (
+            f"{against.middle:.2f} × as good as the shipped config "
+            f"(95%: {against.low:.2f} to {against.high:.2f})"
+        )
     elif any(each.candidate == shipped for each in finalists):
         shown = "the shipped config misses the objective"
     else:
@@ -142,3 +156,90 @@ def _why(
         f"Another measured a little better, but not beyond the noise, and this one is closer to "
         f"what is shipped: {shown}."
     )
+
+
+def reasons(
+    objective: Objective, space: Space, trials: Sequence[Trial], winner: Candidate
+) -> dict[str, str]:
+    """Explains each knob by what was measured around the winner, in a sentence.
+
+    Args:
+        objective: What is better.
+        space: All candidates.
+        trials: What the search measured.
+        winner: The config that is explained.
+
+    Returns:
+        The sentences by the name of the knob's field, for knobs that have a choice.
+    """
+    scores = {trial.candidate: trial.score for trial in trials if trial.score}
+    return {
+        knob: _reason(objective, space, scores, winner, knob)
+        for knob in KNOBS
+        if len(space.values(knob)) > 1
+    }
+
+
+def _reason(
+    objective: Objective,
+    space: Space,
+    scores: dict[Candidate, Score],
+    winner: Candidate,
+    knob: str,
+) -> str:
+    value, shipped = getattr(winner, knob), getattr(space.shipped, knob)
+    begins = f"{value}, as shipped" if value == shipped else f"{value}, not {shipped} as shipped"
+    if winner not in scores:
+        return f"{begins}; the winner itself was not measured in the search."
+    best = {}
+    for other in space.values(knob):
+        if other != value and (found := _closest(objective, scores, winner, knob, other)):
+            best[other] = found
+    if not best:
+        return f"{begins}: no other value was measured."
+    parts = [
+        f"with {other}{_also(candidate, winner, knob)} {_value(objective, scores[candidate])}, "
+        + _compared(objective, scores[winner], scores[candidate])
+        for other, candidate in best.items()
+    ]
+    unmeasured = [v for v in space.values(knob) if v != value and v not in best]
+    rest = f" Not measured: {', '.join(map(str, unmeasured))}." if unmeasured else ""
+    return f"{begins}: {_value(objective, scores[winner])}, and {'; '.join(parts)}.{rest}"
+
+
+def _closest(
+    objective: Objective,
+    scores: dict[Candidate, Score],
+    winner: Candidate,
+    knob: str,
+    value: object,
+) -> Candidate | None:
+    """The measured candidate with that value that differs least else; of these the best."""
+    having = [each for each in scores if getattr(each, knob) == value]
+    return min(
+        having,
+        key=lambda each: (len(each.differences(winner)), -objective.goodness(scores[each])),
+        default=None,
+    )
+
+
+def _compared(objective: Objective, winner: Score, other: Score) -> str:
+    gap = objective.goodness(winner) - objective.goodness(other)
+    if not (other.met or other.gave_up):
+        return "which misses the objective"
+    if abs(gap) < _EQUAL:
+        return "equal within the noise of one measurement"
+    return "worse" if gap > 0 else "better in this one measurement"
+
+
+def _also(other: Candidate, winner: Candidate, knob: str) -> str:
+    """What else differs, where no candidate was measured that differs in this knob only."""
+    also = [KNOBS[name] for name in other.differences(winner) if name != knob]
+    return f" (with other {', '.join(also)})" if also else ""
+
+
+def _value(objective: Objective, score: Score) -> str:
+    if objective.rate is None:
+        about = "about " if score.gave_up else ""
+        return f"{about}{score.reach:.0f} a second"
+    return f"p99 {score.level.p99:.1f} ms" if score.met else "a queue that grows"

@@ -12,7 +12,7 @@ from loadtests.load.run import Run
 from loadtests.load.settings import TIMEOUT_SECONDS, LoadSettings
 from loadtests.load.target import Target
 from loadtests.report.cpu_usage import shares
-from loadtests.tune.level import Level
+from loadtests.tune.results import RateLevel
 
 _POLL_SECONDS = 0.1
 _PENDING = "nv_inference_pending_request_count"
@@ -23,7 +23,7 @@ class Backlog:
 
     Args:
         load: What arrives.
-        patience_ms: There is no hope once those that wait need longer than this.
+        patience_ms: There is no hope once a request that arrives now would wait longer.
 
     Attributes:
         others: Processors that everything but server and client kept busy.
@@ -39,7 +39,7 @@ class Backlog:
         self.is_hopeless = False
 
     def look(self, run: Run) -> None:
-        """Called after each look at the server."""
+        """Reads the run so far; called after each look at the server."""
         scrapes = run.scrapes
         counts = [each.counters[run.settings.model]["requests"] for each in scrapes]
         begun = [index for index, count in enumerate(counts) if count > counts[0]]
@@ -55,11 +55,12 @@ class Backlog:
             wait = (due - self._answered) / (self._answered / self._seconds)
             self.is_hopeless = wait > self._patience
 
-    def level(self) -> Level:
+    def level(self) -> RateLevel:
         """What is known of a load that was ended for lack of hope."""
         answered = self._answered / self._seconds
-        wait_ms = 1e3 * (self._load.rate / answered - 1) * self._seconds
-        return Level(
+        growth = self._load.rate / answered - 1
+        wait_ms = 1e3 * growth * self._seconds
+        return RateLevel(
             rate=self._load.rate,
             seconds=self._seconds,
             requests=int(self._seconds * self._load.rate),
@@ -69,17 +70,17 @@ class Backlog:
             p99=wait_ms,
             p99_low=wait_ms,
             p99_high=wait_ms,
-            growth=self._load.rate / answered - 1,
+            growth=growth,
             others=self.others,
             cut=True,
         )
 
 
 def wait_until_idle(target: Target, models: Sequence[str]) -> None:
-    """Waits until the requests of a load that was ended have left the server.
+    """Waits until the requests of a load that was ended early have left the server.
 
     Raises:
-        LoadTestError: They do not.
+        LoadTestError: They do not leave it.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _pending(target.scrape(), models):

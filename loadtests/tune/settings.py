@@ -1,88 +1,144 @@
-"""What is to be found and how long it may take, checked where it is written."""
+"""What is to be found and how long that may take, checked where it is written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
 from pathlib import Path
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from typing_extensions import Self
 
 from loadtests.load.errors import SettingsError
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol
 from loadtests.load.workload import WORKLOADS
-from loadtests.tune.objective import Objective
+from loadtests.tune.results import RateLevel, Score
+from server.environment import EnvironmentSettings
+
+_LOST_MS = 30_000.0
+"""What the p99 of a server that does not keep up counts as: it would only grow."""
 
 
-@dataclass(frozen=True)
-class TuneSettings:
-    """One search.
+class Objective(EnvironmentSettings):
+    """Most throughput within a p99, or least p99 at a rate; one of the two is given.
+
+    Attributes:
+        p99_ms: The most milliseconds that 99 of 100 requests may take.
+        rate: Requests a second.
+    """
+
+    error = SettingsError
+
+    p99_ms: float | None = Field(default=None, ge=0.1, le=100_000)
+    rate: float | None = Field(default=None, ge=0.1, le=100_000)
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> Self:
+        if (self.p99_ms is None) == (self.rate is None):
+            given = "neither P99_MS nor RATE is set"
+            raise ValueError(
+                f"{given if self.rate is None else 'P99_MS and RATE are both set'}: give P99_MS "
+                "for the most throughput within that many milliseconds, or RATE for the least "
+                "latency at that many requests a second"
+            )
+        return self
+
+    @property
+    def word(self) -> str:
+        """As it is written on the command line."""
+        return f"P99_MS={self.p99_ms:g}" if self.rate is None else f"RATE={self.rate:g}"
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        if self.rate is None:
+            return f"most throughput with p99 under {self.p99_ms:g} ms"
+        return f"least latency (p99) at {self.rate:g} requests a second"
+
+    def holds(self, level: RateLevel) -> bool:
+        """Whether a level is one that callers could be promised."""
+        if level.failed or level.falls_behind:
+            return False
+        return self.p99_ms is None or level.p99 <= self.p99_ms
+
+    def value(self, score: Score) -> float:
+        """What is compared, in its unit: requests a second, or milliseconds."""
+        return score.reach if self.rate is None else score.level.p99
+
+    def goodness(self, score: Score) -> float:
+        """The larger the better; a difference of 0.01 is about 1%."""
+        if self.rate is None:
+            return math.log(max(score.reach, 1e-3))
+        if not score.met:
+            return -math.log(_LOST_MS * self.rate / max(min(score.reach, self.rate), 1e-3))
+        # Equal p99s are told apart by p50.
+        return -math.log(score.level.p99) - 1e-3 * math.log(score.level.p50)
+
+    def shown(self, score: Score) -> str:
+        """A score in a few words."""
+        level = score.level
+        if score.gave_up:
+            return f"cannot hold {level.rate:.0f} a second (p99 {level.p99:.1f} ms)"
+        missed = "" if score.met else ", missed"
+        if self.rate is None:
+            return f"{level.rate:.0f} a second at p99 {level.p99:.1f} ms{missed}"
+        return f"p99 {level.p99:.1f} ms, p50 {level.p50:.1f} ms at {level.rate:g} a second{missed}"
+
+
+class TuneSettings(Objective):
+    """One search: its objective, and how that is searched for.
 
     Attributes:
         model: What is tuned; of an ensemble all parts together.
-        objective: What is to be reached.
         protocol: How it is asked.
-        budget_s: Seconds for search and finals, those of an earlier run that was stopped
-            included.
+        budget_s: Seconds for search and finals, including those of runs that were stopped.
         confirm_s: Seconds of the last run, which shows that the winner holds; it comes after
             the budget. 0 leaves it out.
-        seed: Of inputs, arrivals and of the search.
-        seconds: That a measurement at one rate takes, without its warm-up.
+        seed: Of inputs, arrivals and the search.
+        seconds: How long one rate is measured, without its warm-up.
         inputs: How many different test inputs are drawn from.
-        repository: The folder of models.
-        state: Where measurements are kept, so that a search can go on.
+        model_repository: The folder of models.
+        state: Where trials are kept, so that a search can go on.
     """
 
     model: str
-    objective: Objective
     protocol: Protocol = Protocol.HTTP
-    budget_s: int = 1800
-    confirm_s: int = 120
-    seed: int = 0
-    seconds: int = 3
-    inputs: int = 300
-    repository: Path = field(default=ROOT / "model_repository")
-    state: Path = field(default=ROOT / ".run" / "tune")
+    budget_s: int = Field(default=1800, ge=20, le=7 * 86_400)
+    confirm_s: int = Field(default=120, ge=0, le=86_400)
+    seed: int = Field(default=0, ge=0, le=2**31)
+    seconds: int = Field(default=3, ge=2, le=600)  # Locust looks once a second
+    inputs: int = Field(default=300, ge=1, le=10_000)
+    model_repository: Path = ROOT / "model_repository"
+    state: Path = ROOT / ".run" / "tune"
 
-    def __post_init__(self) -> None:
-        """Checks every field.
+    @field_validator("model")
+    @classmethod
+    def _has_inputs(cls, model: str) -> str:
+        if model not in WORKLOADS:
+            raise ValueError(f"one of {', '.join(WORKLOADS)}")
+        return model
 
-        Raises:
-            SettingsError: It names the setting, its value and what is allowed.
-        """
-        if self.model not in WORKLOADS:
-            raise SettingsError(
-                f"MODEL is {self.model!r}: it has to be one of {', '.join(WORKLOADS)}"
-            )
+    @field_validator("model_repository")
+    @classmethod
+    def _holds_model(cls, folder: Path, others: ValidationInfo) -> Path:
+        model = others.data.get("model", "")
+        if not (folder / model).is_dir():
+            raise ValueError(f"a folder that holds {model}")
+        return folder
+
+    @model_validator(mode="after")
+    def _fits_protocol(self) -> Self:
         if self.protocol is Protocol.HTTP_JSON and not WORKLOADS[self.model].fits_json:
-            raise SettingsError(
+            raise ValueError(
                 f"PROTOCOL is 'http-json': the inputs of {self.model} are bytes that JSON cannot "
                 "carry; it has to be http, grpc, grpc-stream or grpc-shm"
             )
-        for name, value, lowest, highest in (
-            ("BUDGET_S", self.budget_s, 20, 7 * 86_400),
-            ("CONFIRM_S", self.confirm_s, 0, 86_400),
-            ("SEED", self.seed, 0, 2**31),
-            ("SECONDS", self.seconds, 2, 600),  # Locust looks once a second
-            ("INPUTS", self.inputs, 1, 10_000),
-        ):
-            if not lowest <= value <= highest:
-                raise SettingsError(f"{name} is {value}: it has to be from {lowest} to {highest}")
-        if not (self.repository / self.model).is_dir():
-            raise SettingsError(
-                f"MODEL_REPOSITORY is {str(self.repository)!r}: it has to be a folder that holds "
-                f"{self.model}"
-            )
+        return self
 
     def command(self) -> str:
         """The command that repeats the search."""
-        words = [
-            "make tune",
-            f"MODEL={self.model}",
-            self.objective.word,
-            f"PROTOCOL={self.protocol.value}",
-            f"BUDGET_S={self.budget_s}",
-            f"CONFIRM_S={self.confirm_s}",
-            f"SEED={self.seed}",
-            f"SECONDS={self.seconds}",
-            f"INPUTS={self.inputs}",
-        ]
-        return " ".join(words)
+        return (
+            f"make tune MODEL={self.model} {self.word} PROTOCOL={self.protocol.value} "
+            f"BUDGET_S={self.budget_s} CONFIRM_S={self.confirm_s} SEED={self.seed} "
+            f"SECONDS={self.seconds} INPUTS={self.inputs}"
+        )

@@ -1,28 +1,68 @@
-"""The candidates that this machine can run."""
+"""The candidates of a search: every config of a model that a machine can run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from itertools import product
 
-import psutil
-
 from loadtests.load.errors import LoadTestError
-from loadtests.report.machine import cores
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.model_graph import Anatomy
 
+KNOBS = {
+    "file": "default_model_filename",
+    "max_batch_size": "max_batch_size",
+    "delay_us": "max_queue_delay_microseconds",
+    "instances": "instances of the network",
+    "threads": "threads of an instance",
+    "front_instances": "instances before it",
+}
+"""The knobs by the name of their field, as people know them."""
 DELAYS_US = (0, 1000, 5000)
-_BATCH_PARTS = (0, 8, 2, 1)
-"""The largest batches that are tried, as parts of the shipped one; 0 stands for no batches. None
-is larger: what the largest batch takes of the memory was measured for the shipped one."""
+_BATCH_DIVISORS = (8, 2, 1)
+"""The largest batches that are tried are the shipped one divided by these, and 1. None is larger:
+how much memory the largest batch takes was measured for the shipped one."""
 _WEIGHTS = 3
 """Memory of an instance, as a multiple of its file: weights, packed weights, arena."""
 _PROCESS_BYTES = 150 * 2**20
 """Memory of a Python process with one instance."""
 _USABLE = 0.8
 """The part of the memory that is free now that a candidate may take."""
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """A config of a model and its parts: a value for each knob.
+
+    Attributes:
+        file: The network's ONNX file.
+        max_batch_size: Of all parts.
+        delay_us: How long the network's first request waits for others, in microseconds.
+        instances: Of the network.
+        threads: That compute for each of them (`intra_op_thread_count`).
+        front_instances: Of each part before the network; 0 where there is none.
+    """
+
+    file: str
+    max_batch_size: int
+    delay_us: int
+    instances: int
+    threads: int
+    front_instances: int = 0
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        file = self.file.removeprefix("model.").removesuffix("onnx").strip(".") or "fp32"
+        front = f", {self.front_instances} before" if self.front_instances else ""
+        return (
+            f"{file}, batch {self.max_batch_size}, delay {self.delay_us} µs, "
+            f"{self.instances} × {self.threads} threads{front}"
+        )
+
+    def differences(self, other: Candidate) -> tuple[str, ...]:
+        """The knobs whose values differ."""
+        names = (field.name for field in fields(self))
+        return tuple(name for name in names if getattr(self, name) != getattr(other, name))
 
 
 @dataclass(frozen=True)
@@ -45,60 +85,65 @@ class Space:
         """How many steps of their knobs two candidates are apart."""
         return sum(
             abs(values.index(getattr(one, knob)) - values.index(getattr(other, knob)))
-            for knob in one.as_dict()
+            for knob in KNOBS
             if (values := self.values(knob))
         )
 
 
-def space_of(anatomy: Anatomy, *, count: int | None = None, memory: int | None = None) -> Space:
+def space_around(
+    model: str,
+    shipped: Candidate,
+    sizes: Mapping[str, int],
+    fronts: int,
+    *,
+    count: int,
+    memory: int,
+) -> Space:
     """Lists the candidates that fit into a machine.
 
     Args:
-        anatomy: Of the model.
-        count: Cores; those of this machine when None.
-        memory: Bytes that are free; those of this machine when None.
+        model: What callers ask.
+        shipped: The config that the model comes with.
+        sizes: Bytes of the network's ONNX files, by name.
+        fronts: How many parts come before the network.
+        count: Cores of the machine.
+        memory: Bytes of its memory that are free.
 
     Raises:
-        LoadTestError: Nothing fits.
+        LoadTestError: Not even the shipped config fits.
     """
-    count = cores() if count is None else count
-    memory = psutil.virtual_memory().available if memory is None else memory
-    shipped = anatomy.shipped(count)
-    sizes = {path.name: path.stat().st_size for path in anatomy.files()}
-    if not sizes:
-        raise LoadTestError(f"{anatomy.network} has no ONNX file that a processor can serve")
     largest = shipped.max_batch_size
-    batches = sorted({max(1, largest // part if part else 1) for part in _BATCH_PARTS})
-    fronts = _powers_of_two(min(count, 4)) if anatomy.fronts else [0]
-    found = [
+    batches = sorted({1, *(max(1, largest // divisor) for divisor in _BATCH_DIVISORS)})
+    front_counts = _powers_of_two(min(count, 4)) if fronts else [0]
+    found = {shipped} | {
         Candidate(file, batch, delay, instances, threads, front)
         for file, batch, delay, (instances, threads), front in product(
-            sizes, batches, DELAYS_US, layouts(count), fronts
+            sizes, batches, DELAYS_US, layouts(count), front_counts
         )
         # Without batches there is nothing to wait for.
         if batch > 1 or delay == 0
-    ]
-    parts = len(anatomy.fronts)
-    fitting = {
-        candidate
-        for candidate in [*found, shipped]
-        if candidate.file in sizes
-        and _memory(candidate, sizes[candidate.file], parts) <= _USABLE * memory
     }
+
+    def needs(candidate: Candidate) -> int:
+        """Bytes, by an estimate that leaves out what cannot be, and is not exact."""
+        weights = _WEIGHTS * sizes.get(candidate.file, 0)
+        processes = candidate.instances + fronts * candidate.front_instances
+        return candidate.instances * weights + processes * _PROCESS_BYTES
+
+    fitting = sorted(c for c in found if c.file in sizes and needs(c) <= _USABLE * memory)
     if shipped not in fitting:
         raise LoadTestError(
-            f"the shipped config of {anatomy.model} does not fit: it needs its file "
-            f"{shipped.file} and about {_memory(shipped, sizes.get(shipped.file, 0), parts) >> 20} "
-            f"MiB, and {memory >> 20} MiB are free"
+            f"the shipped config of {model} does not fit: it needs its file {shipped.file} and "
+            f"about {needs(shipped) >> 20} MiB, and {memory >> 20} MiB are free"
         )
-    return Space(tuple(sorted(fitting)), shipped)
+    return Space(tuple(fitting), shipped)
 
 
 def layouts(count: int) -> list[tuple[int, int]]:
     """Instances and threads of each that fill the cores, or half of them.
 
     More threads than cores wait for each other; half of the cores leaves room for what comes
-    before the network, and for whoever asks if that runs here too.
+    before the network, and for the load generator if that runs here too.
     """
     halves = {count, max(1, count // 2)}
     return sorted(
@@ -106,11 +151,5 @@ def layouts(count: int) -> list[tuple[int, int]]:
     )
 
 
-def _powers_of_two(most: int) -> Sequence[int]:
-    return [1 << power for power in range(most.bit_length()) if 1 << power <= most]
-
-
-def _memory(candidate: Candidate, file_bytes: int, fronts: int) -> int:
-    """An estimate, in bytes; it is there to leave out what cannot be, not to be exact."""
-    network = candidate.instances * (_WEIGHTS * file_bytes + _PROCESS_BYTES)
-    return network + fronts * candidate.front_instances * _PROCESS_BYTES
+def _powers_of_two(limit: int) -> list[int]:
+    return [1 << power for power in range(limit.bit_length())]

@@ -9,26 +9,25 @@ from __future__ import annotations
 import json
 import random
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
+import optuna
 import typer
 from rich.console import Console
 
 from loadtests.load.errors import LoadTestError
 from loadtests.load.run import ROOT
 from loadtests.report.machine import machine, versions
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.errors import BrokenMeasurementError
-from loadtests.tune.journal import Journal, Trial, journal_of, trial_as_dict
-from loadtests.tune.measure import Meter
-from loadtests.tune.model_graph import Anatomy
-from loadtests.tune.objective import Objective, Score
-from loadtests.tune.score import score
+from loadtests.tune.capacity_search import run_trial, score
+from loadtests.tune.measure import Meter, Served
+from loadtests.tune.model_graph import ModelGraph
+from loadtests.tune.results import Score, Trial
+from loadtests.tune.search import add_trial, file_of, open_study, trials_of
 from loadtests.tune.settings import TuneSettings
-from loadtests.tune.space import Space, space_of
+from loadtests.tune.space import Candidate
 from server.signals import StopSignals
 
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -52,60 +51,67 @@ def main(  # noqa: PLR0917 - typer makes options of them
     Exit code 0 once the recording is complete, 3 while it is not.
     """
     settings = TuneSettings(
-        model, Objective(p99_ms, rate), seed=seed, seconds=seconds, state=ROOT / ".run" / "sweep"
+        model=model,
+        p99_ms=p99_ms,
+        rate=rate,
+        seed=seed,
+        seconds=seconds,
+        state=ROOT / ".run" / "sweep",
     )
-    anatomy = Anatomy.of(settings.repository, model)
+    graph = ModelGraph.of(settings.model_repository, model)
     # All memory counts: what is free changes, and the space has to stay the same.
-    space = space_of(anatomy, memory=1 << 62)
-    journal = journal_of(settings, anatomy, space)
+    space = graph.space(memory=1 << 62)
+    study = open_study(file_of(settings, graph, space), "sweep")
     began = time.monotonic()
     with StopSignals() as signals:
         meter = Meter(
-            settings, anatomy, lambda: signals.stop() or time.monotonic() - began > stop_after
+            settings, graph, lambda: signals.stop() or time.monotonic() - began > stop_after
         )
         try:
             order = list(space.candidates)
             random.Random(settings.seed).shuffle(order)  # noqa: S311 - it only orders
             order.sort(key=lambda candidate: candidate != space.shipped)
-            _sweep(meter, order, journal, 0)
+            _sweep(meter, order, study, 0)
             # The best of many single readings is the luckiest one.
-            chosen = _ranking(settings.objective, journal.read())[:again]
+            first = [(each.candidate, each.score) for each in trials_of(study) if not each.round]
+            met = [(settings.goodness(s), c) for c, s in first if s and s.met]
+            chosen = [candidate for _, candidate in sorted(met, reverse=True)[:again]]
             for number in range(1, rounds + 1 if again else 0):
-                _sweep(meter, chosen[:: (-1) ** number], journal, number)
+                _sweep(meter, chosen[:: (-1) ** number], study, number)
         except LoadTestError as error:
-            _err.print(f"{error}: {len(journal.read())} measurements are kept", markup=False)
+            _err.print(f"{error}: {len(trials_of(study))} measurements are kept", markup=False)
             raise typer.Exit(3) from None
     options = f" --again {again} --rounds {rounds}" if again else ""
-    recording = _recording(meter, space, journal, options)
-    trials = ",\n".join(json.dumps(trial) for trial in recording.pop("trials"))
-    head = json.dumps(recording, indent=1).removesuffix("\n}")
-    out.write_text(f'{head},\n "trials": [\n{trials}\n]\n}}\n')
+    head = {
+        "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
+        "command": f"MODEL={settings.model} {settings.word} SECONDS={settings.seconds} "
+        f"SEED={settings.seed} python -m loadtests.tune.sweep{options}",
+        "model": settings.model,
+        "p99_ms": settings.p99_ms,
+        "rate": settings.rate,
+        "machine": machine(),
+        "versions": versions(meter.triton),
+        "shipped": asdict(space.shipped),
+    }
+    trials = ",\n".join(json.dumps(_recorded(trial)) for trial in trials_of(study))
+    opened = json.dumps(head, indent=1).removesuffix("\n}")
+    out.write_text(f'{opened},\n "trials": [\n{trials}\n]\n}}\n')
 
 
-def _sweep(meter: Meter, order: list[Candidate], journal: Journal, number: int) -> None:
+def _sweep(meter: Meter, order: list[Candidate], study: optuna.Study, number: int) -> None:
     settings = meter.settings
-    trials = journal.read()
+    trials = trials_of(study)
     known = {trial.candidate for trial in trials if trial.round == number}
-    best = _best(settings.objective, trials)
     for candidate in order:
         if candidate in known:
             continue
-        began = time.monotonic()
-        found, broken = None, ""
-        try:
-            with meter.serving(candidate) as served:
-                capacity = best.reach if best else served.capacity()
-                found = score(
-                    settings.objective, served, capacity=capacity, best=best, thorough=True
-                )
-        except BrokenMeasurementError as error:
-            broken = str(error)
-        trial = Trial(candidate, found, broken, time.monotonic() - began, number)
-        journal.append(trial)
+        met = [trial.score for trial in trials if trial.score and trial.score.met]
+        best = max(met, key=settings.goodness, default=None)
+        trial = replace(_measure(meter, candidate, best), round=number)
+        add_trial(study, trial, settings)
         trials.append(trial)
-        best = _best(settings.objective, trials)
-        shown = settings.objective.shown(found) if found else broken
         known.add(candidate)
+        shown = settings.shown(trial.score) if trial.score else trial.broken
         _err.print(
             f"round {number}, {len(known)} of {len(order)}: {candidate.title}: {shown} "
             f"({trial.seconds:.0f} s)",
@@ -113,38 +119,18 @@ def _sweep(meter: Meter, order: list[Candidate], journal: Journal, number: int) 
         )
 
 
-def _ranking(objective: Objective, trials: list[Trial]) -> list[Candidate]:
-    """The candidates of the first round that met the objective, the best first."""
-    met = [trial for trial in trials if not trial.round and trial.score and trial.score.met]
-    met.sort(key=lambda trial: objective.goodness(trial.score) if trial.score else 0.0)
-    return [trial.candidate for trial in reversed(met)]
+def _measure(meter: Meter, candidate: Candidate, best: Score | None) -> Trial:
+    def scored(served: Served) -> Score:
+        capacity = best.reach if best else served.capacity()
+        return score(meter.settings, served, capacity=capacity, best=best, thorough=True)
 
-
-def _best(objective: Objective, trials: list[Trial]) -> Score | None:
-    scores = [trial.score for trial in trials if trial.score and trial.score.met]
-    return max(scores, key=objective.goodness, default=None)
-
-
-def _recording(meter: Meter, space: Space, journal: Journal, options: str) -> dict[str, Any]:
-    settings = meter.settings
-    return {
-        "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
-        "command": f"MODEL={settings.model} {settings.objective.word} SECONDS={settings.seconds} "
-        f"SEED={settings.seed} python -m loadtests.tune.sweep{options}",
-        "model": settings.model,
-        "p99_ms": settings.objective.p99_ms,
-        "rate": settings.objective.rate,
-        "machine": machine(),
-        "versions": versions(meter.triton),
-        "shipped": space.shipped.as_dict(),
-        "trials": [_recorded(trial) for trial in journal.read()],
-    }
+    return run_trial(meter, candidate, scored)
 
 
 def _recorded(trial: Trial) -> dict[str, Any]:
     """A trial without all that was tried on the way to its score."""
     score = trial.score and replace(trial.score, levels=())
-    return trial_as_dict(replace(trial, score=score))
+    return asdict(replace(trial, score=score))
 
 
 if __name__ == "__main__":

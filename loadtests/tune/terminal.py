@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.journal import Trial
-from loadtests.tune.level import Level
-from loadtests.tune.objective import Objective, Score
-from loadtests.tune.report import finalist_rows
+from loadtests.tune.report import Report
+from loadtests.tune.results import RateLevel, Score, Trial
 from loadtests.tune.settings import TuneSettings
-from loadtests.tune.space import Space
-from loadtests.tune.tuner import Found, Listener
+from loadtests.tune.space import Candidate
+from loadtests.tune.tuner import Listener
 
 
 class Screen(Listener):
-    """Shows what is being tried, the best so far, and how long still.
+    """Shows what is being tried, the best so far, and how much time is left.
 
-    On a terminal a line at the bottom moves; elsewhere there is a line a candidate.
+    On a terminal the last line shows progress; elsewhere each candidate gets a line.
 
     Args:
-        console: Where to.
+        console: Where it is shown.
         settings: Of the search.
     """
 
@@ -69,7 +65,7 @@ class Screen(Listener):
             left=f"{max(left, 0):.0f} s left",
         )
 
-    def level(self, level: Level) -> None:
+    def level(self, level: RateLevel) -> None:
         """Shows the rate that was just measured."""
         what = f"{level.rate:.0f} a second: p99 {level.p99:.0f} ms"
         self._progress.update(self._task, description=f"{self._title} · {what}{self._best}")
@@ -78,49 +74,38 @@ class Screen(Listener):
         self, phase: str, count: int, trial: Trial, best: tuple[Candidate, Score] | None
     ) -> None:
         """Prints a line of the candidate."""
-        objective = self._settings.objective
         number = f"{count:3d} " if phase == "search" else f"  {trial.round} "
-        shown = objective.shown(trial.score) if trial.score else f"not scored: {trial.broken}"
+        shown = self._settings.shown(trial.score) if trial.score else f"not scored: {trial.broken}"
         self._progress.console.print(
             f"{number}{phase}: {trial.candidate.title}: {shown} ({trial.seconds:.0f} s)",
             markup=False,
         )
         if best and best[1].met:
-            self._best = f" · best {objective.shown(best[1])}"
+            self._best = f" · best {self._settings.shown(best[1])}"
 
 
-def print_summary(
-    console: Console, settings: TuneSettings, space: Space, found: Found, facts: dict[str, Any]
-) -> None:
+def print_summary(console: Console, report: Report) -> None:
     """Prints the finals as a table and what was decided."""
-    objective = settings.objective
-    rows = finalist_rows(objective, found, space)
-    if rows:
-        unit = "p99, ms" if objective.rate else "a second"
-        table = Table(box=None, pad_edge=False)
-        table.add_column("")
-        table.add_column("config")
+    settings, found = report.settings, report.found
+    if rows := report.finalist_rows():
+        unit = "p99, ms" if settings.rate else "a second"
+        table = Table("", "config", box=None, pad_edge=False)
         for heading in (f"{unit}, median", "lowest – highest", "chosen against it"):
             table.add_column(heading, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*row.values())
         console.print(table)
-    if found.verdict:
-        console.print(f"{found.verdict.winner.candidate.title}", style="bold", markup=False)
-        console.print(found.verdict.why, markup=False)
-        for reason in facts["reasons"].values():
+    if found.decision:
+        console.print(found.decision.winner.candidate.title, style="bold", markup=False)
+        console.print(found.decision.why, markup=False)
+        for reason in report.facts["reasons"].values():
             console.print(f"· {reason}", style="dim", markup=False)
-    _print_confirmation(console, objective, found)
-
-
-def _print_confirmation(console: Console, objective: Objective, found: Found) -> None:
-    if not found.confirmation:
-        return
-    level = found.confirmation.level
-    word = "held" if found.confirmation.met else "did not hold"
-    console.print(
-        f"last run, {level.seconds:.0f} s at {level.rate:.1f} a second: p99 {level.p99:.1f} ms, "
-        f"{level.failed} of {level.requests} failed: {objective.word} {word}",
-        style="green" if found.confirmation.met else "red",
-        markup=False,
-    )
+    if found.confirmation:
+        level, met = found.confirmation.level, found.confirmation.met
+        console.print(
+            f"last run, {level.seconds:.0f} s at {level.rate:.1f} a second: "
+            f"p99 {level.p99:.1f} ms, {level.failed} of {level.requests} failed: "
+            f"{settings.word} {'held' if met else 'did not hold'}",
+            style="green" if met else "red",
+            markup=False,
+        )

@@ -5,39 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import fmean
 
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.confirmation import FINALISTS, ROUNDS, Finalist, Verdict, decide, typical
-from loadtests.tune.errors import BrokenMeasurementError
-from loadtests.tune.journal import Journal, Trial
-from loadtests.tune.level import Level
+from loadtests.tune.capacity_search import run_trial, score
+from loadtests.tune.confirmation import Confirmation, Decision, Finalist, decide, typical
 from loadtests.tune.measure import Meter, Served
-from loadtests.tune.objective import Score
-from loadtests.tune.score import score
-from loadtests.tune.search import Search
-from loadtests.tune.space import Space
+from loadtests.tune.results import RateLevel, Score, Trial
+from loadtests.tune.search import Search, add_trial, open_study, trials_of
+from loadtests.tune.space import Candidate, Space
 
+FINALISTS = 3
+"""How many take part in the finals, what is shipped included."""
+ROUNDS = 4
 MIN_SEARCH = 0.5
 """The part of the budget that the search may use at least; else the finals get what they need."""
 STEP_DOWN = 0.92
 """What the rate is multiplied by when the winner does not hold it in its last run."""
 _MAX_CONFIRMATIONS = 4
-
-
-@dataclass(frozen=True)
-class Confirmation:
-    """The winner's last run.
-
-    Attributes:
-        level: What was measured.
-        met: Whether the objective held.
-        missed: Rates that did not hold in runs as long as this, before it.
-    """
-
-    level: Level
-    met: bool
-    missed: tuple[float, ...] = ()
 
 
 @dataclass
@@ -47,14 +32,14 @@ class Found:
     Attributes:
         trials: Every candidate that the search measured.
         finalists: Those that were measured again.
-        verdict: Who won; None where the objective cannot be met.
+        decision: Who won; None where the objective cannot be met.
         confirmation: The winner's last run; None where there was none.
-        seconds: How long all of it took, earlier runs included.
+        seconds: How long all of it took, including earlier runs.
     """
 
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[Trial]
     finalists: list[Finalist] = field(default_factory=list)
-    verdict: Verdict | None = None
+    decision: Decision | None = None
     confirmation: Confirmation | None = None
     seconds: float = 0.0
 
@@ -62,7 +47,7 @@ class Found:
     def met(self) -> bool:
         """Whether there is a config that meets the objective."""
         held = self.confirmation is None or self.confirmation.met
-        return self.verdict is not None and held
+        return self.decision is not None and held
 
 
 class Listener:
@@ -71,7 +56,7 @@ class Listener:
     def trying(self, phase: str, candidate: Candidate, left: float) -> None:
         """A candidate's server is being started; so many seconds of the budget are left."""
 
-    def level(self, level: Level) -> None:
+    def level(self, level: RateLevel) -> None:
         """One rate was measured."""
 
     def scored(
@@ -84,173 +69,150 @@ class Tuner:
     """Measures until the budget is used.
 
     Args:
-        meter: Measures.
+        meter: Serves and measures candidates.
         space: All candidates.
-        journal: Where measurements are kept.
+        file: Keeps the trials, and has those of a search that was stopped.
         listener: Is told what happens.
         clock: Seconds; another one for tests.
+
+    Attributes:
+        known: How many trials the file had.
     """
 
     def __init__(
         self,
         meter: Meter,
         space: Space,
-        journal: Journal,
+        file: Path,
         listener: Listener,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._meter = meter
+        self._settings = meter.settings
         self._space = space
-        self._journal = journal
         self._listener = listener
         self._clock = clock
-        self._objective = meter.settings.objective
-        before = journal.read()
-        known = [trial for trial in before if not trial.round]
-        self._finals = {(trial.round, trial.candidate): trial for trial in before if trial.round}
-        self.found = Found(known, seconds=sum(trial.seconds for trial in before))
-        self._search = Search(space, self._objective, meter.settings.seed, known)
-        self._capacity = _capacity_of(known, space.shipped)
+        self._search = Search(space, self._settings, self._settings.seed, file)
+        self._finals = open_study(file, "finals")
+        known = [*self._search.trials, *trials_of(self._finals)]
+        self.known = len(known)
+        self._found = Found(self._search.trials, seconds=sum(trial.seconds for trial in known))
+        shipped = self._search.scores.get(space.shipped)
+        self._capacity = shipped.reach if shipped else 0.0
 
     def run(self) -> Found:
         """Searches, holds the finals and lets the winner show that it holds.
 
         Raises:
-            StoppedError: A stop was asked for; what was measured is in the journal.
+            StoppedError: A stop was asked for; what was measured is kept.
         """
-        self._searching()
-        self._hold_finals()
-        found = self.found
-        found.verdict = decide(self._objective, found.finalists, self._space.shipped)
-        if found.verdict and self._meter.settings.confirm_s:
-            self._confirm(found.verdict.winner)
+        self._run_search()
+        found = self._found
+        found.finalists = self._hold_finals()
+        found.decision = decide(self._settings, found.finalists, self._space.shipped)
+        if found.decision and self._settings.confirm_s:
+            self._confirm(found.decision.winner)
         return found
 
     @property
     def _left(self) -> float:
         """Seconds of the budget that are left."""
-        return max(0.0, self._meter.settings.budget_s - self.found.seconds)
+        return max(0.0, self._settings.budget_s - self._found.seconds)
 
-    @property
-    def best(self) -> tuple[Candidate, Score] | None:
-        """The best candidate so far."""
-        ranking = self._search.ranking()
-        return ranking[0] if ranking else None
-
-    def _searching(self) -> None:
-        while self.found.seconds < self._search_budget():
+    def _run_search(self) -> None:
+        while self._found.seconds < self._search_budget():
             candidate = self._search.suggest()
             if candidate is None:
                 return
-            self._listener.trying("search", candidate, self._left)
-            best = self.best
-            trial = self._measure(candidate, best[1] if best else None)
-            self._journal.append(trial)
-            self._search.tell(candidate, trial.score)
-            self.found.trials.append(trial)
-            self._listener.scored("search", len(self.found.trials), trial, self.best)
+            best = self._search.best
+            trial = self._measure("search", candidate, best[1] if best else None)
+            self._search.tell(trial)
+            self._tell_listener("search", trial)
 
     def _search_budget(self) -> float:
         """Seconds after which the finals begin, given what a whole measurement takes."""
-        budget = self._meter.settings.budget_s
-        whole = [trial.seconds for trial in self.found.trials if trial.score and trial.score.met]
+        budget = self._settings.budget_s
+        whole = [trial.seconds for trial in self._found.trials if trial.score and trial.score.met]
         usual = fmean(whole) if whole else 0.0
         return max(budget * MIN_SEARCH, budget - FINALISTS * ROUNDS * usual)
 
-    def _hold_finals(self) -> None:
+    def _hold_finals(self) -> list[Finalist]:
+        earlier = {(trial.round, trial.candidate): trial for trial in trials_of(self._finals)}
         chosen = self._finalists()
         rounds: dict[Candidate, list[Score]] = {each: [] for each in chosen}
         longest = 0.0
         for number in range(1, ROUNDS + 1):
-            began = self.found.seconds
-            known = all((number, candidate) in self._finals for candidate in chosen)
-            if not known and number > 1 and longest > self._left:
+            began = self._found.seconds
+            is_known = all((number, candidate) in earlier for candidate in chosen)
+            if not is_known and number > 1 and longest > self._left:
                 break
             # Every other round goes backwards: no one is always measured first.
             for candidate in chosen[:: 1 if number % 2 else -1]:
-                trial = self._final(number, candidate)
+                trial = earlier.get((number, candidate)) or self._final(number, candidate)
                 if trial.score:
                     rounds[candidate].append(trial.score)
                 else:
                     chosen = [each for each in chosen if each != candidate]
                     del rounds[candidate]
-            longest = max(longest, self.found.seconds - began)
-        self.found.finalists = [
-            Finalist(candidate, tuple(scores)) for candidate, scores in rounds.items()
-        ]
+            longest = max(longest, self._found.seconds - began)
+        return [Finalist(candidate, tuple(scores)) for candidate, scores in rounds.items()]
 
     def _final(self, number: int, candidate: Candidate) -> Trial:
-        """A finalist's measurement in a round, which an earlier run may have made."""
-        known = self._finals.get((number, candidate))
-        if known:
-            return known
-        self._listener.trying("finals", candidate, self._left)
+        """Measures a finalist in a round."""
         # From where it was best before: its own limit is what is asked for.
-        before = self._known(candidate)
-        trial = self._measure(candidate, before, thorough=True)
+        before = self._search.scores.get(candidate)
+        trial = self._measure("finals", candidate, before, thorough=True)
         trial = replace(trial, round=number)
-        self._journal.append(trial)
-        self._listener.scored("finals", len(self.found.trials), trial, self.best)
+        add_trial(self._finals, trial, self._settings)
+        self._tell_listener("finals", trial)
         return trial
 
     def _finalists(self) -> list[Candidate]:
         """The shipped config, and the best of those that could meet the objective."""
-        ranking = self._search.ranking()
-        able = [each for each, found in ranking if found.met or found.gave_up]
-        if not any(found.met for _, found in ranking):
+        ranking, shipped = self._search.ranking(), self._space.shipped
+        if not any(score.met for _, score in ranking):
             return []
-        others = [each for each in able if each != self._space.shipped]
-        measured = [self._space.shipped] if self._known(self._space.shipped) else []
+        able = [each for each, score in ranking if score.met or score.gave_up]
+        others = [each for each in able if each != shipped]
+        measured = [shipped] if shipped in self._search.scores else []
         return [*measured, *others[: FINALISTS - 1]]
 
     def _confirm(self, winner: Finalist) -> None:
         """Runs the winner once more, for long; with a p99 at lower rates until one holds."""
-        seconds, rate = self._meter.settings.confirm_s, self._objective.rate
-        at = rate or typical(self._objective, winner) * STEP_DOWN
+        settings = self._settings
+        rate = settings.rate or typical(settings, winner) * STEP_DOWN
         missed: list[float] = []
         with self._meter.serving(winner.candidate) as served:
             while True:
-                self._listener.trying("confirm", winner.candidate, seconds)
-                level = served.at(at, seconds=seconds)
+                self._listener.trying("confirm", winner.candidate, settings.confirm_s)
+                level = served.at(rate, seconds=settings.confirm_s)
                 self._listener.level(level)
-                met = self._objective.holds(level)
-                self.found.confirmation = Confirmation(level, met, tuple(missed))
-                missed.append(at)
-                if met or rate or len(missed) == _MAX_CONFIRMATIONS:
+                met = settings.holds(level)
+                self._found.confirmation = Confirmation(level, met, tuple(missed))
+                missed.append(rate)
+                if met or settings.rate or len(missed) == _MAX_CONFIRMATIONS:
                     return
-                at *= STEP_DOWN
-
-    def _known(self, candidate: Candidate) -> Score | None:
-        return dict(self._search.ranking()).get(candidate)
+                rate *= STEP_DOWN
 
     def _measure(
-        self, candidate: Candidate, best: Score | None, *, thorough: bool = False
+        self, phase: str, candidate: Candidate, best: Score | None, *, thorough: bool = False
     ) -> Trial:
-        """Measures a candidate; a broken measurement has no score."""
-        began = self._clock()
-        found, broken = None, ""
-        try:
-            with self._meter.serving(candidate) as served:
-                if not self._capacity:
-                    self._capacity = self._first_rate(served)
-                found = score(
-                    self._objective,
-                    served,
-                    capacity=self._capacity,
-                    best=best,
-                    thorough=thorough,
-                    on_level=self._listener.level,
-                )
-        except BrokenMeasurementError as error:
-            broken = str(error)
-        seconds = self._clock() - began
-        self.found.seconds += seconds
-        return Trial(candidate, found, broken, seconds)
+        self._listener.trying(phase, candidate, self._left)
 
-    def _first_rate(self, served: Served) -> float:
-        return self._objective.rate or served.capacity()
+        def scored(served: Served) -> Score:
+            self._capacity = self._capacity or self._settings.rate or served.capacity()
+            return score(
+                self._settings,
+                served,
+                capacity=self._capacity,
+                best=best,
+                thorough=thorough,
+                on_level=self._listener.level,
+            )
 
+        trial = run_trial(self._meter, candidate, scored, self._clock)
+        self._found.seconds += trial.seconds
+        return trial
 
-def _capacity_of(trials: list[Trial], shipped: Candidate) -> float:
-    """What the shipped config was first asked, from an earlier run; 0 where there was none."""
-    return next((t.score.reach for t in trials if t.candidate == shipped and t.score), 0.0)
+    def _tell_listener(self, phase: str, trial: Trial) -> None:
+        self._listener.scored(phase, len(self._found.trials), trial, self._search.best)

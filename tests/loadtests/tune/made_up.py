@@ -6,21 +6,19 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from loadtests.tune.candidate import Candidate
 from loadtests.tune.confirmation import Finalist
-from loadtests.tune.errors import BrokenMeasurementError, StoppedError
-from loadtests.tune.level import Level
-from loadtests.tune.objective import Score
+from loadtests.tune.measure import BrokenMeasurementError, StoppedError
+from loadtests.tune.results import RateLevel, Score
 from loadtests.tune.settings import TuneSettings
-from loadtests.tune.space import Space
+from loadtests.tune.space import Candidate, Space
 
 SHIPPED = Candidate("model.int8.onnx", 32, 0, 1, 2, 1)
 THROUGHPUT_OF = {"model.int8.onnx": 200.0, "model.onnx": 120.0}
 
 
-def level(rate: float, p99: float = 10.0, *, failed: int = 0, growth: float = 0.0) -> Level:
+def level(rate: float, p99: float = 10.0, *, failed: int = 0, growth: float = 0.0) -> RateLevel:
     """A level of load."""
-    return Level(rate, 3.0, 300, failed, rate, p99 / 2, p99, p99, p99, growth)
+    return RateLevel(rate, 3.0, 300, failed, rate, p99 / 2, p99, p99, p99, growth)
 
 
 def score(value: float, *, met: bool = True, p99: float = 10.0) -> Score:
@@ -53,12 +51,12 @@ class Server:
         self.service_ms = service_ms
         self.tried: list[float] = []
 
-    def attempt(self, rate: float) -> Level:
+    def attempt(self, rate: float) -> RateLevel:
         """Measures at a rate, by the formula of a queue with one server."""
         self.tried.append(rate)
         if rate >= self.capacity:
             answered = self.capacity
-            return Level(
+            return RateLevel(
                 rate, 3, 300, 0, answered, 500, 1000, 1000, 1000, rate / answered - 1 + 0.05
             )
         p99 = -math.log(0.01) * self.service_ms / (1 - rate / self.capacity)
@@ -115,7 +113,7 @@ class Offered:
         factor = {1: 0.6, 8: 1.3, 32: 1.0}[candidate.max_batch_size]
         self._server = Server(factor * THROUGHPUT_OF[candidate.file], service_ms=2.0)
 
-    def at(self, rate: float, *, seconds: int | None = None, hopeless_ms: float = 0.0) -> Level:  # noqa: ARG002
+    def at(self, rate: float, *, seconds: int | None = None, hopeless_ms: float = 0.0) -> RateLevel:  # noqa: ARG002
         """One load."""
         self._machine.load(seconds or 5)
         if self._candidate in self._machine.broken:

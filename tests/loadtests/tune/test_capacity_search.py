@@ -3,7 +3,7 @@
 import pytest
 
 from loadtests.tune.capacity_search import RESOLUTION, highest_rate
-from loadtests.tune.objective import Objective
+from loadtests.tune.settings import Objective
 from tests.loadtests.tune.made_up import Server, level
 
 P99 = Objective(p99_ms=100)

@@ -1,11 +1,14 @@
-"""Who wins, and when the simpler config does."""
+"""Who wins, when the simpler config does, and the sentence of each knob."""
+
+from dataclasses import replace
 
 import pytest
 
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.confirmation import decide, ratio
-from loadtests.tune.objective import Objective
-from tests.loadtests.tune.made_up import SHIPPED, finalist
+from loadtests.tune.confirmation import decide, ratio, reasons
+from loadtests.tune.results import Trial
+from loadtests.tune.settings import Objective
+from loadtests.tune.space import Candidate
+from tests.loadtests.tune.made_up import SHIPPED, finalist, score, space
 
 P99 = Objective(p99_ms=100)
 NEAR = Candidate("model.int8.onnx", 8, 0, 1, 2, 1)  # one knob away
@@ -59,3 +62,30 @@ def test_what_meets_all_alike_is_no_noise() -> None:
     found = ratio(P99, one, finalist(SHIPPED, *slower_and_slower))
     assert found.low == pytest.approx(1.2)
     assert found.high == pytest.approx(1.2)
+
+
+def test_a_knob_is_explained_by_the_neighbours_that_differ_in_it_alone() -> None:
+    trials = [
+        Trial(SHIPPED, score(200), "", 1),
+        Trial(replace(SHIPPED, file="model.onnx"), score(120), "", 1),
+        Trial(replace(SHIPPED, max_batch_size=8), score(203), "", 1),
+        Trial(replace(SHIPPED, instances=2, threads=1), score(20, met=False), "", 1),
+    ]
+    found = reasons(P99, space(), trials, SHIPPED)
+    assert found["file"] == (
+        "model.int8.onnx, as shipped: 200 a second, and with model.onnx 120 a second, worse."
+    )
+    assert found["max_batch_size"] == (
+        "32, as shipped: 200 a second, and with 8 203 a second, equal within the noise of one "
+        "measurement. Not measured: 1."
+    )
+    assert "(with other threads of an instance)" in found["instances"]
+    assert "misses the objective" in found["instances"]
+    # A knob with one value has no choice to explain.
+    assert "front_instances" not in found
+
+
+def test_where_nothing_else_was_measured_that_is_said() -> None:
+    winner = replace(SHIPPED, max_batch_size=8)
+    found = reasons(P99, space(), [Trial(winner, score(100), "", 1)], winner)
+    assert found["max_batch_size"] == "8, not 32 as shipped: no other value was measured."

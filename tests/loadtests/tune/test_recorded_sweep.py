@@ -13,11 +13,10 @@ from typing import Any
 
 import pytest
 
-from loadtests.tune.candidate import Candidate
-from loadtests.tune.journal import trial_from_dict
-from loadtests.tune.objective import Objective, Score
-from loadtests.tune.search import Search
-from loadtests.tune.space import Space
+from loadtests.tune.results import Score, Trial
+from loadtests.tune.search import Search, trial_from_dict
+from loadtests.tune.settings import Objective
+from loadtests.tune.space import Candidate, Space
 
 RECORDING = Path(__file__).parent / "recorded_sweep.json"
 SEEDS = range(20)
@@ -53,7 +52,7 @@ def found_by(
     for _ in range(measurements):
         candidate = search.suggest()
         assert candidate
-        search.tell(candidate, scores[candidate])
+        search.tell(Trial(candidate, scores[candidate]))
     best = max(objective.value(score) for score in scores.values() if score.met)
     return objective.value(search.ranking()[0][1]) / best
 

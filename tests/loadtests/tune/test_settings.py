@@ -7,10 +7,7 @@ import pytest
 
 from loadtests.load.errors import SettingsError
 from loadtests.load.settings import Protocol
-from loadtests.tune.objective import Objective
-from loadtests.tune.settings import TuneSettings
-
-P99 = Objective(p99_ms=60)
+from loadtests.tune.settings import Objective, TuneSettings
 
 
 @pytest.mark.parametrize(
@@ -35,15 +32,15 @@ def test_an_objective_is_one_of_two(given: dict[str, float], words: str) -> None
         ({"budget_s": 5}, "BUDGET_S is 5: it has to be from 20"),
         ({"confirm_s": -1}, "CONFIRM_S is -1"),
         ({"seconds": 1}, "SECONDS is 1"),
-        ({"repository": Path("nowhere")}, "MODEL_REPOSITORY is 'nowhere'"),
+        ({"model_repository": Path("nowhere")}, "MODEL_REPOSITORY is 'nowhere'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(given: dict[str, Any], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        TuneSettings(**{"model": "sentiment", "objective": P99, **given})
+        TuneSettings(**{"model": "sentiment", "p99_ms": 60, **given})
 
 
 def test_the_command_repeats_the_search() -> None:
-    words = TuneSettings("mnist", Objective(rate=50), seed=3).command().split()
+    words = TuneSettings(model="mnist", rate=50, seed=3).command().split()
     assert words[:4] == ["make", "tune", "MODEL=mnist", "RATE=50"]
     assert "SEED=3" in words

@@ -8,20 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loadtests.tune.errors import BrokenMeasurementError
-from loadtests.tune.journal import Journal
-from loadtests.tune.measure import Meter
-from loadtests.tune.model_graph import Anatomy
-from loadtests.tune.objective import Objective
-from loadtests.tune.score import score
+from loadtests.tune.capacity_search import score
+from loadtests.tune.measure import BrokenMeasurementError, Meter
+from loadtests.tune.model_graph import ModelGraph
+from loadtests.tune.search import open_study, trials_of
 from loadtests.tune.settings import TuneSettings
-from loadtests.tune.space import space_of
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.loadtests.command import ROOT, load_test
@@ -82,14 +79,14 @@ def test_a_search_that_was_stopped_goes_on_and_its_config_is_served(
     assert process.returncode == 130
     assert "goes on where it was" in errors
     (path,) = state.glob("*.jsonl")
-    before = Journal(path).read()
+    before = trials_of(open_study(path, "search"))
     assert before
     assert not tuned(copied)
 
     done = search(copied, state, MODEL="mnist_cnn", RATE="50")
     assert done.code == 0, done.errors
     assert f"{len(before)} measured before" in done.errors
-    assert [trial.candidate.as_dict() for trial in before] == [
+    assert [asdict(trial.candidate) for trial in before] == [
         trial["candidate"] for trial in done.report["trials"][: len(before)]
     ]
     assert done.report["met"]
@@ -172,23 +169,23 @@ def with_bad_files(copied: Path) -> Path:
     [("model.garbage.onnx", "did not start"), ("model.chance.onnx", "wrong answer")],
 )
 def test_a_broken_measurement_has_no_score(with_bad_files: Path, file: str, words: str) -> None:
-    anatomy = Anatomy.of(with_bad_files, "mnist_cnn")
-    space = space_of(anatomy)
+    graph = ModelGraph.of(with_bad_files, "mnist_cnn")
+    space = graph.space()
     settings = TuneSettings(
-        "mnist_cnn", Objective(rate=50), seconds=2, inputs=20, repository=with_bad_files
+        model="mnist_cnn", rate=50, seconds=2, inputs=20, model_repository=with_bad_files
     )
-    meter = Meter(settings, anatomy, lambda: False)
+    meter = Meter(settings, graph, lambda: False)
     candidate = next(each for each in space.candidates if each.file == file)
     with pytest.raises(BrokenMeasurementError, match=words), meter.serving(candidate) as served:
-        score(settings.objective, served, capacity=50)
+        score(settings, served, capacity=50)
 
 
 def test_a_server_that_dies_has_no_score(copied: Path) -> None:
-    anatomy = Anatomy.of(copied, "mnist_cnn")
-    settings = TuneSettings("mnist_cnn", Objective(rate=50), seconds=2, inputs=20)
-    meter = Meter(settings, anatomy, lambda: False)
-    with meter.serving(space_of(anatomy).shipped) as served:
+    graph = ModelGraph.of(copied, "mnist_cnn")
+    settings = TuneSettings(model="mnist_cnn", rate=50, seconds=2, inputs=20)
+    meter = Meter(settings, graph, lambda: False)
+    with meter.serving(graph.space().shipped) as served:
         os.killpg(served.server.pid, signal.SIGKILL)
         os.waitid(os.P_PID, served.server.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(BrokenMeasurementError, match="died"):
-            score(settings.objective, served, capacity=50)
+            score(settings, served, capacity=50)

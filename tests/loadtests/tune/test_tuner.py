@@ -6,42 +6,47 @@ from typing import Any, cast
 
 import pytest
 
-from loadtests.tune.errors import StoppedError
-from loadtests.tune.journal import Journal
-from loadtests.tune.measure import Meter
-from loadtests.tune.objective import Objective
+from loadtests.tune.measure import Meter, StoppedError
+from loadtests.tune.results import Trial
+from loadtests.tune.search import open_study, trials_of
 from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import Space
 from loadtests.tune.tuner import Found, Listener, Tuner
 from tests.loadtests.tune.made_up import SHIPPED, Machine, space
 
-SETTINGS = TuneSettings("sentiment", Objective(p99_ms=100), budget_s=600)
+SETTINGS = TuneSettings(model="sentiment", p99_ms=100, budget_s=600)
+LEAST_LATENCY = SETTINGS.model_copy(update={"p99_ms": None, "rate": 100})
 
 
 def tune(
     path: Path, settings: TuneSettings = SETTINGS, within: Space | None = None, **machine: Any
 ) -> tuple[Found, Machine]:
     made = Machine(settings, **machine)
-    tuner = Tuner(cast(Meter, made), within or space(), Journal(path), Listener(), made.clock)
+    tuner = Tuner(cast(Meter, made), within or space(), path, Listener(), made.clock)
     return tuner.run(), made
+
+
+def kept(path: Path) -> list[list[Trial]]:
+    """The trials of the search and those of the finals."""
+    return [trials_of(open_study(path, name)) for name in ("search", "finals")]
 
 
 def test_the_best_is_found_and_shows_that_it_holds(tmp_path: Path) -> None:
     found, _ = tune(tmp_path / "j")
     assert found.met
-    assert found.verdict
+    assert found.decision
     # Two instances are no better than one here: the simpler of the two wins.
-    assert found.verdict.winner.candidate == replace(SHIPPED, max_batch_size=8)
-    assert found.verdict.ratios[SHIPPED].low > 1.2
+    assert found.decision.winner.candidate == replace(SHIPPED, max_batch_size=8)
+    assert found.decision.ratios[SHIPPED].low > 1.2
     assert found.confirmation
     assert found.confirmation.met
     assert found.confirmation.level.p99 <= 100
 
 
 def test_the_least_latency_is_found(tmp_path: Path) -> None:
-    found, _ = tune(tmp_path / "j", replace(SETTINGS, objective=Objective(rate=100)))
-    assert found.verdict
-    assert found.verdict.winner.candidate == replace(SHIPPED, max_batch_size=8)
+    found, _ = tune(tmp_path / "j", LEAST_LATENCY)
+    assert found.decision
+    assert found.decision.winner.candidate == replace(SHIPPED, max_batch_size=8)
 
 
 @pytest.mark.parametrize("loads", [1, 10, 30, 45])
@@ -49,17 +54,18 @@ def test_a_search_that_was_stopped_repeats_nothing(tmp_path: Path, loads: int) -
     path = tmp_path / "j"
     with pytest.raises(StoppedError):
         tune(path, stop_after=loads)
-    before = Journal(path).read()
+    before = kept(path)
+    assert sum(map(len, before)) <= loads
     found, _ = tune(path)
-    after = Journal(path).read()
-    assert after[: len(before)] == before
-    searched = [trial.candidate for trial in after if not trial.round]
-    assert len(searched) == len(set(searched))
+    searched, finals = after = kept(path)
+    assert [trials[: len(known)] for trials, known in zip(after, before, strict=True)] == before
+    assert len(searched) == len({trial.candidate for trial in searched})
+    assert len(finals) == len({(trial.round, trial.candidate) for trial in finals})
     assert found.met
 
 
 def test_the_budget_bounds_search_and_finals(tmp_path: Path) -> None:
-    settings = replace(SETTINGS, budget_s=120)
+    settings = SETTINGS.model_copy(update={"budget_s": 120})
     found, machine = tune(tmp_path / "j", settings)
     assert found.trials
     assert found.finalists
@@ -79,8 +85,8 @@ def test_a_search_of_many_hopeless_candidates_leaves_time_for_the_finals(tmp_pat
 def test_what_broke_is_told_and_takes_no_part(tmp_path: Path) -> None:
     best = replace(SHIPPED, max_batch_size=8)
     found, _ = tune(tmp_path / "j", broken=frozenset({best}))
-    assert found.verdict
-    assert found.verdict.winner.candidate != best
+    assert found.decision
+    assert found.decision.winner.candidate != best
     assert best not in {finalist.candidate for finalist in found.finalists}
     (broken,) = [trial for trial in found.trials if trial.candidate == best]
     assert broken.score is None
@@ -88,8 +94,8 @@ def test_what_broke_is_told_and_takes_no_part(tmp_path: Path) -> None:
 
 
 def test_where_nothing_can_meet_the_objective_nobody_wins(tmp_path: Path) -> None:
-    found, _ = tune(tmp_path / "j", replace(SETTINGS, objective=Objective(p99_ms=1)))
+    found, _ = tune(tmp_path / "j", SETTINGS.model_copy(update={"p99_ms": 1}))
     assert not found.met
-    assert found.verdict is None
+    assert found.decision is None
     assert found.confirmation is None
     assert not any(trial.score and trial.score.met for trial in found.trials)

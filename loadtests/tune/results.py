@@ -1,4 +1,4 @@
-"""What was measured of a candidate at one rate."""
+"""What was measured: of a candidate at one rate, of a candidate, and of one trial of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtests.load.request_log import Samples, quantiles, right, waited
+from loadtests.tune.space import Candidate
 
 BEHIND = 0.04
 """Seconds of latency gained in each second of load from which a server falls behind: its queue
@@ -19,25 +20,25 @@ _Z = NormalDist().inv_cdf(0.95)
 
 
 @dataclass(frozen=True)
-class Level:
-    """Load at one rate.
+class RateLevel:
+    """What was measured at one rate.
 
     Attributes:
         rate: Requests a second that arrived.
         seconds: How long was measured, all runs together.
-        requests: That were due then.
-        failed: Of these, without a right answer.
+        requests: How many were due in that time.
+        failed: How many of these had no right answer.
         goodput: Right answers a second.
         p50: Milliseconds, from when requests were due.
         p99: The same.
-        p99_low: The p99 that is still likely, given so many requests.
-        p99_high: The same.
+        p99_low: The lowest p99 that is still likely, given so many requests.
+        p99_high: The highest.
         growth: Seconds of latency gained in each second of load.
         server: Processors that the server kept busy.
         client: The same of what makes and watches the load.
         others: The same of everything else.
         batch: Mean batch of each part of the model.
-        cut: Whether the load was ended early since there was no hope.
+        cut: Whether the load was ended early, since there was no hope.
     """
 
     rate: float
@@ -62,10 +63,50 @@ class Level:
         return self.cut or self.growth > BEHIND
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a candidate came to.
+
+    Attributes:
+        level: What was measured at the highest rate that held, or at the rate of the objective.
+            Where the objective was missed, the level that came closest.
+        met: Whether the objective was reached.
+        reach: Requests a second that it is taken to be able to answer; only an estimate where
+            it was given up before its limit was found.
+        levels: Everything that was tried.
+        gave_up: Whether all that was found is that others are better.
+    """
+
+    level: RateLevel
+    met: bool
+    reach: float
+    levels: tuple[RateLevel, ...] = ()
+    gave_up: bool = False
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate, measured once.
+
+    Attributes:
+        candidate: The config.
+        score: What it came to; None where the measurement was broken.
+        broken: Why it was; empty where it was not.
+        seconds: How long it took, including its server's start.
+        round: Of the finals, from 1; 0 in the search.
+    """
+
+    candidate: Candidate
+    score: Score | None
+    broken: str = ""
+    seconds: float = 0.0
+    round: int = 0
+
+
 def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
     """p99 and where it may lie, from how many requests were slower.
 
-    Requests of one moment share their fate, so that the true interval is wider.
+    Requests of one moment share their fate, so the true interval is wider.
 
     Args:
         latencies: Of all requests; one or more.
@@ -81,17 +122,7 @@ def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
     return p99, low, high
 
 
-def growth_of(runs: Sequence[Samples]) -> float:
-    """Seconds of latency gained in each second of load, the median of the runs."""
-    slopes = [
-        np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]
-        for each in runs
-        if len(each) > 2
-    ]
-    return float(np.median(slopes)) if slopes else 0.0
-
-
-def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: float) -> Level:
+def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: float) -> RateLevel:
     """Sums up one or more runs at the same rate.
 
     Args:
@@ -103,7 +134,7 @@ def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: floa
     samples = np.concatenate(runs)
     latencies = waited(samples)
     p99, low, high = p99_interval(latencies) if len(latencies) else (math.inf,) * 3
-    return Level(
+    return RateLevel(
         rate=rate,
         seconds=seconds,
         requests=len(samples),
@@ -113,5 +144,15 @@ def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: floa
         p99=p99,
         p99_low=low,
         p99_high=high,
-        growth=growth_of(runs),
+        growth=_growth_of(runs),
     )
+
+
+def _growth_of(runs: Sequence[Samples]) -> float:
+    """Seconds of latency gained in each second of load, the median of the runs."""
+    slopes = [
+        np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]
+        for each in runs
+        if len(each) > 2
+    ]
+    return float(np.median(slopes)) if slopes else 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from loadtests.load.request_log import SAMPLE, Outcome, Samples
-from loadtests.tune.level import level_of, p99_interval
+from loadtests.tune.results import level_of, p99_interval
 
 
 def samples(latencies: list[float], outcome: Outcome = Outcome.RIGHT) -> Samples:
