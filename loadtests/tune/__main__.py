@@ -115,7 +115,7 @@ def _tune(meter: Meter, reports: Path, *, fresh: bool, as_json: bool) -> ExitCod
         f"{settings.model}: {settings.sentence}; {len(space.candidates)} candidates{known}",
         markup=False,
     )
-    with screen:
+    with screen.progress:
         report = Report(settings, space, tuner.run(), meter.triton)
     page = report.write(reports)
     if as_json:

@@ -173,54 +173,38 @@ def reasons(
         The sentences by the name of the knob's field, for knobs that have a choice.
     """
     scores = {trial.candidate: trial.score for trial in trials if trial.score}
-    return {
-        knob: _reason(objective, space, scores, winner, knob)
-        for knob in KNOBS
-        if len(space.values(knob)) > 1
-    }
 
+    def closest(knob: str, value: object) -> Candidate | None:
+        """What was measured with that value and differs least otherwise; of these the best."""
+        having = [each for each in scores if getattr(each, knob) == value]
+        return min(
+            having,
+            key=lambda each: (len(each.differences(winner)), -objective.goodness(scores[each])),
+            default=None,
+        )
 
-def _reason(
-    objective: Objective,
-    space: Space,
-    scores: dict[Candidate, Score],
-    winner: Candidate,
-    knob: str,
-) -> str:
-    value, shipped = getattr(winner, knob), getattr(space.shipped, knob)
-    begins = f"{value}, as shipped" if value == shipped else f"{value}, not {shipped} as shipped"
-    if winner not in scores:
-        return f"{begins}; the winner itself was not measured in the search."
-    best = {}
-    for other in space.values(knob):
-        if other != value and (found := _closest(objective, scores, winner, knob, other)):
-            best[other] = found
-    if not best:
-        return f"{begins}: no other value was measured."
-    parts = [
-        f"with {other}{_also(candidate, winner, knob)} {_value(objective, scores[candidate])}, "
-        + _compared(objective, scores[winner], scores[candidate])
-        for other, candidate in best.items()
-    ]
-    unmeasured = [v for v in space.values(knob) if v != value and v not in best]
-    rest = f" Not measured: {', '.join(map(str, unmeasured))}." if unmeasured else ""
-    return f"{begins}: {_value(objective, scores[winner])}, and {'; '.join(parts)}.{rest}"
+    def reason(knob: str) -> str:
+        value, shipped = getattr(winner, knob), getattr(space.shipped, knob)
+        begins = (
+            f"{value}, as shipped" if value == shipped else f"{value}, not {shipped} as shipped"
+        )
+        if winner not in scores:
+            return f"{begins}; the winner itself was not measured in the search."
+        others = {other: closest(knob, other) for other in space.values(knob) if other != value}
+        compared = [
+            f"with {other}{_also(candidate, winner, knob)} "
+            f"{_value(objective, scores[candidate])}, "
+            f"{_compared(objective, scores[winner], scores[candidate])}"
+            for other, candidate in others.items()
+            if candidate
+        ]
+        if not compared:
+            return f"{begins}: no other value was measured."
+        unmeasured = [str(other) for other, candidate in others.items() if not candidate]
+        rest = f" Not measured: {', '.join(unmeasured)}." if unmeasured else ""
+        return f"{begins}: {_value(objective, scores[winner])}, and {'; '.join(compared)}.{rest}"
 
-
-def _closest(
-    objective: Objective,
-    scores: dict[Candidate, Score],
-    winner: Candidate,
-    knob: str,
-    value: object,
-) -> Candidate | None:
-    """The measured candidate with that value that differs least else; of these the best."""
-    having = [each for each in scores if getattr(each, knob) == value]
-    return min(
-        having,
-        key=lambda each: (len(each.differences(winner)), -objective.goodness(scores[each])),
-        default=None,
-    )
+    return {knob: reason(knob) for knob in KNOBS if len(space.values(knob)) > 1}
 
 
 def _compared(objective: Objective, winner: Score, other: Score) -> str:

@@ -87,8 +87,7 @@ def open_study(
         )
     except (AssertionError, KeyError, TypeError, ValueError, OSError) as error:
         raise LoadTestError(
-            f"{file} cannot be read ({type(error).__name__}: {error}): remove it, or start with "
-            "--fresh"
+            f"{file} cannot be read ({type(error).__name__}: {error}): remove it, as --fresh does"
         ) from error
 
 

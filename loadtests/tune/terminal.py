@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -23,12 +21,14 @@ class Screen(Listener):
     Args:
         console: Where it is shown.
         settings: Of the search.
+
+    Attributes:
+        progress: Shows that line inside a `with` block.
     """
 
     def __init__(self, console: Console, settings: TuneSettings) -> None:
-        self._console = console
         self._settings = settings
-        self._progress = Progress(
+        self.progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[left]}", markup=False),
@@ -37,27 +37,15 @@ class Screen(Listener):
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._progress.add_task("starting", total=settings.budget_s, left="")
+        self._task = self.progress.add_task("starting", total=settings.budget_s, left="")
         self._title = ""
         self._best = ""
-
-    def __enter__(self) -> Screen:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def trying(self, phase: str, candidate: Candidate, left: float) -> None:
         """Shows what is being started."""
         self._title = f"{phase}: {candidate.title}"
         whole = left if phase == "confirm" else float(self._settings.budget_s)
-        self._progress.update(
+        self.progress.update(
             self._task,
             description=f"{self._title}{self._best}",
             total=whole,
@@ -68,7 +56,7 @@ class Screen(Listener):
     def level(self, level: RateLevel) -> None:
         """Shows the rate that was just measured."""
         what = f"{level.rate:.0f} a second: p99 {level.p99:.0f} ms"
-        self._progress.update(self._task, description=f"{self._title} · {what}{self._best}")
+        self.progress.update(self._task, description=f"{self._title} · {what}{self._best}")
 
     def scored(
         self, phase: str, count: int, trial: Trial, best: tuple[Candidate, Score] | None
@@ -76,7 +64,7 @@ class Screen(Listener):
         """Prints a line of the candidate."""
         number = f"{count:3d} " if phase == "search" else f"  {trial.round} "
         shown = self._settings.shown(trial.score) if trial.score else f"not scored: {trial.broken}"
-        self._progress.console.print(
+        self.progress.console.print(
             f"{number}{phase}: {trial.candidate.title}: {shown} ({trial.seconds:.0f} s)",
             markup=False,
         )
