@@ -70,8 +70,16 @@ def test_sequence_that_fails_at_its_end_leaves_nothing(states: SequenceStates) -
 
 def test_failed_request_leaves_the_state_as_it_was(states: SequenceStates) -> None:
     states.restore(1, START, inputs())
+    states.save(1, START, outputs(5))
+    states.restore(1, 0, inputs())
+    states.save(1, 0, None)
+    assert states.restore(1, 0, inputs())["before"].item() == 5
+
+
+def test_failed_first_request_leaves_the_initial_state(states: SequenceStates) -> None:
+    states.restore(1, START, {**inputs(), "before": np.full((1, 1), 3.0)})
     states.save(1, START, None)
-    assert states.restore(1, 0, inputs())["before"].item() == 0
+    assert states.restore(1, 0, inputs())["before"].item() == 3
 
 
 def test_start_forgets_what_was(states: SequenceStates) -> None:

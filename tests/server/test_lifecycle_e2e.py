@@ -85,9 +85,9 @@ def group_of_server(parent: int) -> int:
     return next(process.pid for process in process_table() if process.parent == parent)
 
 
-def regions() -> set[str]:
-    """Lists the shared memory of servers that this code starts."""
-    return {path.name for path in SHARED_MEMORY.glob("triton_[0-9]*")}
+def regions(parent: int | str = "[0-9]*") -> set[str]:
+    """Lists the shared memory of servers that this code starts, of one parent or of all."""
+    return {path.name for path in SHARED_MEMORY.glob(f"triton_{parent}_*")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -97,11 +97,13 @@ def test_stop_signal_ends_with_zero_and_leaves_nothing(
     process = command_line(repository)
     read_until(process.stdout, "Ctrl-C")
     group = group_of_server(process.pid)
+    assert len(living_in_group(group)) >= 2
+    assert regions(process.pid)
     process.send_signal(number)
     _, errors = process.communicate(timeout=40)
     assert process.returncode == 0, errors
     assert living_in_group(group) == frozenset()
-    assert not any(name.startswith(f"triton_{process.pid}_") for name in regions())
+    assert not regions(process.pid)
 
 
 def test_killed_parent_leaves_nothing(repository: Path) -> None:
@@ -109,10 +111,11 @@ def test_killed_parent_leaves_nothing(repository: Path) -> None:
     read_until(process.stdout, "Ctrl-C")
     group = group_of_server(process.pid)
     assert len(living_in_group(group)) >= 2
+    assert regions(process.pid)
     process.kill()
     process.communicate(timeout=40)
     assert eventually(lambda: not living_in_group(group))
-    assert not any(name.startswith(f"triton_{process.pid}_") for name in regions())
+    assert not regions(process.pid)
 
 
 def test_stop_with_parent_outlives_no_caller(repository: Path) -> None:

@@ -1,6 +1,8 @@
 """Who wins, when the simpler config does, and the sentence of each knob."""
 
 from dataclasses import replace
+from math import exp, log, sqrt
+from statistics import stdev
 
 import pytest
 
@@ -54,6 +56,13 @@ def test_one_that_misses_the_objective_cannot_win() -> None:
     assert found.winner.candidate == FAR
     assert "misses" in found.why
     assert decide(P99, [shipped], SHIPPED) is None
+
+
+def test_the_interval_of_a_ratio_is_students() -> None:
+    found = ratio(P99, finalist(FAR, 110, 120, 130), finalist(SHIPPED, 100, 100, 100))
+    half = 4.303 * stdev(map(log, (1.1, 1.2, 1.3))) / sqrt(3)
+    assert found.low == pytest.approx(found.middle * exp(-half), rel=1e-3)
+    assert found.high == pytest.approx(found.middle * exp(half), rel=1e-3)
 
 
 def test_what_meets_all_alike_is_no_noise() -> None:

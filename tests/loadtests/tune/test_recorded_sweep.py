@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from loadtests.tune.model_graph import ModelGraph
 from loadtests.tune.results import Score, Trial
 from loadtests.tune.search import Search, trial_from_dict
 from loadtests.tune.settings import Objective
 from loadtests.tune.space import Candidate, Space
+from tests.conftest import REPOSITORY
 
 RECORDING = Path(__file__).parent / "recorded_sweep.json"
 SEEDS = range(20)
@@ -68,4 +70,8 @@ def test_a_quarter_of_the_measurements_finds_95_percent_of_the_best(
 
 def test_the_recording_is_of_the_whole_space(recording: dict[str, Any]) -> None:
     first = [Candidate(**trial["candidate"]) for trial in recording["trials"] if not trial["round"]]
-    assert len(first) == len(set(first)) == 60
+    graph = ModelGraph.of(REPOSITORY, recording["model"])
+    space = graph.space(count=int(recording["machine"]["cores"]), memory=1 << 62)
+    assert sorted(first) == list(space.candidates)
+    assert len(first) == 60
+    assert Candidate(**recording["shipped"]) == space.shipped

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from loadtests.load.errors import LoadTestError
 from loadtests.load.settings import Protocol
@@ -82,7 +83,11 @@ def test_what_was_suggested_when_the_search_was_stopped_is_suggested_again(tmp_p
         assert candidate
         search.tell(Trial(candidate, score(THROUGHPUT_OF[candidate.file])))
     stopped_at = search.suggest()
+    study = open_study(tmp_path / "a", "search")
+    assert len(study.get_trials(states=(TrialState.RUNNING,))) == 1
     again = Search(whole, P99, 0, tmp_path / "a")
+    # It would count as one that is being measured elsewhere.
+    assert not study.get_trials(states=(TrialState.RUNNING,))
     left = []
     while candidate := again.suggest():
         left.append(candidate)

@@ -55,7 +55,7 @@ def test_a_search_that_was_stopped_repeats_nothing(tmp_path: Path, loads: int) -
     with pytest.raises(StoppedError):
         tune(path, stop_after=loads)
     before = kept(path)
-    assert sum(map(len, before)) <= loads
+    assert any(before) == (loads > 1)
     found, _ = tune(path)
     searched, finals = after = kept(path)
     assert [trials[: len(known)] for trials, known in zip(after, before, strict=True)] == before
