@@ -1,6 +1,6 @@
 """Which candidate is measured next: Optuna's search, whose trials lie in a file.
 
-A file has a study of the search, which decides, and others that only keep trials.
+A file has the study of the search, which decides, and may have others that only keep trials.
 """
 
 from __future__ import annotations
