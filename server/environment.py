@@ -114,7 +114,9 @@ class EnvironmentSettings(BaseSettings):
 
 
 def _shown(value: object) -> str:
-    """Numbers as they are, everything else in quotes."""
+    """Numbers as they are written, everything else in quotes."""
+    if isinstance(value, float):
+        return f"{value:g}"
     try:
         float(str(value))
     except ValueError:
