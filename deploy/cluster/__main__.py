@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.cluster import operations
 from deploy.cluster.canary import front_model
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.next_version import build_next, take_next
+from deploy.cluster.operations import Operator
 from deploy.cluster.publishing import Comparison, Publisher
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import read_state
@@ -59,7 +59,7 @@ def cluster(
 @app.command()
 def roll() -> None:
     """Restart every server, one after the other, without losing a request."""
-    _guarded(lambda settings: operations.roll(settings.run_dir, settings.start_timeout, _err.print))
+    _guarded(lambda settings: _operator(settings).roll())
 
 
 @app.command()
@@ -67,8 +67,9 @@ def reload() -> None:
     """Let HAProxy read keys and certificate again, without losing a request."""
 
     def action(settings: ClusterSettings) -> None:
-        with operations.one_operation(settings.run_dir):
-            operations.reload_front(settings.run_dir, settings.start_timeout)
+        operator = _operator(settings)
+        with operator.operation():
+            operator.reload()
 
     _guarded(action)
 
@@ -148,9 +149,12 @@ def canary(as_json: JsonOption = False) -> None:
     _guarded(lambda settings: _comparison(_publisher(settings).compare(), as_json=as_json))
 
 
+def _operator(settings: ClusterSettings) -> Operator:
+    return Operator(settings.run_dir, settings.start_timeout, _err.print)
+
+
 def _publisher(settings: ClusterSettings) -> Publisher:
-    repository = settings.model_repository.absolute()
-    return Publisher(settings.run_dir, repository, settings.start_timeout, _err.print)
+    return Publisher(_operator(settings), settings.model_repository.absolute())
 
 
 def _comparison(comparisons: list[Comparison], *, as_json: bool = False) -> None:
@@ -189,13 +193,13 @@ def _comparison(comparisons: list[Comparison], *, as_json: bool = False) -> None
 
 def _run(settings: ClusterSettings) -> None:
     with StopSignals() as signals, Supervisor(settings, _err.print) as supervisor:
-        signal.signal(signal.SIGUSR1, supervisor.ask_reload)
+        signal.signal(signal.SIGUSR1, supervisor.request_reload)
         _err.print(f"starting {settings.replicas} servers behind HAProxy ...")
         if not supervisor.wait_until_ready(signals.stop):
             return
         _banner(supervisor)
         while not signals.stop():
-            supervisor.look()
+            supervisor.check()
             time.sleep(_POLL_SECONDS)
         _err.print("stopping: requests under way are finished first ...")
         supervisor.stop(signals.hurry)

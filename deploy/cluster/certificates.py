@@ -1,4 +1,4 @@
-"""Makes a certificate authority and a certificate for trying out, on the spot."""
+"""A certificate authority and a certificate for trying out, made on the spot."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _RENEW_BEFORE = datetime.timedelta(days=7)
 
 
 def ensure_certificate(folder: Path, address: str) -> tuple[Path, Path]:
-    """Makes a certificate unless there is one that still holds for a week.
+    """Makes a certificate unless there is one that is valid for another week.
 
     The authority's key is thrown away: nobody can sign a further certificate with it.
 
     Args:
-        folder: a private folder.
-        address: the IPv4 address that clients use, besides `localhost` and 127.0.0.1.
+        folder: A private folder.
+        address: The IPv4 address that clients use, besides `localhost` and 127.0.0.1.
 
     Returns:
         The file that clients trust, and the file with certificate and key for the server.

@@ -1,4 +1,4 @@
-"""API keys: made once, kept where only their owner reads, known to the front door as digests."""
+"""API keys: made once, readable by their owner only, known to HAProxy as digests."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class KeyFiles:
     """The files of one role.
 
     Attributes:
-        plain: `NAME KEY` a line; add a line for each client and reload the front door.
-        digests: `SHA-256 NAME` a line, made from the former for the front door.
+        plain: `NAME KEY` a line; add a line for each client and reload HAProxy.
+        digests: `SHA-256 NAME` a line, made from the former for HAProxy.
     """
 
     plain: Path
@@ -31,25 +31,16 @@ class KeyFiles:
 
 
 def key_files(folder: Path, role: str) -> KeyFiles:
-    """Says where the keys of a role are.
-
-    Args:
-        folder: a private folder.
-        role: one of `ROLES`.
-    """
+    """Where the keys of one of the `ROLES` are."""
     return KeyFiles(folder / f"{role}.keys", folder / f"{role}.digests")
 
 
-def ensure_keys(folder: Path) -> dict[str, KeyFiles]:
-    """Makes a key for each role that has none, and the digests of all.
+def ensure_keys(folder: Path) -> None:
+    """Makes a key for each role that has none, and the digests of all of them.
 
     Args:
-        folder: a private folder.
-
-    Returns:
-        The files, by role.
+        folder: A private folder.
     """
-    made = {}
     for role in ROLES:
         files = key_files(folder, role)
         if not files.plain.is_file():
@@ -59,5 +50,3 @@ def ensure_keys(folder: Path) -> dict[str, KeyFiles]:
             for name, key in files.keys().items()
         )
         write_private(files.digests, digests.encode())
-        made[role] = files
-    return made

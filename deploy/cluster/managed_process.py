@@ -1,9 +1,7 @@
-"""A child process that is started again whenever it ends."""
+"""A child process that is restarted whenever it ends."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -13,16 +11,23 @@ from pathlib import Path
 from server.parent_death import in_child
 
 _ROOT = Path(__file__).resolve().parents[2]
-_FIRST_WAIT = 0.2
-_LONGEST_WAIT = 10.0
-_SETTLED_SECONDS = 30.0
-"""A child that ran that long has not failed at its start: it comes back at once."""
+MIN_WAIT = 0.2
+MAX_WAIT = 10.0
+SETTLED_SECONDS = 30.0
+"""A process that ran longer has not failed at its start: the backoff begins anew."""
 
 
-class Child:
-    """One program, kept running.
+class ManagedProcess:
+    """One program, kept running with exponential backoff.
 
-    Use it from the main thread: the kernel ties the child to the thread that starts it.
+    Use it from the main thread: the kernel ties a child to the thread that starts it.
+
+    Args:
+        name: What messages call it.
+        command: The program and its arguments.
+        environment: All of its environment variables.
+        log: The file that its output is appended to.
+        clock: Gives seconds.
     """
 
     def __init__(
@@ -41,7 +46,7 @@ class Child:
         self._clock = clock
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
-        self._wait = _FIRST_WAIT
+        self._wait = MIN_WAIT
         self._next_start = 0.0
 
     @property
@@ -67,7 +72,7 @@ class Child:
         self._started = self._clock()
 
     def keep_running(self) -> str | None:
-        """Starts it again if it has ended, at first at once and then ever more slowly.
+        """Restarts it, once its wait is over, if it has ended; call it again and again.
 
         Returns:
             What happened, in words; None when nothing did.
@@ -80,31 +85,29 @@ class Child:
         code = self._process.poll()
         if code is None:
             return None
-        settled = self._clock() - self._started > _SETTLED_SECONDS
-        self._wait = _FIRST_WAIT if settled else min(2 * self._wait, _LONGEST_WAIT)
+        settled = self._clock() - self._started > SETTLED_SECONDS
+        self._wait = MIN_WAIT if settled else min(2 * self._wait, MAX_WAIT)
         self._next_start = self._clock() + self._wait
         self._process = None
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        return f"{self.name} ended {how}: it is started again in {self._wait:.1f} s"
+        return f"{self.name} ended {how}: it is restarted in {self._wait:.1f} s"
 
     def running_seconds(self) -> float:
-        """Tells how long it has been running; 0 while it does not."""
+        """How long it has been running; 0 while it does not."""
         return self._clock() - self._started if self._process else 0.0
 
     def signal(self, number: signal.Signals) -> None:
         """Sends it a signal, if it runs."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        if self._process:
+            self._process.send_signal(number)
 
     def ended(self) -> bool:
-        """Tells whether it does not run."""
+        """Whether it does not run."""
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
         """Ends it at once."""
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
+        if self._process:
+            self._process.kill()
             self._process.wait()
             self._process = None

@@ -1,13 +1,13 @@
-"""Has one server load what its repository now says."""
+"""Has one server load what its repository says."""
 
 from __future__ import annotations
 
-import http.client
-import json
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
 
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.state import ReplicaState
-from server.command import ADMIN_HEADER
+from server.command import ADMIN_HEADER, ADMIN_METADATA
 from server.readiness import model_index
 
 
@@ -15,46 +15,32 @@ def load_model(replica: ReplicaState, model: str, token: str, timeout: float) ->
     """Loads a model; the version that was loaded before serves until the new one can.
 
     Args:
-        replica: the server.
-        model: the model.
-        token: what the server wants from a request of administration.
-        timeout: seconds that it may take.
+        replica: The server.
+        model: The model's name.
+        token: What the server expects in an administrative request.
+        timeout: Seconds that it may take.
 
     Raises:
-        ClusterError: it does not load, with Triton's reason.
+        ClusterError: The model does not load; the message holds Triton's reason.
     """
-    connection = http.client.HTTPConnection(replica.http_url, timeout=timeout)
     try:
-        connection.request(
-            "POST", f"/v2/repository/models/{model}/load", "{}", {ADMIN_HEADER: token}
-        )
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            raise ClusterError(f"{replica.name} does not load {model}: {_reason(body)}")
-    except (OSError, http.client.HTTPException) as error:
-        raise ClusterError(f"{replica.name} does not load {model}: {error}") from None
-    finally:
-        connection.close()
+        with triton.InferenceServerClient(replica.grpc_url) as client:
+            client.load_model(model, {ADMIN_METADATA: token}, client_timeout=timeout)
+    except InferenceServerException as error:
+        reason = " ".join(error.message().split())
+        raise ClusterError(f"{replica.name} does not load {model}: {reason}") from None
 
 
 def is_settled(replica: ReplicaState, model: str, token: str) -> bool:
-    """Tells whether no version of a model is being loaded or unloaded.
+    """Whether no version of a model is being loaded or unloaded.
 
     Triton answers that a model is loaded while it still unloads the version before it,
     and calls itself not ready meanwhile.
 
     Args:
-        replica: the server.
-        model: the model.
-        token: what the server wants from a request of administration.
+        replica: The server.
+        model: The model's name.
+        token: What the server expects in an administrative request.
     """
     index = model_index(replica.http_url, {ADMIN_HEADER: token})
     return all(m.get("state") in ("READY", "UNAVAILABLE") for m in index if m["name"] == model)
-
-
-def _reason(body: bytes) -> str:
-    try:
-        return " ".join(str(json.loads(body)["error"]).split())
-    except (ValueError, KeyError, TypeError):
-        return body.decode(errors="replace")[:200]

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from deploy.cluster.canary import Trial, front_model, try_out
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.load_balancer import Front
 from deploy.cluster.model_control import is_settled, load_model
-from deploy.cluster.operations import (
-    one_operation,
-    out_of_service,
-    reload_front,
-    restart,
-    wait_for,
-    wait_until_in_service,
-)
+from deploy.cluster.operations import Operator
 from deploy.cluster.releases import Canary, Releases, Versions, lay_out_replica, read_releases
 from deploy.cluster.state import ClusterState, ReplicaState
 from server.readiness import is_ready
 
-LARGEST_LOSS = 0.02
+MAX_LOSS = 0.02
 """Accuracy on the held-out inputs that a new version may lose to the old one."""
 
 
@@ -32,77 +23,87 @@ class Comparison:
     """Two versions, asked about the same inputs.
 
     Attributes:
-        model: `mnist` or `sentiment`.
-        old: what the served versions answered.
-        new: what the new ones did.
+        model: The model that clients ask, such as `mnist` or `sentiment`.
+        old: What the served versions answered.
+        new: What the new ones did.
     """
 
     model: str
     old: Trial
     new: Trial
 
+    def check(self) -> None:
+        """Decides whether the new version may serve.
+
+        Raises:
+            ClusterError: It fails calls, or is right too rarely.
+        """
+        if self.new.failures:
+            raise ClusterError(
+                f"the new version fails {self.new.failures} of {len(self.new.labels)} calls: "
+                f"{self.new.failure}"
+            )
+        if self.new.accuracy < self.old.accuracy - MAX_LOSS:
+            raise ClusterError(
+                f"the new version is right on {self.new.accuracy:.1%} of the held-out inputs and "
+                f"the old one on {self.old.accuracy:.1%}; it may lose {MAX_LOSS:.0%}"
+            )
+
 
 class Publisher:
-    """Changes what a running cluster serves, one server after the other."""
+    """Changes what a running cluster serves, one server after the other.
 
-    def __init__(
-        self, run_dir: Path, repository: Path, timeout: float, say: Callable[[str], None]
-    ) -> None:
-        """Prepares it.
+    Args:
+        operator: Takes servers out of service and back.
+        repository: The folder of models.
+    """
 
-        Args:
-            run_dir: the cluster's folder.
-            repository: the folder of models.
-            timeout: seconds that each step may take.
-            say: is told, in a line, what was done.
-        """
-        self._run_dir = run_dir
+    def __init__(self, operator: Operator, repository: Path) -> None:
+        self._operator = operator
+        self._run_dir = operator.run_dir
         self._repository = repository
-        self._timeout = timeout
-        self._say = say
-        self._front = Front(run_dir)
 
     def publish(self, versions: Versions, percent: int = 0) -> list[Comparison]:
         """Publishes versions; the old ones serve until the new ones have answered.
 
         Args:
-            versions: by model, the new version.
-            percent: the part of the requests that is to go to them; 0 for all.
+            versions: By model, the new version.
+            percent: The part of the requests that goes to them; 0 for all.
 
         Returns:
             How the new versions compare, one comparison for each model that clients ask.
 
         Raises:
-            ClusterError: a version does not load, fails, or answers worse than the old one;
+            ClusterError: A version does not load, fails, or answers worse than the old one;
                 the old ones go on serving.
         """
-        with one_operation(self._run_dir) as state:
-            releases = read_releases(self._run_dir, self._repository)
-            new = releases.published(versions)
+        with self._operator.operation() as state:
+            releases = self._releases()
+            new = releases.with_versions(versions)
             if percent:
-                new = releases.tried(Canary(versions, state.replicas[-1].name, percent))
+                canary = Canary(versions, state.replicas[-1].name, percent)
+                new = replace(releases, canary=canary)
             return self._move(state, releases, new)
 
     def promote(self) -> list[Comparison]:
         """Publishes to all servers what the canary serves.
 
         Raises:
-            ClusterError: there is no canary, or as for `publish`.
+            ClusterError: There is no canary, or as for `publish`.
         """
-        with one_operation(self._run_dir) as state:
-            releases = read_releases(self._run_dir, self._repository)
-            if releases.canary is None:
-                raise ClusterError("there is no canary: make publish CANARY=10 starts one")
-            return self._move(state, releases, releases.published(releases.canary.versions))
+        with self._operator.operation() as state:
+            releases = self._releases()
+            versions = _canary_of(releases).versions
+            return self._move(state, releases, releases.with_versions(versions))
 
     def roll_back(self) -> Releases:
         """Ends the canary or, without one, serves again what was served before.
 
         Raises:
-            ClusterError: there is nothing to go back to.
+            ClusterError: There is no earlier release.
         """
-        with one_operation(self._run_dir) as state:
-            releases = read_releases(self._run_dir, self._repository)
+        with self._operator.operation() as state:
+            releases = self._releases()
             back = releases.rolled_back()
             self._move(state, releases, back, checked=False)
             return back
@@ -111,68 +112,67 @@ class Publisher:
         """Asks the canary and another server about the same inputs.
 
         Raises:
-            ClusterError: there is no canary.
+            ClusterError: There is no canary.
         """
-        with one_operation(self._run_dir) as state:
-            canary = read_releases(self._run_dir, self._repository).canary
-            if canary is None:
-                raise ClusterError("there is no canary: make publish CANARY=10 starts one")
-            new = next(r for r in state.replicas if r.name == canary.replica)
+        with self._operator.operation() as state:
+            canary = _canary_of(self._releases())
+            new = state.replica(canary.replica)
             old = next(r for r in state.replicas if r.name != canary.replica)
             fronts = sorted({front_model(model) for model in canary.versions})
             return [Comparison(m, try_out(old, m), try_out(new, m)) for m in fronts]
 
+    def _releases(self) -> Releases:
+        return read_releases(self._run_dir, self._repository)
+
     def _move(
         self, state: ClusterState, old: Releases, new: Releases, *, checked: bool = True
     ) -> list[Comparison]:
+        """Has each server load what the new releases change; all go back where one fails."""
         if len(state.replicas) < 2:
             raise ClusterError(
                 "one server cannot change what it serves and serve meanwhile: start with REPLICAS=2"
             )
         changes = {
-            replica: _changes(old.served(replica.name), new.served(replica.name))
+            replica: change
             for replica in reversed(state.replicas)
+            if (change := _changes(old.served(replica.name), new.served(replica.name)))
         }
-        fronts = sorted({front_model(model) for change in changes.values() for model in change})
-        before = {}
-        if checked:
-            # Of a server that serves the old versions still.
-            reference = next((replica for replica, change in changes.items() if change), None)
-            before = {model: try_out(reference, model) for model in fronts} if reference else {}
+        before: dict[str, Trial] = {}
+        if checked and changes:
+            reference = next(iter(changes))  # It still serves the old versions.
+            fronts = {front_model(model) for change in changes.values() for model in change}
+            before = {model: try_out(reference, model) for model in sorted(fronts)}
         found: dict[str, Comparison] = {}
         done: list[ReplicaState] = []
         try:
             for replica, change in changes.items():
-                if not change:
-                    continue
-                with out_of_service(self._front, replica.name, self._timeout):
+                with self._operator.out_of_service(replica.name):
                     try:
                         self._load(state, replica, new, change)
-                        wait_for(
+                        self._operator.wait_for(
                             partial(is_ready, replica.http_url),
-                            self._timeout,
                             f"{replica.name} is not ready with what it loaded",
                         )
                         for model, trial in before.items():
                             found[model] = Comparison(model, trial, try_out(replica, model))
-                            _check(found[model])
+                            found[model].check()
                     except ClusterError:
                         # Before it is asked again.
                         self._restore(state, replica, old, change)
                         raise
                 done.append(replica)
-                wait_until_in_service(self._front, replica.name, self._timeout)
-                told = ", ".join(f"{model} {version}" for model, version in change.items())
-                self._say(f"{replica.name} serves {told}")
+                self._operator.wait_until_in_service(replica.name)
+                loaded = ", ".join(f"{model} {version}" for model, version in change.items())
+                self._operator.log(f"{replica.name} serves {loaded}")
         except ClusterError:
             for replica in done:
-                with out_of_service(self._front, replica.name, self._timeout):
+                with self._operator.out_of_service(replica.name):
                     self._restore(state, replica, old, changes[replica])
-            self._say("the old versions go on serving")
+            self._operator.log("the old versions go on serving")
             raise
         new.write(self._run_dir)
         if old.canary or new.canary:
-            reload_front(self._run_dir, self._timeout)
+            self._operator.reload()
         return list(found.values())
 
     def _restore(
@@ -181,7 +181,7 @@ class Publisher:
         self._load(state, replica, old, change)
         if not is_ready(replica.http_url):
             # Triton counts a version that failed to load as not ready, for as long as it runs.
-            restart(self._run_dir, replica.name, self._timeout)
+            self._operator.restart(replica.name)
 
     def _load(
         self, state: ClusterState, replica: ReplicaState, releases: Releases, change: Versions
@@ -189,26 +189,18 @@ class Publisher:
         folder = self._run_dir.absolute() / "replicas" / replica.name
         lay_out_replica(self._repository, releases, replica.name, folder)
         for model in change:
-            load_model(replica, model, state.admin_token, self._timeout)
-            wait_for(
+            load_model(replica, model, state.admin_token, self._operator.step_timeout)
+            self._operator.wait_for(
                 partial(is_settled, replica, model, state.admin_token),
-                self._timeout,
                 f"{replica.name} does not come to rest with {model}",
             )
 
 
+def _canary_of(releases: Releases) -> Canary:
+    if releases.canary is None:
+        raise ClusterError("there is no canary: make publish CANARY=10 starts one")
+    return releases.canary
+
+
 def _changes(old: Versions, new: Versions) -> Versions:
     return {model: version for model, version in new.items() if old.get(model) != version}
-
-
-def _check(comparison: Comparison) -> None:
-    old, new = comparison.old, comparison.new
-    if new.failures:
-        raise ClusterError(
-            f"the new version fails {new.failures} of {len(new.labels)} calls: {new.failure}"
-        )
-    if new.accuracy < old.accuracy - LARGEST_LOSS:
-        raise ClusterError(
-            f"the new version is right on {new.accuracy:.1%} of the held-out inputs and the old "
-            f"one on {old.accuracy:.1%}; it may lose {LARGEST_LOSS:.0%}"
-        )

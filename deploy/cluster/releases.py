@@ -1,8 +1,8 @@
 """Which version of each model is served: the record on disk, and each server's own repository.
 
 A server reads a folder of its own, made from `model_repository/`: the configs with a
-`version_policy` that names the one version to serve, and links to the versions. So what
-a server loads when it is started again is what was published, whatever lies beside it.
+`version_policy` that names the one version to serve, and links to the versions. So a
+restarted server loads what was published, whatever lies beside it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from deploy.cluster.secure_files import write_private
 
 FILENAME = "releases.json"
 
-
 Versions = dict[str, int]
 """By model, the version to serve."""
 
@@ -29,9 +28,9 @@ class Canary:
     """Versions that get a part of the requests.
 
     Attributes:
-        versions: the new version of each model that has one.
-        replica: the server that serves them.
-        percent: its part of the requests.
+        versions: The new version of each model that has one.
+        replica: The server that serves them.
+        percent: Its part of the requests.
     """
 
     versions: Versions
@@ -44,31 +43,27 @@ class Releases:
     """What is served.
 
     Attributes:
-        history: every release, of all models, the one that is served last.
-        canary: what is being tried, if anything.
+        history: Every release, of all models, the served one last.
+        canary: What is being tried, if anything.
     """
 
     history: list[Versions]
     canary: Canary | None = None
 
     def served(self, replica: str) -> Versions:
-        """Says which versions a server serves."""
+        """The versions that a server serves."""
         tried = self.canary.versions if self.canary and self.canary.replica == replica else {}
         return {**self.history[-1], **tried}
 
-    def published(self, versions: Versions) -> Releases:
+    def with_versions(self, versions: Versions) -> Releases:
         """The releases with these versions served by all servers."""
         return Releases([*self.history, {**self.history[-1], **versions}])
-
-    def tried(self, canary: Canary) -> Releases:
-        """The releases with a canary."""
-        return replace(self, canary=canary)
 
     def rolled_back(self) -> Releases:
         """The releases without the canary, or else with what was served before.
 
         Raises:
-            ClusterError: nothing was.
+            ClusterError: There is no earlier release.
         """
         if self.canary:
             return replace(self, canary=None)
@@ -77,7 +72,7 @@ class Releases:
         return Releases(self.history[:-1])
 
     def weights(self, replicas: list[str]) -> dict[str, int]:
-        """Says what share of the requests each server gets, as HAProxy's weights (1 to 256)."""
+        """Each server's share of the requests, as HAProxy's weights (1 to 256)."""
         if self.canary is None or len(replicas) == 1:
             return dict.fromkeys(replicas, 100)
         others = len(replicas) - 1
@@ -99,14 +94,11 @@ def read_releases(run_dir: Path, repository: Path) -> Releases:
     is in its newest version there.
 
     Args:
-        run_dir: the cluster's folder.
-        repository: the folder of models.
-
-    Returns:
-        The releases, of every model of the repository.
+        run_dir: The cluster's folder.
+        repository: The folder of models.
 
     Raises:
-        ClusterError: a model has no version.
+        ClusterError: A model has no version.
     """
     present: dict[str, list[int]] = {}
     for model in model_config.models(repository):
@@ -131,18 +123,18 @@ def read_releases(run_dir: Path, repository: Path) -> Releases:
 
 
 def versions_of(model: Path) -> list[int]:
-    """Lists the versions in a model's folder, the oldest first."""
+    """The versions in a model's folder, the oldest first."""
     return sorted(int(path.name) for path in model.glob("[0-9]*") if path.name.isdigit())
 
 
 def lay_out_replica(repository: Path, releases: Releases, replica: str, folder: Path) -> None:
-    """Makes, or brings up to date, the repository that one server reads.
+    """Makes, or updates, the repository that one server reads.
 
     Args:
-        repository: the folder of models.
-        releases: which versions to serve.
-        replica: the server.
-        folder: where its own repository lies.
+        repository: The folder of models.
+        releases: Which versions to serve.
+        replica: The server.
+        folder: The server's own repository.
     """
     served = releases.served(replica)
     for model, version in served.items():

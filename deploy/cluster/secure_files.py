@@ -7,22 +7,13 @@ from pathlib import Path
 
 
 def make_private_folder(folder: Path) -> None:
-    """Makes a folder, and closes one that is there already.
-
-    Args:
-        folder: the folder.
-    """
+    """Makes a folder, or closes one that is there already, to everybody but its owner."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
 
 
 def write_private(file: Path, content: bytes) -> None:
-    """Puts a file in place at once; no reader sees a part of it, no other user any of it.
-
-    Args:
-        file: the file to make or to replace.
-        content: what it holds.
-    """
+    """Replaces a file atomically; no reader sees a part of it, no other user any of it."""
     beside = file.with_name(f".{file.name}.{os.getpid()}")
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:

@@ -17,12 +17,12 @@ class ReplicaState:
     """One server.
 
     Attributes:
-        name: `r1`, `r2`, ...
-        pid: the process that runs and watches its tritonserver; 0 while there is none.
-        starts: how often it was started.
-        http: port of the HTTP service on loopback, which stays over restarts.
-        grpc: port of the gRPC service.
-        metrics: port of the metrics.
+        name: `r1`, `r2`, …
+        pid: The process that runs and watches its tritonserver; 0 while there is none.
+        starts: How often it was started.
+        http: Port of the HTTP service on loopback, which restarts keep.
+        grpc: Port of the gRPC service.
+        metrics: Port of the metrics.
     """
 
     name: str
@@ -38,6 +38,11 @@ class ReplicaState:
         return f"127.0.0.1:{self.http}"
 
     @property
+    def grpc_url(self) -> str:
+        """`host:port` of the gRPC service."""
+        return f"127.0.0.1:{self.grpc}"
+
+    @property
     def metrics_url(self) -> str:
         """`host:port` of the metrics."""
         return f"127.0.0.1:{self.metrics}"
@@ -48,14 +53,14 @@ class ClusterState:
     """The whole cluster.
 
     Attributes:
-        pid: the supervisor's process.
+        pid: The supervisor's process.
         front_pid: HAProxy's master process.
-        front_loads: how often HAProxy has read its configuration.
+        front_loads: How often HAProxy was given a configuration.
         http_url: `host:port` of HTTP over TLS.
         grpc_url: `host:port` of gRPC over TLS.
-        metrics_url: `host:port` of the front door's metrics.
-        admin_token: what the servers want from a request of administration.
-        replicas: the servers.
+        metrics_url: `host:port` of HAProxy's metrics.
+        admin_token: What the servers expect in an administrative request.
+        replicas: The servers.
     """
 
     pid: int
@@ -67,19 +72,20 @@ class ClusterState:
     admin_token: str
     replicas: tuple[ReplicaState, ...]
 
+    def replica(self, name: str) -> ReplicaState:
+        """The server of that name."""
+        return next(replica for replica in self.replicas if replica.name == name)
+
     def write(self, run_dir: Path) -> None:
         """Writes the state into the cluster's folder."""
         write_private(run_dir / FILENAME, json.dumps(asdict(self), indent=2).encode())
 
 
 def read_state(run_dir: Path) -> ClusterState:
-    """Reads the state of a running cluster.
-
-    Args:
-        run_dir: the cluster's folder.
+    """Reads the state of the cluster that runs in a folder.
 
     Raises:
-        ClusterError: no cluster runs there.
+        ClusterError: No cluster runs there.
     """
     try:
         content = json.loads((run_dir / FILENAME).read_text())

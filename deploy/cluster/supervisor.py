@@ -1,4 +1,4 @@
-"""Keeps the servers and the front door running until it is told to stop."""
+"""Keeps the servers and the load balancer running until it is told to stop."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from filelock import FileLock, Timeout
 
 from deploy.cluster.certificates import ensure_certificate
 from deploy.cluster.errors import ClusterError
-from deploy.cluster.keys import ensure_keys
-from deploy.cluster.load_balancer import (
-    Front,
-    FrontPorts,
-    Place,
-    front_socket,
+from deploy.cluster.haproxy_config import (
+    HAProxyLayout,
     haproxy_program,
     render_config,
     write_config,
 )
-from deploy.cluster.managed_process import Child
+from deploy.cluster.keys import ensure_keys
+from deploy.cluster.load_balancer import LoadBalancer, command_socket
+from deploy.cluster.managed_process import ManagedProcess
 from deploy.cluster.releases import lay_out_replica, read_releases
 from deploy.cluster.secure_files import make_private_folder
 from deploy.cluster.settings import ClusterSettings
@@ -36,34 +34,32 @@ from server.settings import Settings
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
-_HANG_LOOK_SECONDS = 1.0
+_HANG_CHECK_SECONDS = 1.0
 
 
 class Supervisor:
     """A running cluster, for the length of a `with` block.
 
-    Call `look` again and again: it is what starts again whatever has ended.
+    Call `check` again and again: it restarts whatever has ended.
+
+    Args:
+        settings: How to run it.
+        log: Receives a line about each event.
     """
 
-    def __init__(self, settings: ClusterSettings, say: Callable[[str], None]) -> None:
-        """Prepares a cluster.
-
-        Args:
-            settings: how to run it.
-            say: is told, in a line, what happens.
-        """
+    def __init__(self, settings: ClusterSettings, log: Callable[[str], None]) -> None:
         self.settings = settings
-        self._say = say
+        self._log = log
         self._run_dir = settings.run_dir.absolute()
         self._repository = settings.model_repository.absolute()
         self._token = secrets.token_urlsafe(32)
         self._lock = FileLock(self._run_dir / "cluster.lock")
-        self._front: Child | None = None
-        self._servers: dict[str, tuple[Child, Ports]] = {}
-        self._front_ports = FrontPorts(0, 0, 0)
-        self._front_loads = 0
-        self._reload_asked = False
-        self._next_hang_look = 0.0
+        self._haproxy: ManagedProcess | None = None
+        self._servers: dict[str, tuple[ManagedProcess, Ports]] = {}
+        self._ports = Ports(0, 0, 0)
+        self._loads = 0
+        self._reload_requested = False
+        self._next_hang_check = 0.0
         self._written: ClusterState | None = None
 
     def __enter__(self) -> Supervisor:
@@ -91,39 +87,39 @@ class Supervisor:
         host = "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104
         return ClusterState(
             pid=os.getpid(),
-            front_pid=self._front.pid if self._front else 0,
-            front_loads=self._front_loads,
-            http_url=f"{host}:{self._front_ports.http}",
-            grpc_url=f"{host}:{self._front_ports.grpc}",
-            metrics_url=f"127.0.0.1:{self._front_ports.metrics}",
+            front_pid=self._haproxy.pid if self._haproxy else 0,
+            front_loads=self._loads,
+            http_url=f"{host}:{self._ports.http}",
+            grpc_url=f"{host}:{self._ports.grpc}",
+            metrics_url=f"127.0.0.1:{self._ports.metrics}",
             admin_token=self._token,
             replicas=tuple(
-                ReplicaState(name, child.pid, child.starts, ports.http, ports.grpc, ports.metrics)
-                for name, (child, ports) in self._servers.items()
+                ReplicaState(name, server.pid, server.starts, *ports)
+                for name, (server, ports) in self._servers.items()
             ),
         )
 
-    def ask_reload(self, *_: object) -> None:
-        """Lets the next `look` have the front door read keys, certificate and weights again."""
-        self._reload_asked = True
+    def request_reload(self, *_: object) -> None:
+        """Lets the next `check` have HAProxy read keys, certificate and weights again."""
+        self._reload_requested = True
 
-    def look(self) -> None:
-        """Starts again what has ended, and writes down what runs."""
-        if self._reload_asked and self._front:
-            self._reload_asked = False
+    def check(self) -> None:
+        """Restarts what has ended or hangs, and writes down what runs."""
+        if self._reload_requested and self._haproxy:
+            self._reload_requested = False
             try:
                 self._write_config()
                 # The old process answers what it has accepted; a new one takes what comes.
-                self._front.signal(signal.SIGUSR2)
-                self._say("the front door reads its configuration again")
+                self._haproxy.signal(signal.SIGUSR2)
+                self._log("HAProxy reads its configuration again")
             except ClusterError as error:
-                self._say(f"the front door stays as it is: {error}")
-        for child in [self._front, *(child for child, _ in self._servers.values())]:
-            happened = child.keep_running() if child else None
-            if happened:
-                self._say(happened)
-        if time.monotonic() > self._next_hang_look:
-            self._next_hang_look = time.monotonic() + _HANG_LOOK_SECONDS
+                self._log(f"HAProxy stays as it is: {error}")
+        for process in [self._haproxy, *(server for server, _ in self._servers.values())]:
+            event = process.keep_running() if process else None
+            if event:
+                self._log(event)
+        if time.monotonic() > self._next_hang_check:
+            self._next_hang_check = time.monotonic() + _HANG_CHECK_SECONDS
             self._end_hanging()
         if self.state != self._written:
             self._written = self.state
@@ -133,13 +129,13 @@ class Supervisor:
         """Waits until every server is ready.
 
         Args:
-            stop_requested: asked again and again.
+            stop_requested: Asked again and again.
 
         Returns:
-            Whether they are; False when a stop was asked for.
+            Whether they are; False when a stop was requested.
 
         Raises:
-            ClusterError: they are not within START_TIMEOUT.
+            ClusterError: They are not within START_TIMEOUT.
         """
         deadline = time.monotonic() + self.settings.start_timeout
         while not all(is_ready(replica.http_url) for replica in self.state.replicas):
@@ -150,63 +146,68 @@ class Supervisor:
                     f"not all servers were ready within {self.settings.start_timeout} seconds: "
                     f"see {self._run_dir / 'logs'}, or set a longer START_TIMEOUT"
                 )
-            self.look()
+            self.check()
             time.sleep(_POLL_SECONDS)
         return True
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Lets requests under way finish, then ends the front door and the servers.
+        """Lets requests under way finish, then ends HAProxy and the servers.
 
         Args:
-            hurry: asked again and again; when true, all is ended at once.
+            hurry: Asked again and again; when true, all is ended at once.
         """
-        if self._front:
+        if self._haproxy:
             # Takes no new connection and ends after the last answer.
-            self._end([self._front], signal.SIGUSR1, hurry)
-        self._end([child for child, _ in self._servers.values()], signal.SIGTERM, hurry)
-        self._front, self._servers = None, {}
+            self._end([self._haproxy], signal.SIGUSR1, self.settings.exit_timeout, hurry)
+        # The servers have an exit timeout of their own, and end a little after it.
+        timeout = self.settings.exit_timeout + _GRACE_SECONDS
+        self._end([server for server, _ in self._servers.values()], signal.SIGTERM, timeout, hurry)
+        self._haproxy, self._servers = None, {}
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
 
     def _end_hanging(self) -> None:
         """Ends servers that were in service since their start and do not answer any more."""
-        front = Front(self._run_dir)
+        load_balancer = LoadBalancer(self._run_dir)
         for replica in self.state.replicas:
-            child, _ = self._servers[replica.name]
+            server, _ = self._servers[replica.name]
             try:
-                down = front.down_seconds(replica.name)
+                down = load_balancer.down_seconds(replica.name)
             except ClusterError:
                 return  # HAProxy itself is starting.
-            hangs = self.settings.hang_timeout < down < child.running_seconds()
+            hangs = self.settings.hang_timeout < down < server.running_seconds()
             # One that loads a model for long is down for HAProxy, and alive.
             if hangs and not is_live(replica.http_url):
-                self._say(f"{replica.name} has not answered for {down} s: it is ended")
+                self._log(f"{replica.name} has not answered for {down} s: it is ended")
                 for process in process_table():
-                    if process.parent == child.pid:
+                    if process.parent == server.pid:
                         kill_group(process.pid)
 
     def _end(
-        self, children: list[Child], number: signal.Signals, hurry: Callable[[], bool]
+        self,
+        processes: list[ManagedProcess],
+        number: signal.Signals,
+        timeout: float,
+        hurry: Callable[[], bool],
     ) -> None:
-        for child in children:
-            child.signal(number)
-        deadline = time.monotonic() + self.settings.exit_timeout
-        # The servers get their own exit timeout, and what ends them gets some more.
-        deadline += _GRACE_SECONDS if number == signal.SIGTERM else 0
-        while not all(child.ended() for child in children):
+        for process in processes:
+            process.signal(number)
+        deadline = time.monotonic() + timeout
+        while not all(process.ended() for process in processes):
             if hurry() or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_SECONDS)
-        for child in children:
-            child.kill()
+        for process in processes:
+            process.kill()
 
     def _start(self) -> None:
         settings = self.settings
-        (self._run_dir / "logs").mkdir(exist_ok=True)
+        logs = self._run_dir / "logs"
+        logs.mkdir(exist_ok=True)
         program = haproxy_program()
-        wanted = settings.http_port, settings.grpc_port, settings.metrics_port
-        front = settle_ports(self._listening(settings.bind, *wanted))
-        self._front_ports = FrontPorts(front.http, front.grpc, front.metrics)
+        self._ports = self._choose_ports(
+            settings.bind, settings.http_port, settings.grpc_port, settings.metrics_port
+        )
         releases = read_releases(self._run_dir, self._repository)
         names = [f"r{number}" for number in range(1, settings.replicas + 1)]
         if releases.canary and releases.canary.replica not in names:
@@ -219,57 +220,55 @@ class Supervisor:
             folder = self._run_dir / "replicas" / name
             folder.mkdir(parents=True, exist_ok=True)
             lay_out_replica(self._repository, releases, name, folder)
-            # Nobody listens on those yet that were chosen before.
-            promised = [port for _, ports in self._servers.values() for port in ports]
-            of_server = self._listening("127.0.0.1", 0, 0, 0)
-            ports = settle_ports(of_server, taken=[*front, *promised])
+            ports = self._choose_ports("127.0.0.1", 0, 0, 0)
             self._servers[name] = self._server(name, folder, ports), ports
-        for child, _ in self._servers.values():
-            child.start()
-        config = self._write_config()
-        self._front = Child(
-            "front door",
-            [program, "-W", "-db", "-f", str(config)],
-            {**os.environ, "LC_ALL": "C"},
-            self._run_dir / "logs" / "haproxy.log",
-        )
-        self._front.start()
-        self.look()
+        for server, _ in self._servers.values():
+            server.start()
+        command = [program, "-W", "-db", "-f", str(self._write_config())]
+        environment = {**os.environ, "LC_ALL": "C"}
+        self._haproxy = ManagedProcess("HAProxy", command, environment, logs / "haproxy.log")
+        self._haproxy.start()
+        self.check()
 
-    def _listening(self, bind: str, http: int, grpc: int, metrics: int) -> Settings:
-        return Settings(
+    def _choose_ports(self, bind: str, http: int, grpc: int, metrics: int) -> Ports:
+        # Nobody listens yet on those that were chosen before.
+        chosen = [self._ports, *(ports for _, ports in self._servers.values())]
+        wanted = Settings(
             bind=bind,
             http_port=http,
             grpc_port=grpc,
             metrics_port=metrics,
             model_repository=self._repository,
         )
+        return settle_ports(wanted, taken=[port for ports in chosen for port in ports])
 
     def _write_config(self) -> Path:
         settings = self.settings
         certificate = settings.tls_certificate
         if certificate is None:
             _, certificate = ensure_certificate(self._run_dir, settings.bind)
-        releases = read_releases(self._run_dir, self._repository)
         ensure_keys(self._run_dir)
+        layout = HAProxyLayout(
+            ports=self._ports,
+            folder=self._run_dir,
+            socket=command_socket(self._run_dir),
+            certificate=certificate.absolute(),
+        )
+        releases = read_releases(self._run_dir, self._repository)
         text = render_config(
             settings,
-            Place(
-                ports=self._front_ports,
-                folder=self._run_dir,
-                socket=front_socket(self._run_dir),
-                certificate=certificate.absolute(),
-            ),
+            layout,
             self.state.replicas,
             weights=releases.weights(list(self._servers)),
             admin_token=self._token,
         )
         written = write_config(self._run_dir, text)
-        self._front_loads += 1
+        self._loads += 1
         return written
 
-    def _server(self, name: str, folder: Path, ports: Ports) -> Child:
+    def _server(self, name: str, folder: Path, ports: Ports) -> ManagedProcess:
         settings = self.settings
+        logs = self._run_dir / "logs"
         environment = {
             **os.environ,
             "BIND": "127.0.0.1",
@@ -282,8 +281,8 @@ class Supervisor:
             "ADMIN_TOKEN": self._token,
             "START_TIMEOUT": str(settings.start_timeout),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
-            "LOG_FILE": str(self._run_dir / "logs" / f"{name}.triton.log"),
+            "LOG_FILE": str(logs / f"{name}.triton.log"),
             "TRACE_URL": settings.trace_url,
         }
         command = [sys.executable, "-m", "server"]
-        return Child(name, command, environment, self._run_dir / "logs" / f"{name}.log")
+        return ManagedProcess(name, command, environment, logs / f"{name}.log")

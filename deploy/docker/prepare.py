@@ -6,11 +6,12 @@ import secrets
 from pathlib import Path
 
 from deploy.cluster.certificates import ensure_certificate
+from deploy.cluster.haproxy_config import HAProxyLayout, render_config
 from deploy.cluster.keys import ensure_keys
-from deploy.cluster.load_balancer import FrontPorts, Place, render_config
 from deploy.cluster.secure_files import make_private_folder, write_private
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import ReplicaState
+from server.ports import Ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".run" / "compose"
@@ -34,8 +35,8 @@ def make(folder: Path) -> Path:
     token = secrets.token_urlsafe(32)
     write_private(folder / "server.env", f"ADMIN_TOKEN={token}\nEXIT_TIMEOUT=30\n".encode())
     settings = ClusterSettings(bind="0.0.0.0", model_repository=ROOT / "model_repository")  # noqa: S104
-    place = Place(
-        ports=FrontPorts(8000, 8001, 8002),
+    layout = HAProxyLayout(
+        ports=Ports(8000, 8001, 8002),
         folder=INSIDE,
         socket=Path("/tmp/front.sock"),  # noqa: S108 - a tmpfs of the container's own
         certificate=INSIDE / "server.pem",
@@ -45,7 +46,7 @@ def make(folder: Path) -> Path:
     )
     replicas = [ReplicaState(name, 0, 0, 8000, 8001, 8002) for name in SERVERS]
     text = render_config(
-        settings, place, replicas, weights=dict.fromkeys(SERVERS, 100), admin_token=token
+        settings, layout, replicas, weights=dict.fromkeys(SERVERS, 100), admin_token=token
     )
     write_private(folder / "haproxy.cfg", text.encode())
     return folder / "haproxy.cfg"

@@ -17,7 +17,7 @@ from clients import Access, GrpcClient, HttpClient, RetryPolicy
 from clients.base import ServingClient
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.keys import key_files
-from deploy.cluster.load_balancer import Front
+from deploy.cluster.load_balancer import LoadBalancer
 from deploy.cluster.state import ClusterState, ReplicaState, read_state
 from server.processes import living_in_group, process_table
 from server.readiness import is_ready
@@ -91,13 +91,13 @@ class Running:
         return read_state(self.run_dir)
 
     @property
-    def front(self) -> Front:
-        """The front door."""
-        return Front(self.run_dir)
+    def load_balancer(self) -> LoadBalancer:
+        """Takes commands."""
+        return LoadBalancer(self.run_dir)
 
     def replica(self, name: str) -> ReplicaState:
         """One server, as it is now."""
-        return next(replica for replica in self.state.replicas if replica.name == name)
+        return self.state.replica(name)
 
     def triton_pid(self, name: str) -> int:
         """The process of a server's tritonserver."""
@@ -148,7 +148,7 @@ class Running:
         """Whether every server is ready and gets requests."""
         try:
             return all(
-                is_ready(replica.http_url) and self.front.is_up(replica.name)
+                is_ready(replica.http_url) and self.load_balancer.is_up(replica.name)
                 for replica in self.state.replicas
             )
         except ClusterError:  # HAProxy itself is starting.

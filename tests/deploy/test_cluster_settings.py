@@ -45,7 +45,7 @@ def test_only_the_canary_server_serves_the_canary_version() -> None:
     releases = Releases([{"m": 1, "n": 1}, {"m": 2, "n": 1}], Canary({"m": 3}, "r2", 10))
     assert releases.served("r1") == {"m": 2, "n": 1}
     assert releases.served("r2") == {"m": 3, "n": 1}
-    assert releases.published({"m": 3}).served("r1") == {"m": 3, "n": 1}
+    assert releases.with_versions({"m": 3}).served("r1") == {"m": 3, "n": 1}
 
 
 def test_a_rollback_ends_the_canary_first_and_then_the_release() -> None:

@@ -56,7 +56,7 @@ def load(
 def test_a_killed_server_comes_back_and_nothing_is_lost(cluster: Running, load: SteadyLoad) -> None:
     before = cluster.replica("r1")
     os.kill(cluster.triton_pid("r1"), signal.SIGKILL)
-    assert eventually(lambda: not cluster.front.is_up("r1"))
+    assert eventually(lambda: not cluster.load_balancer.is_up("r1"))
     load.more(RATE)
     assert eventually(lambda: cluster.replica("r1").starts > before.starts)
     assert eventually(cluster.all_up)
@@ -72,7 +72,7 @@ def test_a_killed_model_process_takes_its_server_out_and_nothing_is_lost(
     before = cluster.replica("r2").starts
     os.kill(sorted(cluster.stubs("r2"))[which], signal.SIGKILL)
     # Triton would go on calling itself ready: readiness has to tell the truth.
-    assert eventually(lambda: not cluster.front.is_up("r2"))
+    assert eventually(lambda: not cluster.load_balancer.is_up("r2"))
     load.more(RATE)
     assert eventually(lambda: cluster.replica("r2").starts > before)
     assert eventually(cluster.all_up)
@@ -91,7 +91,7 @@ def test_a_model_process_killed_with_requests_in_it_loses_none_of_them(
     ):
         client.infer("slow", {"x": numbers[:1]})
         answers = [pool.submit(client.infer, "slow", {"x": numbers[i : i + 1]}) for i in range(20)]
-        assert eventually(lambda: cluster.front.under_way("r1") >= 4)
+        assert eventually(lambda: cluster.load_balancer.under_way("r1") >= 4)
         os.kill(stub_of(cluster, "r1", "slow"), signal.SIGKILL)
         assert [float(answer.result()["y"][0]) for answer in answers] == numbers.tolist()
     assert eventually(lambda: cluster.replica("r1").starts > before)
@@ -116,7 +116,7 @@ def test_a_stopped_server_is_left_out_and_nothing_is_lost(
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        assert eventually(lambda: not cluster.front.is_up("r1"))
+        assert eventually(lambda: not cluster.load_balancer.is_up("r1"))
         load.more(answers)
     finally:
         for pid in stopped:
@@ -138,18 +138,18 @@ def test_a_reload_of_the_front_door_loses_nothing_and_reads_new_keys(
 ) -> None:
     files = key_files(cluster.run_dir, "inference")
     files.plain.write_text(files.plain.read_text() + "other a-key-of-another-client\n")
-    workers = front_workers(cluster)
+    workers = haproxy_workers(cluster)
     done = cluster.command("reload")
     assert done.returncode == 0, done.stderr
-    assert eventually(lambda: bool(front_workers(cluster) - workers))
+    assert eventually(lambda: bool(haproxy_workers(cluster) - workers))
     load.more(RATE)
-    assert eventually(lambda: not front_workers(cluster) & workers), "the old one does not end"
+    assert eventually(lambda: not haproxy_workers(cluster) & workers), "the old one does not end"
     with cluster.client("http", cluster.access(name="other")) as client:
         assert client.classify_digits(images[:1])
     assert len(load.outcome.failures) == 0
 
 
-def front_workers(cluster: Running) -> set[int]:
+def haproxy_workers(cluster: Running) -> set[int]:
     """The processes of HAProxy that answer."""
     master = cluster.state.front_pid
     return {p.pid for p in process_table() if p.parent == master and p.state != "Z"}
@@ -198,7 +198,7 @@ def test_an_overload_is_shed_and_leaves_nothing_behind(cluster: Running) -> None
     # What was accepted never waited behind more than the limit.
     for protocol in protocols:
         assert refused[protocol] > outcome.sent // 6
-        rows = cluster.front.statistics()
+        rows = cluster.load_balancer.statistics()
         row = next(
             r for r in rows if (r["pxname"], r["svname"]) == (f"{protocol}_servers", "BACKEND")
         )
@@ -220,7 +220,7 @@ def measured_capacity(cluster: Running) -> float:
 
 def all_processes(cluster: Running) -> set[int]:
     """The servers with their model processes, and HAProxy."""
-    found = set(front_workers(cluster))
+    found = set(haproxy_workers(cluster))
     for replica in cluster.state.replicas:
         found |= {cluster.triton_pid(replica.name), *cluster.stubs(replica.name)}
     return found

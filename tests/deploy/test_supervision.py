@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.managed_process import Child
+from deploy.cluster.managed_process import ManagedProcess
 from server.processes import living_in_group
 from tests.deploy.cluster import eventually, make_repository, running_cluster
 
@@ -48,7 +48,7 @@ def test_a_second_cluster_in_the_same_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_child_that_ends_again_and_again_comes_back_ever_more_slowly(tmp_path: Path) -> None:
     now = 0.0
-    child = Child("it", ["/bin/false"], {}, tmp_path / "log", clock=lambda: now)
+    child = ManagedProcess("it", ["/bin/false"], {}, tmp_path / "log", clock=lambda: now)
     child.start()
     waits = []
     for _ in range(10):
