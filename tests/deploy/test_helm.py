@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import re
 import subprocess
 import sys
@@ -209,7 +208,8 @@ def test_the_inference_service_fits_the_models_of_the_sdk(
     package.__path__ = [str(kserve_models(tmp_path))]
     monkeypatch.setitem(sys.modules, "kserve", package)
     models = importlib.import_module("kserve.models")
-    service = one(render(helm, device, VARIANTS["kserve"]), "InferenceService")
+    kserve = render(helm, device, VARIANTS["kserve"] + ",image.pullSecrets={registry}")
+    service = one(kserve, "InferenceService")
 
     def fits(content: Object, model: str) -> None:
         known = getattr(models, model).attribute_map
@@ -233,4 +233,12 @@ def test_the_inference_service_fits_the_models_of_the_sdk(
         KUBERNETES[-1],
         strict=True,
     )
-    assert json.dumps(service)
+    objects = render(helm, device, "image.pullSecrets={registry}")
+    deployment, scaling = pod(objects), one(objects, "HorizontalPodAutoscaler")["spec"]
+    # The same container, under the name that KServe looks for ...
+    assert container == {**deployment.pop("containers")[0], "name": "kserve-container"}
+    # ... in the same pod, spread as KServe likes and scaled within the same limits.
+    deployment.pop("topologySpreadConstraints")
+    limits = {limit: scaling[limit] for limit in ("minReplicas", "maxReplicas")}
+    assert service["spec"]["predictor"] == {**deployment, **limits, "containers": [container]}
+    assert not {each["kind"] for each in kserve} & {"Deployment", "HorizontalPodAutoscaler"}

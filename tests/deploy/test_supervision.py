@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.managed_process import ManagedProcess
 from server.processes import living_in_group
 from tests.deploy.cluster import eventually, make_repository, running_cluster
 
@@ -44,24 +43,3 @@ def test_a_second_cluster_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert cluster.all_up()
         done = cluster.command("roll")
         assert "needs two servers" in done.stderr
-
-
-def test_a_child_that_ends_again_and_again_comes_back_ever_more_slowly(tmp_path: Path) -> None:
-    now = 0.0
-    child = ManagedProcess("it", ["/bin/false"], {}, tmp_path / "log", clock=lambda: now)
-    child.start()
-    waits = []
-    for _ in range(10):
-        assert eventually(child.ended)
-        said = child.keep_running()
-        assert said is not None
-        assert "ended with code 1" in said
-        assert child.keep_running() is None  # Not yet.
-        begun, now = now, now + 1000
-        assert child.keep_running()
-        waits.append(float(said.split()[-2]))
-        assert now > begun
-        now += 1  # It does not run for long.
-    assert waits[0] < 1
-    assert waits == sorted(waits)
-    assert waits[-1] == 10.0
