@@ -1,4 +1,4 @@
-"""How a client gets in: TLS, an API key, and further headers."""
+"""How a client is let in: TLS, an API key, and further headers."""
 
 import os
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Access:
     def from_environment(
         cls, authority: Path | None = None, api_key_file: Path | None = None, *, tls: bool = False
     ) -> "Access":
-        """What is not given comes from TRITON_CA, TRITON_API_KEY_FILE and TRITON_TLS.
+        """Takes what is not given from TRITON_CA, TRITON_API_KEY_FILE and TRITON_TLS.
 
         Args:
             authority: PEM file of the authority to trust.

@@ -1,14 +1,18 @@
 """The client that both protocols share."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from threading import Lock
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
+from clients.access import Access
 from clients.batches import split
 from clients.deadline import Deadline
 from clients.errors import DeadlineExceededError, InvalidInputError, UnavailableError
@@ -21,9 +25,6 @@ from clients.streams import TextStream
 from clients.texts import encode_texts
 from clients.transport import InferRequest, Parameter, Transport
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 DEFAULT_TIMEOUT = 30.0
 """Seconds."""
 
@@ -33,17 +34,14 @@ T = TypeVar("T")
 class ServingClient(Explaining):
     """Classifies and explains digits and texts, and calls any other model.
 
-    Made through its subclasses.
-
     Every call has a deadline, which covers all that the call does: asking for the
     model's config the first time, each batch it is split into, and retries. Each
     method's `timeout` replaces the client's for that call.
 
     The asynchronous methods return `concurrent.futures.Future`, run by a few threads of
-    the client. That is one idiom for both protocols, and it fits every caller: a script
-    waits with `as_completed`, a coroutine with `await asyncio.wrap_future(...)`, and
-    nothing here needs a running event loop. Their deadline counts from the call, the
-    wait for a thread included.
+    the client: a script waits with `as_completed`, a coroutine with
+    `await asyncio.wrap_future(...)`. Their deadline counts from the call, the wait for a
+    thread included.
 
     All methods may be called from several threads. Those that call the server raise:
 
@@ -53,33 +51,58 @@ class ServingClient(Explaining):
     * `ServerError`: the server failed;
     * `UnavailableError`: no server answered, even after the retries;
     * `DeadlineExceededError`: the time was up.
+
+    Args:
+        url: ``host:port`` of the server; the protocol's usual port of this machine when None.
+        timeout: Seconds that a whole call may take.
+        retry: When a call that met no server is repeated.
+        concurrency: How many asynchronous calls run at once.
+        digit_model: The model behind `classify_digits`.
+        text_model: The model behind `classify_texts`.
+        access: TLS, API key and further headers; none by default.
+
+    Raises:
+        ValueError: The URL or the timeout is invalid.
     """
+
+    default_url: ClassVar[str]
+    schemes: ClassVar[tuple[str, ...]] = ("",)
+    """What may stand before ``://`` in a URL."""
 
     def __init__(
         self,
-        transport: Transport,
-        url: str,
+        url: str | None = None,
         *,
-        timeout: float,
-        retry: RetryPolicy | None,
-        concurrency: int,
-        digit_model: str,
-        text_model: str,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetryPolicy | None = None,
+        concurrency: int = 8,
+        digit_model: str = "mnist",
+        text_model: str = "sentiment",
+        access: Access | None = None,
     ) -> None:
-        if "://" in url or not url:
-            raise ValueError(f"expected host:port as the server's address, got '{url}'")
-        Deadline(timeout)  # refuses what is no timeout
-        self.url = url
+        given = self.default_url if url is None else url
+        scheme, _, address = given.rpartition("://")
+        if scheme not in self.schemes or not address:
+            raise ValueError(f"expected host:port as the server's address, got '{given}'")
+        Deadline(timeout)  # refuses an invalid timeout
+        access = access or Access()
+        if scheme == "https":
+            access = replace(access, tls=True)
+        self.url = address.rstrip("/")
         self.timeout = timeout
         self.digit_model = digit_model
         self.text_model = text_model
-        self._transport = transport
         self._retry = retry or RetryPolicy()
         self._schemas: dict[tuple[str, str], ModelSchema] = {}
-        self._concurrency = concurrency
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(concurrency, "clients")
+        self._transport = self._connect(self.url, access, concurrency)
         self._lock = Lock()
         self._closed = False
+
+    @staticmethod
+    @abstractmethod
+    def _connect(url: str, access: Access, concurrency: int) -> Transport:
+        """The protocol's way to a server."""
 
     def classify_digits(
         self, images: Iterable[ImageLike], timeout: float | None = None
@@ -112,17 +135,15 @@ class ServingClient(Explaining):
 
     def classify_digits_async(
         self, images: Iterable[ImageLike], timeout: float | None = None
-    ) -> "Future[list[DigitResult]]":
+    ) -> Future[list[DigitResult]]:
         """Like `classify_digits`, but returns at once."""
-        deadline = self._deadline(timeout)
-        return self._submit(lambda: self._digits(images, deadline))
+        return self._pool.submit(self._digits, images, self._deadline(timeout))
 
     def classify_texts_async(
         self, texts: Iterable[str], timeout: float | None = None
-    ) -> "Future[list[TextResult]]":
+    ) -> Future[list[TextResult]]:
         """Like `classify_texts`, but returns at once."""
-        deadline = self._deadline(timeout)
-        return self._submit(lambda: self._texts(texts, deadline))
+        return self._pool.submit(self._texts, texts, self._deadline(timeout))
 
     def infer(
         self,
@@ -156,30 +177,24 @@ class ServingClient(Explaining):
         wanted = tuple(schema.outputs if outputs is None else outputs)
         schema.check(inputs, wanted)
         request = InferRequest(
-            model,
-            model_version,
-            inputs,
-            wanted,
-            request_id,
-            dict(parameters or {}),
-            dict(headers or {}),
+            model, model_version, inputs, wanted, request_id, parameters or {}, headers or {}
         )
         return self._send(request, deadline)
 
     def stream(
         self, timeout: float | None = None, *, model: str = "sentiment_stream"
     ) -> TextStream:
-        """Classifies one text while it comes, piece by piece; use it in a `with` block.
+        """Classifies one text as it arrives, piece by piece; use it in a `with` block.
 
         Args:
             timeout: Seconds that the answer to a piece may take.
-            model: The model that remembers what it was sent.
+            model: A model of sequences.
         """
         seconds = self._deadline(timeout).seconds
         return TextStream(self._transport.exchange(), model, seconds)
 
     def ready(self, timeout: float | None = None) -> bool:
-        """Whether the server is there and all it should serve is loaded; never retried."""
+        """Whether the server answers and all its models are loaded; never retried."""
         deadline = self._deadline(timeout)
         try:
             return self._transport.ready(deadline.require())
@@ -187,24 +202,17 @@ class ServingClient(Explaining):
             return False
 
     def close(self) -> None:
-        """Waits for the asynchronous calls that run, cancels those that do not, and closes."""
+        """Waits for the asynchronous calls that run, cancels those that wait, and disconnects."""
         with self._lock:
-            pool, self._pool, closed = self._pool, None, self._closed
-            self._closed = True
-        if pool is not None:
-            pool.shutdown(wait=True, cancel_futures=True)
+            closed, self._closed = self._closed, True
+        self._pool.shutdown(wait=True, cancel_futures=True)
         if not closed:
             self._transport.close()
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _digits(self, images: Iterable[ImageLike], deadline: Deadline) -> list[DigitResult]:
@@ -246,29 +254,22 @@ class ServingClient(Explaining):
     def _schema(self, model: str, version: str, deadline: Deadline) -> ModelSchema:
         """What the model takes; asked for once, since it rarely changes."""
         if (model, version) not in self._schemas:
-            config = self._attempt(
-                lambda: self._transport.config(model, version, deadline.require(model)),
-                model,
-                deadline,
-            )
+            config = self._attempt(partial(self._transport.config, model, version), model, deadline)
             self._schemas[model, version] = ModelSchema.from_config(config)
         return self._schemas[model, version]
 
     def _send(self, request: InferRequest, deadline: Deadline) -> dict[str, NDArray[Any]]:
         try:
-            return self._attempt(
-                lambda: self._transport.infer(request, deadline.require(request.model)),
-                request.model,
-                deadline,
-            )
+            return self._attempt(partial(self._transport.infer, request), request.model, deadline)
         except InvalidInputError:
             # It passed our check, so the model may have changed under the cached schema.
             self._schemas.pop((request.model, request.version), None)
             raise
 
-    def _attempt(self, attempt: Callable[[], T], model: str, deadline: Deadline) -> T:
+    def _attempt(self, call: Callable[[float], T], model: str, deadline: Deadline) -> T:
+        """Calls with the seconds that are left, and again as the retry policy says."""
         try:
-            return call_with_retries(attempt, self._retry, deadline)
+            return call_with_retries(lambda: call(deadline.require(model)), self._retry, deadline)
         except DeadlineExceededError as error:
             # An attempt knows only what was left for it; the caller gave the whole.
             raise deadline.exceeded(model) from error
@@ -277,11 +278,3 @@ class ServingClient(Explaining):
         if self._closed:
             raise RuntimeError("the client is closed")
         return Deadline(self.timeout if timeout is None else timeout)
-
-    def _submit(self, call: Callable[[], T]) -> "Future[T]":
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("the client is closed")
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._concurrency, "clients")
-            return self._pool.submit(call)

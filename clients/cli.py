@@ -8,28 +8,27 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from rich.console import Console
 
 from clients.access import Access
 from clients.base import DEFAULT_TIMEOUT, ServingClient
-from clients.errors import InvalidInputError, ServingError
-from clients.exit_codes import HELP, ExitCode, exit_code
+from clients.errors import InvalidInputError
+from clients.exit_codes import HELP, ExitCode
 from clients.explanations import DigitExplanation
-from clients.fan_out import Answer, answer_each
+from clients.fan_out import fan_out
 from clients.grpc_client import GrpcClient
 from clients.highlight import print_explanations
 from clients.http_client import HttpClient
-from clients.interactive import follow
+from clients.interactive import classify_standard_input
 from clients.lines import arriving_lines
-from clients.report import print_errors, print_json, print_table
+from clients.report import Reporter, print_json
 from clients.results import Classification
 
-AT_ONCE = 8
+CONCURRENCY = 8
 """Requests under way at the same time."""
-EXPLAINED_AT_ONCE = 2
-"""The same of explanations."""
+EXPLAIN_CONCURRENCY = 2
+"""The same for explanations, each of which is the work of many classifications."""
 GROUP = 64
-"""Inputs that are answered before their answers are printed."""
+"""Inputs that are answered before their results are printed."""
 
 T = TypeVar("T")
 
@@ -115,13 +114,17 @@ def digit(
     """Tells which digit each image file shows."""
     if out and not (explain and len(files) == 1):
         raise typer.BadParameter("needs --explain and one FILE", param_hint="--out")
-    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
-        groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
-        if explain:
-            code = _explain(groups, lambda file: _explained_digit(client, file, out), as_json)
-        else:
-            code = _run(groups, lambda file: client.classify_digits([_read(file)])[0], as_json)
-    raise typer.Exit(code)
+    groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
+    with connect(
+        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
+    ) as client:
+
+        def classify(file: Path) -> Classification:
+            if explain:
+                return _explain_digit(client, out, file)
+            return client.classify_digits([_read(file)])[0]
+
+        raise typer.Exit(_report_all(groups, classify, as_json=as_json, explain=explain))
 
 
 @app.command(epilog=HELP)
@@ -151,12 +154,16 @@ def text(
 ) -> None:
     """Tells the sentiment of each text."""
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
-    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
-        if explain:
-            code = _explain(groups, lambda line: client.explain_text(line, samples, seed), as_json)
-        else:
-            code = _run(groups, lambda line: client.classify_texts([line])[0], as_json)
-    raise typer.Exit(code)
+    with connect(
+        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
+    ) as client:
+
+        def classify(line: str) -> Classification:
+            if explain:
+                return client.explain_text(line, samples, seed)
+            return client.classify_texts([line])[0]
+
+        raise typer.Exit(_report_all(groups, classify, as_json=as_json, explain=explain))
 
 
 @app.command(epilog=HELP)
@@ -171,80 +178,61 @@ def stream(
     as_json: JsonOption = False,
 ) -> None:
     """Tells the sentiment of one text while you type it, or while its lines arrive."""
-    with connect(protocol, url, timeout, _access(tls, authority, api_key_file)) as client:
-        code = follow(client, as_json)
-    raise typer.Exit(code)
+    with connect(
+        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
+    ) as client:
+        raise typer.Exit(classify_standard_input(client, as_json=as_json))
 
 
 def connect(
-    protocol: Protocol, url: str | None, timeout: float, access: Access | None = None
+    protocol: Protocol,
+    url: str | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    *,
+    tls: bool = False,
+    authority: Path | None = None,
+    api_key_file: Path | None = None,
 ) -> ServingClient:
-    """A client of that protocol; what is not given, URL or access, is the environment's.
+    """A client of that protocol; what is not given comes from the environment.
 
     Raises:
-        typer.BadParameter: The URL is none.
+        typer.BadParameter: The URL or a file is invalid.
     """
-    url = url or os.environ.get(f"TRITON_{protocol.name}_URL")
     client = HttpClient if protocol is Protocol.HTTP else GrpcClient
+    url = url or os.environ.get(f"TRITON_{protocol.name}_URL") or None
+    hint = "--ca, --api-key-file"
     try:
-        access = access or Access.from_environment()
-        return client(*filter(None, [url]), timeout=timeout, concurrency=AT_ONCE, access=access)
+        access = Access.from_environment(authority, api_key_file, tls=tls)
+        hint = "--url"
+        return client(url, timeout=timeout, concurrency=CONCURRENCY, access=access)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from error
+        raise typer.BadParameter(str(error), param_hint=hint) from error
 
 
-def _access(tls: bool, authority: Path | None, api_key_file: Path | None) -> Access:
-    try:
-        return Access.from_environment(authority, api_key_file, tls=tls)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--ca, --api-key-file") from error
-
-
-def _run(
-    groups: Iterable[Sequence[T]], classify: Callable[[T], Classification], as_json: bool
-) -> ExitCode:
-    """Answers and prints group by group, until the end or until the server is gone."""
-    if as_json:
-        return _each(groups, classify, AT_ONCE, lambda out, answers, _: print_json(out, answers))
-    return _each(groups, classify, AT_ONCE, print_table)
-
-
-def _explain(
-    groups: Iterable[Sequence[T]], explain: Callable[[T], Classification], as_json: bool
-) -> ExitCode:
-    """Likewise, with fewer at once: each is the work of many classifications."""
-    show = print_json if as_json else print_explanations
-    return _each(groups, explain, EXPLAINED_AT_ONCE, lambda out, answers, _: show(out, answers))
-
-
-def _each(
+def _report_all(
     groups: Iterable[Sequence[T]],
     classify: Callable[[T], Classification],
-    at_once: int,
-    show: Callable[[Console, list[Answer[T]], bool], None],
+    *,
+    as_json: bool,
+    explain: bool,
 ) -> ExitCode:
-    """Answers group by group; `show` is told whether a group is the first one."""
-    out, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    code = ExitCode.OK
-    for index, group in enumerate(groups):
-        answers = list(answer_each(group, classify, at_once))
-        show(out, answers, index == 0)
-        print_errors(err, answers)
-        errors = [answer.result for answer in answers if isinstance(answer.result, ServingError)]
-        code = max([code, *map(exit_code, errors)])
-        if any(answer.lost for answer in answers):
+    """Classifies and prints group by group, until the end or until the server is lost."""
+    reporter = Reporter(print_json if as_json else print_explanations if explain else None)
+    for group in groups:
+        calls = list(fan_out(group, classify, EXPLAIN_CONCURRENCY if explain else CONCURRENCY))
+        reporter.report(calls)
+        if any(call.lost for call in calls):
             break
-    return code
+    return reporter.code
 
 
-def _explained_digit(client: ServingClient, file: Path, out: Path | None) -> DigitExplanation:
+def _explain_digit(client: ServingClient, out: Path | None, file: Path) -> DigitExplanation:
     explanation = client.explain_digit(_read(file))
     if out:
         try:
             out.write_bytes(explanation.overlay)
         except OSError as error:
-            message = f"cannot write {out}: {error.strerror}"
-            raise InvalidInputError(message) from error
+            raise InvalidInputError(f"cannot write {out}: {error.strerror}") from error
     return explanation
 
 

@@ -1,4 +1,4 @@
-"""One point in time by which a whole call, with everything it does, must be over."""
+"""The point in time by which a whole call must be over."""
 
 import time
 

@@ -20,13 +20,13 @@ from rich.text import Text
 
 from build.data import digits, reviews
 from build.errors import BuildError
-from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.base import ServingClient
 from clients.cli import Protocol, connect
 from clients.drawing import ASCII, BLOCKS, draw
 from clients.errors import ServingError
 from clients.exit_codes import ExitCode
 from clients.explanations import DigitExplanation, TextExplanation
-from clients.fan_out import Answer, answer_each
+from clients.fan_out import CallResult, fan_out
 from clients.highlight import highlight, strongest
 from clients.results import Classification
 from clients.terminal import print_anything
@@ -54,7 +54,7 @@ class Asked(Generic[T]):
     """One sample and every protocol's answer to it, in the order of `NAMES`."""
 
     sample: Sample[T]
-    answers: Sequence[Answer[Sample[T]]]
+    answers: Sequence[CallResult[Sample[T]]]
 
 
 def main() -> ExitCode:
@@ -72,9 +72,7 @@ def main() -> ExitCode:
         console.print(Text(str(error), style="red"))
         return ExitCode.UNAVAILABLE
     with ExitStack() as stack:
-        clients = [
-            stack.enter_context(connect(protocol, None, DEFAULT_TIMEOUT)) for protocol in NAMES
-        ]
+        clients = [stack.enter_context(connect(protocol)) for protocol in NAMES]
         for client in clients:
             if not client.ready():
                 console.print(Text(f"no Triton is ready at {client.url}", style="red"))
@@ -120,8 +118,8 @@ def _ask(
 ) -> list[Asked[T]]:
     """Asks every client about every sample, one at a time, so that a latency is one call's."""
 
-    def answers(client: ServingClient) -> list[Answer[Sample[T]]]:
-        return list(answer_each(samples, lambda sample: classify(client, sample.value), 1))
+    def answers(client: ServingClient) -> list[CallResult[Sample[T]]]:
+        return list(fan_out(samples, lambda sample: classify(client, sample.value), 1))
 
     by_sample = zip(*map(answers, clients), strict=True)
     return [Asked(sample, got) for sample, got in zip(samples, by_sample, strict=True)]
@@ -133,9 +131,9 @@ def _ask_in_pieces(clients: Sequence[ServingClient], review: Sample[str]) -> lis
     cut = range(0, len(review.value), size)
     pieces = [Sample(review.value[at : at + size], review.truth) for at in cut]
 
-    def answers(client: ServingClient) -> list[Answer[Sample[str]]]:
+    def answers(client: ServingClient) -> list[CallResult[Sample[str]]]:
         with client.stream() as stream:
-            return list(answer_each(pieces, lambda piece: stream.send(piece.value), 1))
+            return list(fan_out(pieces, lambda piece: stream.send(piece.value), 1))
 
     by_piece = zip(*map(answers, clients), strict=True)
     return [Asked(piece, got) for piece, got in zip(pieces, by_piece, strict=True)]
@@ -182,16 +180,18 @@ def _why(asked: Asked[Any], marks: str) -> Text:
     return Text()
 
 
-def _cells(answer: Answer[Sample[T]], tell: Callable[[Classification], str]) -> tuple[Text, str]:
+def _cells(
+    answer: CallResult[Sample[T]], tell: Callable[[Classification], str]
+) -> tuple[Text, str]:
     latency = f"{answer.seconds * 1e3:.1f} ms"
     if isinstance(answer.result, ServingError):
         return Text(answer.result.message, style="red"), latency
     return Text(tell(answer.result), style="green" if _right(answer) else "yellow"), latency
 
 
-def _right(answer: Answer[Sample[T]]) -> bool:
+def _right(answer: CallResult[Sample[T]]) -> bool:
     result = answer.result
-    return isinstance(result, Classification) and result.label == answer.given.truth
+    return isinstance(result, Classification) and result.label == answer.input.truth
 
 
 def _summary(
@@ -204,7 +204,7 @@ def _summary(
     of_digits = [answer for asked in some_digits for answer in asked.answers]
     of_reviews = [answer for asked in some_reviews for answer in asked.answers]
     of_others = [answer for asked in others for answer in asked.answers]
-    calls: list[Answer[Any]] = [*of_digits, *of_reviews, *of_others]
+    calls: list[CallResult[Any]] = [*of_digits, *of_reviews, *of_others]
     answered = sum(isinstance(answer.result, Classification) for answer in calls)
     parts = [
         f"{answered} of {len(calls)} calls answered",

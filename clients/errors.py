@@ -48,11 +48,22 @@ class DeadlineExceededError(ServingError):
     """The call, its retries included, was not answered in the time it was given."""
 
 
+def refusal(kind: type[ServingError], message: str, model: str) -> ServingError:
+    """The error for a message of the server.
+
+    Args:
+        kind: What the status of the answer says.
+        message: The text as it came from the server.
+        model: The model's name.
+    """
+    return (UnavailableError if process_died(message) else kind)(clean(message), model)
+
+
 def process_died(message: str) -> bool:
     """Whether a message of the server says that the process of a model has died.
 
-    Triton reports it as its own failure; but the server is started again, and another
-    one, or that one a little later, answers.
+    Triton reports it as its own failure; but another server, or the restarted one,
+    answers.
     """
     return bool(_DIED.search(message))
 

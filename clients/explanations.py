@@ -1,7 +1,7 @@
-"""Why a model answered as it did: what each word, or each pixel, speaks for."""
+"""Explanations: how much each word, or each pixel, speaks for or against the label."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,6 @@ from clients.errors import ServerError
 from clients.images import ImageLike, encode_images
 from clients.results import DigitResult, TextResult, read_results
 from clients.texts import encode_texts
-from clients.transport import Parameter
 
 TEXT_MODEL = "sentiment_explain"
 DIGIT_MODEL = "mnist_explain"
@@ -20,12 +19,12 @@ DIGIT_MODEL = "mnist_explain"
 
 @dataclass(frozen=True)
 class Word:
-    """A word of an explained text; in a long text, a group of following words.
+    """A word of an explained text; in a long text, a group of consecutive words.
 
     Attributes:
         text: As it stands in the text.
-        start: Where it starts in the text, in characters.
-        end: Where it ends, in characters; the first one behind it.
+        start: Index of its first character in the text.
+        end: Index of the character after its last.
         attribution: What it adds to the log-odds of the label: above 0 it speaks for the
             label, below 0 against it.
     """
@@ -38,7 +37,7 @@ class Word:
 
 @dataclass(frozen=True)
 class TextExplanation(TextResult):
-    """A text's answer, and what each of its words speaks for.
+    """A text's result, and what each of its words adds to it.
 
     Attributes:
         words: In the order of the text; those that the model does not read are left out.
@@ -47,7 +46,7 @@ class TextExplanation(TextResult):
     words: tuple[Word, ...]
 
     def fields(self) -> dict[str, Any]:
-        """What stands in JSON."""
+        """The explanation for JSON."""
         words = [vars(word) for word in self.words]
         return {**super().fields(), "words": words}
 
@@ -58,7 +57,7 @@ class TextExplanation(TextResult):
 
 @dataclass(frozen=True)
 class DigitExplanation(DigitResult):
-    """A digit's answer, and what each of its pixels speaks for.
+    """A digit's result, and what each of its pixels adds to it.
 
     Attributes:
         heatmap: FP32 [28, 28], in log-odds of the label: above 0 the pixel speaks for the
@@ -70,7 +69,7 @@ class DigitExplanation(DigitResult):
     overlay: bytes = field(repr=False)
 
     def fields(self) -> dict[str, Any]:
-        """What stands in JSON."""
+        """The explanation for JSON."""
         return {**super().fields(), "heatmap": self.heatmap.tolist()}
 
 
@@ -78,41 +77,38 @@ class Explaining(ABC):
     """The part of a client that asks for explanations."""
 
     @abstractmethod
-    def infer(
-        self,
-        model: str,
-        inputs: Mapping[str, NDArray[Any]],
-        outputs: Iterable[str] | None = None,
-        *,
-        model_version: str = "",
-        request_id: str = "",
-        parameters: Mapping[str, Parameter] | None = None,
-        timeout: float | None = None,
-    ) -> dict[str, NDArray[Any]]:
-        """Calls any model with one request."""
+    def infer(self, *args: Any, **options: Any) -> dict[str, NDArray[Any]]:
+        """Calls any model with one request; see `ServingClient.infer`."""
 
     def explain_text(
         self, text: str, samples: int = 0, seed: int = 0, timeout: float | None = None
     ) -> TextExplanation:
-        """Tells how much each word of a text speaks for the label that the text gets.
+        """Attributes the label of a text to its words.
 
         Args:
             text: A text that is not empty.
-            samples: 0 leaves each word out once. More estimates Shapley values from that
+            samples: 0 leaves each word out once; more estimates Shapley values from that
                 many random orders of the words, which takes longer.
-            seed: Of the orders.
+            seed: Of the random orders.
             timeout: Seconds for the whole call.
 
         Returns:
-            The answer to the text with its words.
+            The text's result with its words.
         """
         rows = encode_texts([text], TEXT_MODEL)
         parameters = {"SAMPLES": samples, "SEED": seed}
         outputs = self.infer(TEXT_MODEL, {"TEXT": rows}, parameters=parameters, timeout=timeout)
-        return _read_text(outputs)
+        (result,) = read_results(TextResult, outputs, TEXT_MODEL)
+        names = ("TOKENS", "OFFSETS", "ATTRIBUTIONS")
+        columns = (_only_row(outputs, name, TEXT_MODEL) for name in names)
+        words = tuple(
+            Word(token.decode(), int(start), int(end), float(attribution))
+            for token, (start, end), attribution in zip(*columns, strict=True)
+        )
+        return TextExplanation(result.label, result.probabilities, words)
 
     def explain_digit(self, image: ImageLike, timeout: float | None = None) -> DigitExplanation:
-        """Tells how much each pixel of a digit speaks for the label that the image gets.
+        """Attributes the label of a digit to its pixels.
 
         Args:
             image: Encoded PNG or JPEG bytes, a path, a PIL image, or an array
@@ -120,31 +116,17 @@ class Explaining(ABC):
             timeout: Seconds for the whole call.
 
         Returns:
-            The answer to the image with its heat.
+            The image's result with its heatmap.
         """
         rows = encode_images([image], DIGIT_MODEL)
-        return _read_digit(self.infer(DIGIT_MODEL, {"IMAGE": rows}, timeout=timeout))
+        outputs = self.infer(DIGIT_MODEL, {"IMAGE": rows}, timeout=timeout)
+        (result,) = read_results(DigitResult, outputs, DIGIT_MODEL)
+        heatmap = _only_row(outputs, "HEATMAP", DIGIT_MODEL)
+        overlay = bytes(_only_row(outputs, "OVERLAY", DIGIT_MODEL)[0])
+        return DigitExplanation(result.label, result.probabilities, heatmap, overlay)
 
 
-def _read_text(outputs: Mapping[str, NDArray[Any]]) -> TextExplanation:
-    (result,) = read_results(TextResult, outputs, TEXT_MODEL)
-    columns = (_row(outputs, name, TEXT_MODEL) for name in ("TOKENS", "OFFSETS", "ATTRIBUTIONS"))
-    words = tuple(
-        Word(token.decode(), int(start), int(end), float(attribution))
-        for token, (start, end), attribution in zip(*columns, strict=True)
-    )
-    return TextExplanation(result.label, result.probabilities, words)
-
-
-def _read_digit(outputs: Mapping[str, NDArray[Any]]) -> DigitExplanation:
-    (result,) = read_results(DigitResult, outputs, DIGIT_MODEL)
-    heatmap = _row(outputs, "HEATMAP", DIGIT_MODEL)
-    overlay = bytes(_row(outputs, "OVERLAY", DIGIT_MODEL)[0])
-    return DigitExplanation(result.label, result.probabilities, heatmap, overlay)
-
-
-def _row(outputs: Mapping[str, NDArray[Any]], name: str, model: str) -> NDArray[Any]:
-    """The one row of an output."""
+def _only_row(outputs: Mapping[str, NDArray[Any]], name: str, model: str) -> NDArray[Any]:
     if name not in outputs:
         raise ServerError(f"answered without the output '{name}'", model)
     row: NDArray[Any] = outputs[name][0]

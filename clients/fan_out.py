@@ -1,4 +1,4 @@
-"""Many inputs classified one by one, at the same time, none spoiling another."""
+"""Many inputs classified at the same time, each by a call of its own."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
-    """What became of one input.
+class CallResult(Generic[T]):
+    """What became of the call for one input.
 
     Attributes:
-        given: The input.
-        result: The answer, or the error in its place.
-        seconds: From sending it to the answer.
+        input: The input.
+        result: The classification, or the error in its place.
+        seconds: From sending the input to its answer.
     """
 
-    given: T
+    input: T
     result: Classification | ServingError
     seconds: float
 
@@ -32,35 +32,42 @@ class Answer(Generic[T]):
         return isinstance(self.result, UnavailableError | ModelNotFoundError)
 
 
-def answer_each(
-    inputs: Sequence[T], classify: Callable[[T], Classification], at_once: int
-) -> Iterator[Answer[T]]:
-    """Classifies each input by a request of its own, so that a bad one fails alone.
+def timed_call(classify: Callable[[T], Classification], given: T) -> CallResult[T]:
+    """Classifies one input, and keeps the time and the error, if there is one."""
+    start = time.perf_counter()
+    result: Classification | ServingError
+    try:
+        result = classify(given)
+    except ServingError as error:
+        result = error
+    return CallResult(given, result, time.perf_counter() - start)
 
-    They are under way together, and it is the server that makes batches of them. Once the
-    server is lost, the inputs that were not sent yet get the same error.
+
+def fan_out(
+    inputs: Sequence[T], classify: Callable[[T], Classification], concurrency: int
+) -> Iterator[CallResult[T]]:
+    """Classifies each input by a call of its own, so that a bad one fails alone.
+
+    They are under way together, and the server makes batches of them. Once the server is
+    lost, the inputs that were not sent yet get the same error.
 
     Args:
         inputs: Any number of inputs.
         classify: Calls the server with one of them; safe to use from several threads.
-        at_once: How many are under way at the same time.
+        concurrency: How many calls are under way at the same time.
 
     Yields:
-        One answer for each input, in their order.
+        One result for each input, in their order.
     """
-    lost: list[ServingError] = []
+    lost: list[CallResult[T]] = []
 
-    def answer(given: T) -> Answer[T]:
+    def call(given: T) -> CallResult[T]:
         if lost:
-            return Answer(given, lost[0], 0.0)
-        start = time.perf_counter()
-        try:
-            return Answer(given, classify(given), time.perf_counter() - start)
-        except ServingError as error:
-            failed = Answer(given, error, time.perf_counter() - start)
-            if failed.lost:
-                lost.append(error)
-            return failed
+            return CallResult(given, lost[0].result, 0.0)
+        called = timed_call(classify, given)
+        if called.lost:
+            lost.append(called)
+        return called
 
-    with ThreadPoolExecutor(at_once) as pool:
-        yield from pool.map(answer, inputs)
+    with ThreadPoolExecutor(concurrency) as pool:
+        yield from pool.map(call, inputs)

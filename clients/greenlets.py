@@ -12,11 +12,10 @@ T = TypeVar("T")
 
 
 class GreenletThread:
-    """One thread with one gevent loop, in which other threads have functions run.
+    """One thread with a gevent loop, which runs functions for all other threads.
 
-    Gevent's sockets belong to the thread that made them, and its loop is not given back
-    when a thread ends. So a connection a calling thread would be safe, but would lose
-    file descriptors in a program that starts many threads.
+    Gevent's sockets belong to the thread that made them, and a thread that ends leaks its
+    loop. So a connection for each calling thread would leak file descriptors.
     """
 
     def __init__(self) -> None:
@@ -35,15 +34,12 @@ class GreenletThread:
         """Runs a function as a greenlet and waits for it.
 
         Args:
-            function: May use gevent, and blocks nobody else while it waits.
+            function: May use gevent; while it waits, others run.
             timeout: Seconds after which it is interrupted, wherever it waits.
 
-        Returns:
-            What the function returned.
-
         Raises:
-            gevent.Timeout: The time was up; this is no `Exception`.
-            RuntimeError: The thread was closed.
+            gevent.Timeout: The time was up; not an `Exception`.
+            RuntimeError: The thread is closed.
         """
         if self._closed:
             raise RuntimeError("the client is closed")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from clients.access import Access
-from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.base import ServingClient
 from clients.errors import (
     AccessDeniedError,
     DeadlineExceededError,
@@ -19,19 +19,17 @@ from clients.errors import (
     ServerError,
     ServingError,
     UnavailableError,
-    clean,
-    process_died,
+    refusal,
 )
 from clients.grpc_exchange import GrpcExchange
-from clients.retry import RetryPolicy
-from clients.transport import Exchange, InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, Transport, from_wire, to_wire
 
 _ERRORS: dict[str, type[ServingError]] = {
     "INVALID_ARGUMENT": InvalidInputError,
     "NOT_FOUND": ModelNotFoundError,
     "UNAVAILABLE": UnavailableError,
     "DEADLINE_EXCEEDED": DeadlineExceededError,
-    # The limit of requests a second, at a front door.
+    # A load balancer's limit of requests a second.
     "RESOURCE_EXHAUSTED": UnavailableError,
     "UNAUTHENTICATED": AccessDeniedError,
     "PERMISSION_DENIED": AccessDeniedError,
@@ -39,41 +37,13 @@ _ERRORS: dict[str, type[ServingError]] = {
 
 
 class GrpcClient(ServingClient):
-    """Talks to Triton over gRPC. Safe to use from several threads; they share a channel.
+    """Talks to Triton over gRPC, through one channel that all threads share."""
 
-    Args:
-        url: ``host:port``, without a scheme.
-        timeout: Seconds that a whole call may take; see `ServingClient`.
-        retry: When a call that met no server is repeated.
-        concurrency: How many asynchronous calls run at once.
-        digit_model: The model behind `classify_digits`.
-        text_model: The model behind `classify_texts`.
-        access: TLS, API key and further headers; none by default.
+    default_url = "localhost:8001"
 
-    Raises:
-        ValueError: The URL or a number is no such.
-    """
-
-    def __init__(
-        self,
-        url: str = "localhost:8001",
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-        retry: RetryPolicy | None = None,
-        concurrency: int = 8,
-        digit_model: str = "mnist",
-        text_model: str = "sentiment",
-        access: Access | None = None,
-    ) -> None:
-        super().__init__(
-            _GrpcTransport(url, access or Access()),
-            url,
-            timeout=timeout,
-            retry=retry,
-            concurrency=concurrency,
-            digit_model=digit_model,
-            text_model=text_model,
-        )
+    @staticmethod
+    def _connect(url: str, access: Access, concurrency: int) -> Transport:  # noqa: ARG004 - of HTTP
+        return _GrpcTransport(url, access)
 
 
 class _GrpcTransport:
@@ -119,15 +89,13 @@ class _GrpcTransport:
 
     @contextmanager
     def _errors(self, model: str) -> Iterator[None]:
-        """Turns tritonclient's one type of error into ours."""
+        """Raises tritonclient's errors as ours."""
         try:
             yield
         except InferenceServerException as error:
             status = (error.status() or "INVALID_ARGUMENT").removeprefix("StatusCode.")
             message = error.message() or status
-            kind = UnavailableError if process_died(message) else _ERRORS.get(status, ServerError)
-            message = clean(message)
             if message.startswith("failed to connect to all addresses"):
                 # gRPC names every layer between that and the cause, which comes last.
                 message = f"no answer from {self._url}: {message.rpartition(': ')[2]}"
-            raise kind(message, model) from None
+            raise refusal(_ERRORS.get(status, ServerError), message, model) from None

@@ -23,27 +23,24 @@ the header `triton_grpc_error` asks for it, and release 24.10 crashes on some er
 
 _STREAM_IS_OVER = "The stream is no longer in valid state"
 
-Errors = Callable[[str], AbstractContextManager[None]]
-"""Turns the errors of tritonclient about a model into ours."""
-
 
 class GrpcExchange:
-    """Sends a request, waits for its answer, and so on, over one stream.
+    """Sends requests and waits for the answer to each, over one stream.
 
-    Where the stream itself fails, the next request opens another one. The sequence goes
-    on: it belongs to the model, not to the stream.
+    Where the stream itself fails, the next request opens another one; the sequence goes on,
+    since it belongs to the model, not to the stream.
 
     Args:
         connect: Opens a channel to the server.
         headers: Of the stream, and so of every request.
-        errors: What to do with tritonclient's errors.
+        errors: Raises tritonclient's errors about a model as ours.
     """
 
     def __init__(
         self,
         connect: Callable[[], triton.InferenceServerClient],
         headers: Mapping[str, str],
-        errors: Errors,
+        errors: Callable[[str], AbstractContextManager[None]],
     ) -> None:
         self._connect = connect
         self._headers = dict(headers)

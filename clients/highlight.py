@@ -12,43 +12,38 @@ from rich.style import Style
 from rich.text import Text
 
 from clients.explanations import DigitExplanation, TextExplanation
-from clients.fan_out import Answer
+from clients.fan_out import CallResult
 
 FOR, AGAINST = (190, 30, 25), (30, 70, 200)
 """Background colours of what speaks most for the label, and most against it."""
 FAINTEST = 0.1
-"""What is weaker than this part of the strongest word stays without colour."""
+"""Words weaker than this part of the strongest one stay without colour."""
 NAMED = 3
-"""The strongest words, which are told in numbers too."""
+"""The strongest words, which are shown with their numbers."""
 _UPPER_HALF = "▀"
 
 
-def print_explanations(console: Console, answers: Iterable[Answer[Any]]) -> None:
+def print_explanations(console: Console, calls: Iterable[CallResult[Any]]) -> None:
     """Prints each input that was answered: its label, then what speaks for and against it."""
-    for answer in answers:
-        result = answer.result
+    for call in calls:
+        result = call.result
         if not isinstance(result, TextExplanation | DigitExplanation):
             continue
-        latency = f"{answer.seconds * 1e3:.1f} ms"
+        latency = f"{call.seconds * 1e3:.1f} ms"
         head = Text.assemble((result.label, "bold"), f"  {result.confidence:.1%}  {latency}")
         if isinstance(result, TextExplanation):
             console.print(head)
-            console.print(highlight(str(answer.given), result))
+            console.print(highlight(str(call.input), result))
             console.print(strongest(result))
         else:
-            console.print(head + Text(f"  {answer.given}"), soft_wrap=True)
+            console.print(head + Text(f"  {call.input}"), soft_wrap=True)
             # Without colour nothing could be told from it.
             if console.is_terminal and not console.no_color:
                 console.print(picture(result))
 
 
 def highlight(text: str, explanation: TextExplanation) -> Text:
-    """The text, its words in red where they speak for the label and in blue where against.
-
-    Args:
-        text: The text that was explained.
-        explanation: What became of it.
-    """
+    """The text, with words for the label in red and words against it in blue."""
     shown = Text(text)
     strongest = max((abs(word.attribution) for word in explanation.words), default=0.0)
     for word in explanation.words:

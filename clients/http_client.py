@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from clients.access import Access
-from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.base import ServingClient
 from clients.errors import (
     AccessDeniedError,
     DeadlineExceededError,
@@ -21,12 +21,10 @@ from clients.errors import (
     ServerError,
     ServingError,
     UnavailableError,
-    clean,
-    process_died,
+    refusal,
 )
 from clients.greenlets import GreenletThread
-from clients.retry import RetryPolicy
-from clients.transport import Exchange, InferRequest, from_wire, to_wire
+from clients.transport import Exchange, InferRequest, Transport, from_wire, to_wire
 
 T = TypeVar("T")
 
@@ -46,72 +44,43 @@ _ERRORS: dict[str, type[ServingError]] = {
 class HttpClient(ServingClient):
     """Talks to Triton over HTTP, with the binary form of the tensors.
 
-    Safe to use from several threads, although tritonclient's own HTTP client is not: one
-    thread of this client does the talking for all.
-
-    Args:
-        url: ``host:port``, ``http://`` before it is allowed, a path after it too;
-            ``https://`` before it asks for TLS.
-        timeout: Seconds that a whole call may take; see `ServingClient`.
-        retry: When a call that met no server is repeated.
-        concurrency: How many requests are under way at once; further ones wait.
-        digit_model: The model behind `classify_digits`.
-        text_model: The model behind `classify_texts`.
-        access: TLS, API key and further headers; none by default.
-
-    Raises:
-        ValueError: The URL or a number is no such.
+    The URL may begin with ``http://``, or with ``https://`` to ask for TLS, and may have a
+    path. `concurrency` also limits how many requests are under way at once.
     """
 
-    def __init__(
-        self,
-        url: str = "localhost:8000",
-        *,
-        timeout: float = DEFAULT_TIMEOUT,
-        retry: RetryPolicy | None = None,
-        concurrency: int = 8,
-        digit_model: str = "mnist",
-        text_model: str = "sentiment",
-        access: Access | None = None,
-    ) -> None:
-        access = access or Access()
-        if url.startswith("https://"):
-            access = replace(access, tls=True)
-        url = url.removeprefix("https://").removeprefix("http://").rstrip("/")
-        super().__init__(
-            _HttpTransport(url, concurrency, access),
-            url,
-            timeout=timeout,
-            retry=retry,
-            concurrency=concurrency,
-            digit_model=digit_model,
-            text_model=text_model,
-        )
+    default_url = "localhost:8000"
+    schemes = ("", "http", "https")
+
+    @staticmethod
+    def _connect(url: str, access: Access, concurrency: int) -> Transport:
+        return _HttpTransport(url, access, concurrency)
 
 
 class _HttpTransport:
-    def __init__(self, url: str, connections: int, access: Access) -> None:
+    """One thread does the talking for all, since tritonclient's HTTP client is for one thread."""
+
+    def __init__(self, url: str, access: Access, connections: int) -> None:
         self._url = url
         self._headers = access.all_headers()
-        # Its own copy for each request: tritonclient writes into what it is given.
         self._tls: dict[str, Any] = _tls_options(access) if access.tls else {}
         self._connections = connections
         self._client: triton.InferenceServerClient | None = None
         self._thread = GreenletThread()
 
+    # Each request gets its own headers: tritonclient writes into what it is given.
     def ready(self, timeout: float) -> bool:
         return self._call(
             lambda client: bool(client.is_server_ready(headers=dict(self._headers))), "", timeout
         )
 
     def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
-        def call(client: triton.InferenceServerClient) -> Mapping[str, Any]:
-            config: Mapping[str, Any] = client.get_model_config(
-                model, version, headers=dict(self._headers)
-            )
-            return config
-
-        return self._call(call, model, timeout)
+        return self._call(
+            lambda client: dict(
+                client.get_model_config(model, version, headers=dict(self._headers))
+            ),
+            model,
+            timeout,
+        )
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         wire = to_wire(triton, request)
@@ -131,7 +100,7 @@ class _HttpTransport:
     def _call(
         self, call: Callable[[triton.InferenceServerClient], T], model: str, timeout: float
     ) -> T:
-        """Makes one attempt; tritonclient's and gevent's errors become ours."""
+        """Makes one attempt; raises tritonclient's and gevent's errors as ours."""
         try:
             return self._thread.run(lambda: call(self._connected()), timeout)
         except gevent.Timeout:
@@ -140,10 +109,8 @@ class _HttpTransport:
             self._client = None
             raise DeadlineExceededError("no answer in time", model) from None
         except InferenceServerException as error:
-            message = error.message() or ""
             kind = _ERRORS.get(error.status() or "400", ServerError)
-            kind = UnavailableError if process_died(message) else kind
-            raise kind(clean(message), model) from None
+            raise refusal(kind, error.message() or "", model) from None
         except (OSError, HTTPConnectionClosed) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
             raise UnavailableError(f"no answer from {self._url}: {cause}", model) from error
@@ -152,8 +119,8 @@ class _HttpTransport:
 
     def _connected(self) -> triton.InferenceServerClient:
         if self._client is None:
-            # Without timeouts of its own: those are for each single read, and a server
-            # that trickles bytes would never exceed them.
+            # Its own timeouts are for each single read: a server that trickles bytes would
+            # never exceed them.
             self._client = triton.InferenceServerClient(
                 self._url,
                 concurrency=self._connections,
@@ -185,16 +152,16 @@ def _tls_options(access: Access) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Exchange:
-    """HTTP has no streams of requests: each goes for itself, over the connections of all.
+    """Over HTTP each request of a sequence goes for itself, over the connections of all.
 
-    A header tells a front door which belong to one sequence, and so to one server.
+    A header tells a load balancer which belong to one sequence, and so to one server.
     """
 
     transport: _HttpTransport
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
-        if request.place:
-            headers = {**request.headers, "x-sequence-id": str(request.place.sequence)}
+        if request.position:
+            headers = {**request.headers, "x-sequence-id": str(request.position.sequence)}
             request = replace(request, headers=headers)
         return self.transport.infer(request, timeout)
 

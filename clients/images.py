@@ -1,4 +1,4 @@
-"""From whatever a caller holds an image in to the encoded bytes that the server decodes."""
+"""Images of any kind, encoded as the server decodes them."""
 
 import io
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_
         BYTES [n, 1], each an encoded image.
 
     Raises:
-        InvalidInputError: An image is none; it says which one and why.
+        InvalidInputError: An image is invalid; the message gives its index and the cause.
     """
     if isinstance(images, bytes | str | Path | Image.Image):
         raise InvalidInputError("input 'IMAGE': expected a list of images, got one image", model)
@@ -40,7 +40,7 @@ def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_
 
 
 def encode_image(image: ImageLike) -> bytes:
-    """Encodes one image; bytes and files pass as they are, for the server to judge.
+    """Encodes one image; bytes and files pass unchanged, for the server to check.
 
     Args:
         image: An array is UINT8 [height, width], 0 to 255, or floating point, 0 to 1;
@@ -50,7 +50,7 @@ def encode_image(image: ImageLike) -> bytes:
         A PNG, or the bytes given.
 
     Raises:
-        ValueError: The type, shape or values of an array are not such.
+        ValueError: The type, or an array's shape, type or values, are invalid.
         OSError: The file cannot be read, or the PIL image cannot be written.
     """
     if isinstance(image, bytes):

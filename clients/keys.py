@@ -1,10 +1,11 @@
-"""Keys from a terminal, one by one."""
+"""Keys from a terminal, as they are pressed."""
 
 import os
 import termios
 import tty
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import groupby
 
 _END = b"\x04"
 _BACK = b"\x7f\x08"
@@ -13,10 +14,9 @@ _ESCAPE = b"\x1b"
 
 @contextmanager
 def pressed_keys(terminal: int) -> Iterator[Iterator[bytes | int]]:
-    """Gives what is typed, as soon as it is typed; the terminal is as it was afterwards.
+    """Reads keys as soon as they are pressed, and restores the terminal afterwards.
 
-    Ctrl-C interrupts as usual. Keys that give no character, like the arrows, are
-    passed over.
+    Ctrl-C interrupts as usual. Keys without a character, like the arrows, are ignored.
 
     Args:
         terminal: File descriptor of a terminal.
@@ -39,18 +39,8 @@ def _keys(terminal: int) -> Iterator[bytes | int]:
         if chunk.startswith(_ESCAPE):
             continue
         typed, end, _ = chunk.partition(_END)
-        yield from _split(typed.replace(b"\r", b"\n"))
+        for is_back, run in groupby(typed.replace(b"\r", b"\n"), _BACK.__contains__):
+            piece = bytes(run)
+            yield len(piece) if is_back else piece
         if end:
             return
-
-
-def _split(typed: bytes) -> Iterator[bytes | int]:
-    """Characters and backspaces in their order, each kind together."""
-    start = 0
-    while start < len(typed):
-        is_back = typed[start] in _BACK
-        end = start
-        while end < len(typed) and (typed[end] in _BACK) == is_back:
-            end += 1
-        yield end - start if is_back else typed[start:end]
-        start = end

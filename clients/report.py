@@ -1,7 +1,8 @@
-"""How the command line shows answers: a table for people, JSON lines for programs."""
+"""How the command line shows results: tables for people, JSON lines for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,58 +11,90 @@ from rich.table import Table
 from rich.text import Text
 
 from clients.errors import ServingError
-from clients.fan_out import Answer
+from clients.exit_codes import ExitCode, exit_code
+from clients.fan_out import CallResult
 
-WIDEST = 100
+MAX_WIDTH = 100
 """Characters of a table, on a terminal that has as many."""
 
+Show = Callable[[Console, Sequence[CallResult[Any]]], None]
 
-def print_json(console: Console, answers: Iterable[Answer[Any]]) -> None:
+
+class Reporter:
+    """Prints results to standard output and errors to standard error.
+
+    Args:
+        show: Prints the results of calls that were answered; by default one table.
+
+    Attributes:
+        code: The exit code of all that was reported so far.
+    """
+
+    def __init__(self, show: Show | None = None) -> None:
+        self.code = ExitCode.OK
+        self._out = Console(highlight=False)
+        self._err = Console(stderr=True, highlight=False)
+        self._show = show or print_table
+        # A later table continues the first one.
+        self._show_next = show or partial(print_table, header=False)
+
+    def report(self, calls: Sequence[CallResult[Any]]) -> None:
+        """Prints the results of these calls."""
+        self._show(self._out, calls)
+        self._show = self._show_next
+        print_errors(self._err, calls)
+        errors = [call.result for call in calls if isinstance(call.result, ServingError)]
+        self.code = max([self.code, *map(exit_code, errors)])
+
+
+def print_json(console: Console, calls: Iterable[CallResult[Any]]) -> None:
     """One JSON object a line for each input that was answered."""
-    for answer in answers:
-        if isinstance(answer.result, ServingError):
+    for call in calls:
+        if isinstance(call.result, ServingError):
             continue
         fields = {
-            "input": str(answer.given),
-            **answer.result.fields(),
-            "latency_ms": round(answer.seconds * 1e3, 3),
+            "input": str(call.input),
+            **call.result.fields(),
+            "latency_ms": round(call.seconds * 1e3, 3),
         }
         console.print(Text(json.dumps(fields)), soft_wrap=True)
 
 
-def print_table(console: Console, answers: Iterable[Answer[Any]], header: bool = True) -> None:
+def print_table(console: Console, calls: Iterable[CallResult[Any]], *, header: bool = True) -> None:
     """A row for each input that was answered.
 
     The columns have the same place in every table, so that one without a header
     continues the one before.
     """
-    table = Table(box=None, pad_edge=False, show_header=header, width=min(console.width, WIDEST))
+    width = min(console.width, MAX_WIDTH)
+    table = Table(box=None, pad_edge=False, show_header=header, width=width)
     table.add_column("input", overflow="ellipsis", no_wrap=True, ratio=1)
     table.add_column("label", style="bold", min_width=10)
     table.add_column("confidence", justify="right", width=10)
     table.add_column("latency", justify="right", width=11)
-    for answer in answers:
-        if not isinstance(answer.result, ServingError):
+    for call in calls:
+        if not isinstance(call.result, ServingError):
             table.add_row(
-                Text(" ".join(_printable(answer.given).split())),
-                Text(answer.result.label),
-                f"{answer.result.confidence:.1%}",
-                f"{answer.seconds * 1e3:.1f} ms",
+                Text(_one_line(call.input)),
+                Text(call.result.label),
+                f"{call.result.confidence:.1%}",
+                f"{call.seconds * 1e3:.1f} ms",
             )
     if table.row_count:
         console.print(table)
 
 
-def print_errors(console: Console, answers: Iterable[Answer[Any]]) -> None:
+def print_errors(console: Console, calls: Iterable[CallResult[Any]]) -> None:
     """A line for each input that was refused; a single one where the server was lost."""
     lost = []
-    for answer in answers:
-        if answer.lost:
-            lost.append(answer)
-        elif isinstance(answer.result, ServingError):
-            _print_error(console, f"{_name(answer.given)}: {answer.result.message}")
-    if lost and isinstance(lost[0].result, ServingError):
-        _print_error(console, f"{lost[0].result.message}; unanswered inputs: {len(lost)}")
+    for call in calls:
+        if isinstance(call.result, ServingError):
+            if call.lost:
+                lost.append(call.result.message)
+            else:
+                _print_error(console, f"{_name(call.input)}: {call.result.message}")
+    if lost:
+        _print_error(console, f"{lost[0]}; unanswered inputs: {len(lost)}")
 
 
 def _print_error(console: Console, message: str) -> None:
@@ -70,12 +103,12 @@ def _print_error(console: Console, message: str) -> None:
 
 def _name(given: object) -> str:
     """What tells an input from the others: a file's whole path, a text's beginning."""
-    name = " ".join(_printable(given).split())
+    name = _one_line(given)
     if not isinstance(given, Path) and len(name) > 60:
         return f"{name[:59]}…"
     return name or "''"
 
 
-def _printable(given: object) -> str:
-    """Bytes that were not UTF-8 live on in a `str` as surrogates, which cannot be printed."""
-    return str(given).encode(errors="replace").decode()
+def _one_line(given: object) -> str:
+    # Bytes that were not UTF-8 live on in a `str` as surrogates, which cannot be printed.
+    return " ".join(str(given).encode(errors="replace").decode().split())

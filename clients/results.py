@@ -1,4 +1,4 @@
-"""Typed answers, and how they are read from a model's output tensors."""
+"""Typed results, read from a model's output tensors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from clients.errors import ServerError
 
 @dataclass(frozen=True)
 class Classification:
-    """One input's answer.
+    """One input's result.
 
     Attributes:
         label: The class that the model chose, as the model itself names it.
@@ -27,13 +27,13 @@ class Classification:
         return max(self.probabilities)
 
     def fields(self) -> dict[str, Any]:
-        """What stands in JSON."""
+        """The result for JSON."""
         return {"label": self.label, "probabilities": list(self.probabilities)}
 
 
 @dataclass(frozen=True)
 class DigitResult(Classification):
-    """A handwritten digit's answer; ten probabilities, for 0 to 9."""
+    """A handwritten digit's result; ten probabilities, for 0 to 9."""
 
     @property
     def digit(self) -> int:
@@ -43,7 +43,7 @@ class DigitResult(Classification):
 
 @dataclass(frozen=True)
 class TextResult(Classification):
-    """A text's answer; with the packaged model ``negative`` or ``positive``."""
+    """A text's result; with the packaged model ``negative`` or ``positive``."""
 
 
 ResultT = TypeVar("ResultT", bound=Classification)

@@ -1,4 +1,4 @@
-"""When a call is made again, and how long it waits before that."""
+"""When a call is retried, and after how long a wait."""
 
 import random
 import time
@@ -16,13 +16,13 @@ T = TypeVar("T")
 class RetryPolicy:
     """Exponential backoff with jitter.
 
-    The defaults wait 1.5 s at most in all. That is more than the second for which a
-    gRPC channel keeps refusing calls after a failed connection.
+    The defaults wait at most 1.5 s in all: more than the second for which a gRPC channel
+    keeps refusing calls after a failed connection.
 
     Attributes:
         retries: How often a call is repeated after its first attempt; 0 for never.
         first_wait: Seconds before the first retry.
-        growth: What each further wait is multiplied by.
+        growth: Factor from each wait to the next.
         longest_wait: Seconds that no wait exceeds.
         jitter: The part of a wait that is random, 0 to 1, so that callers who were
             refused together do not return together.
@@ -56,7 +56,7 @@ def call_with_retries(
     sleep: Callable[[float], None] = time.sleep,
     chance: Callable[[], float] = random.random,
 ) -> T:
-    """Calls until an answer, an error that is not worth repeating, or the end of patience.
+    """Calls until an answer, an error that no retry would mend, or the deadline.
 
     Only `UnavailableError` is repeated: any other answer would be the same again, or
     would load a server that already does more than it can.
@@ -64,12 +64,9 @@ def call_with_retries(
     Args:
         attempt: Makes the call once.
         policy: How often and after which waits.
-        deadline: No retry starts that would begin after it.
+        deadline: No retry begins after it.
         sleep: Waits that many seconds.
         chance: Gives a random number from 0 to 1.
-
-    Returns:
-        What `attempt` returned.
 
     Raises:
         UnavailableError: The last attempt's, once retries or time are used up.

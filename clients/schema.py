@@ -1,4 +1,4 @@
-"""What a model takes and gives, and whether a request fits it."""
+"""A model's inputs and outputs, and whether a request fits them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,33 +1,28 @@
-"""A text that is classified while it comes, piece by piece."""
+"""A text that is classified as it arrives, piece by piece."""
 
 import secrets
 from contextlib import suppress
-from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
+from typing_extensions import Self
 
 from clients.deadline import Deadline
 from clients.errors import InvalidInputError, ServingError
 from clients.results import TextResult, read_results
 from clients.transport import Exchange, InferRequest, SequencePosition
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-LARGEST_PIECE = 900
+MAX_PIECE = 900
 """Bytes that are sent at once: they have no more tokens than the model takes."""
-_NOT_KNOWN = "must specify the START flag"
+_FORGOTTEN = "must specify the START flag"
 
 
 class TextStream:
     """One text and what the server remembers of it; made by `client.stream()`.
 
-    The text is kept here too. So where the server has forgotten it, since nothing came
-    for a while or it was started anew, or where it cannot be told whether a piece was
-    read, since its answer is missing, the text is sent again from its beginning with
-    the next piece. A piece that raised an error does not count: leave it out, or send it
-    again.
+    The text is kept here too. Where the server has forgotten it (nothing came for a while,
+    or the server was restarted), or the answer to a piece is missing, the text is sent
+    again from its beginning with the next piece. A piece that raised an error does not
+    count: leave it out, or send it again.
 
     Used by one thread at a time; every stream is independent of the others. `send` and
     `finish` raise what `ServingClient` lists, but nothing is retried.
@@ -70,19 +65,14 @@ class TextStream:
         self._ended = True
         self._exchange.close()
 
-    def __enter__(self) -> "Self":
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _begin(self) -> None:
-        """Has the text begin anew on the server, under an ID that was never used."""
+        """Begins the text anew on the server, under an ID that was never used."""
         self._sequence = secrets.randbits(63) | 1
         self._read = 0
 
@@ -94,21 +84,21 @@ class TextStream:
         try:
             result = self._catch_up(text, last, deadline)
         except InvalidInputError as error:
-            if _NOT_KNOWN not in error.message:
+            if _FORGOTTEN not in error.message:
                 raise
             result = self._catch_up(text, last, deadline)
         self._text, self._ended = text, last
         return result
 
     def _catch_up(self, text: bytes, last: bool, deadline: Deadline) -> TextResult:
-        """Sends as much of the text as the server has not read; the answer to all of it."""
+        """Sends the part of the text that the server has not read; the answer to all of it."""
         while True:
-            part = text[self._read : self._read + LARGEST_PIECE]
+            part = text[self._read : self._read + MAX_PIECE]
             is_rest = self._read + len(part) == len(text)
             try:
                 result = self._request(part, last and is_rest, deadline)
             except BaseException as error:
-                refused = isinstance(error, InvalidInputError) and _NOT_KNOWN not in error.message
+                refused = isinstance(error, InvalidInputError) and _FORGOTTEN not in error.message
                 # A refused piece leaves the server as it was, at the end of our text.
                 if not refused or last or self._read != len(self._text):
                     self._begin()
@@ -123,7 +113,7 @@ class TextStream:
             "",
             {"TEXT": np.array([[part]], dtype=object)},
             ("LABEL", "PROBABILITIES"),
-            place=SequencePosition(self._sequence, first=not self._read, last=last),
+            position=SequencePosition(self._sequence, first=not self._read, last=last),
         )
         answer = self._exchange.infer(request, deadline.require(self._model))
         (result,) = read_results(TextResult, answer, self._model)

@@ -1,4 +1,4 @@
-"""From texts to the tensor that the server tokenizes."""
+"""Texts, encoded as the server tokenizes them."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ def encode_texts(texts: Iterable[str], model: str) -> NDArray[np.object_]:
         BYTES [n, 1], each UTF-8.
 
     Raises:
-        InvalidInputError: A text is none; it says which one and why.
+        InvalidInputError: A text is invalid; the message gives its index and the cause.
     """
     if isinstance(texts, str):
         raise InvalidInputError("input 'TEXT': expected a list of texts, got one text", model)

@@ -1,4 +1,4 @@
-"""The seam between the client, which is the same for every protocol, and a protocol."""
+"""What a protocol has to offer to the client, which is the same for all protocols."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,12 +13,12 @@ Parameter = str | int | float | bool
 
 @dataclass(frozen=True)
 class SequencePosition:
-    """A request's place in a sequence, for models that remember.
+    """A request's position in a sequence.
 
     Attributes:
         sequence: The correlation ID, not 0.
-        first: Whether the sequence starts with it.
-        last: Whether it ends with it.
+        first: Whether the sequence starts with this request.
+        last: Whether the sequence ends with this request.
     """
 
     sequence: int
@@ -38,7 +38,7 @@ class InferRequest:
         request_id: Returned and logged by the server; may be empty.
         parameters: Custom parameters of the request.
         headers: Headers of this request, besides the client's own.
-        place: Where it stands in its sequence; None for a model that remembers nothing.
+        position: In its sequence; None for a model without sequences.
     """
 
     model: str
@@ -48,18 +48,18 @@ class InferRequest:
     request_id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    place: SequencePosition | None = None
+    position: SequencePosition | None = None
 
 
 class Exchange(Protocol):
-    """Requests one after the other, as those of a sequence are; used by one thread."""
+    """Sends the requests of one sequence, one after the other; used by one thread."""
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         """The outputs, by name; like `Transport.infer`."""
         ...
 
     def close(self) -> None:
-        """Gives back what the exchange alone holds."""
+        """Releases what the exchange alone holds."""
         ...
 
 
@@ -83,16 +83,16 @@ class Transport(Protocol):
         ...
 
     def exchange(self) -> Exchange:
-        """A way for the requests of one sequence."""
+        """Opens an exchange for the requests of one sequence."""
         ...
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         ...
 
 
 def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
-    """The arguments of tritonclient's `infer`, which are the same in both its libraries.
+    """The arguments of tritonclient's `infer`, which both its libraries share.
 
     Args:
         library: `tritonclient.http` or `tritonclient.grpc`.
@@ -104,25 +104,19 @@ def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
         tensor = library.InferInput(name, list(array.shape), datatype)
         tensor.set_data_from_numpy(array.astype(object) if datatype == "BYTES" else array)
         inputs.append(tensor)
-    place = request.place
-    sequence = (
-        {
-            "sequence_id": place.sequence,
-            "sequence_start": place.first,
-            "sequence_end": place.last,
-        }
-        if place
-        else {}
-    )
-    return {
+    wire: dict[str, Any] = {
         "model_name": request.model,
         "model_version": request.version,
         "inputs": inputs,
         "outputs": [library.InferRequestedOutput(name) for name in request.outputs],
         "request_id": request.request_id,
         "parameters": dict(request.parameters) or None,
-        **sequence,
     }
+    if position := request.position:
+        wire["sequence_id"] = position.sequence
+        wire["sequence_start"] = position.first
+        wire["sequence_end"] = position.last
+    return wire
 
 
 def from_wire(result: Any, request: InferRequest) -> dict[str, NDArray[Any]]:

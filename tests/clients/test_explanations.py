@@ -25,7 +25,7 @@ from clients import (
 )
 from clients.cli import app
 from clients.explanations import Explaining
-from clients.fan_out import Answer
+from clients.fan_out import CallResult
 from clients.highlight import AGAINST, FOR, highlight, picture, print_explanations
 from clients.images import encode_image
 
@@ -92,10 +92,10 @@ def test_there_is_colour_on_a_terminal_only(terminal: bool) -> None:
     console = Console(
         file=stream, force_terminal=terminal, color_system="truecolor" if terminal else None
     )
-    answers: list[Answer[Any]] = [
-        Answer(GOOD, EXPLAINED, 0.01),
-        Answer("seven.png", digit_explanation(), 0.01),
-        Answer("lost", ServerError("x"), 0.0),
+    answers: list[CallResult[Any]] = [
+        CallResult(GOOD, EXPLAINED, 0.01),
+        CallResult("seven.png", digit_explanation(), 0.01),
+        CallResult("lost", ServerError("x"), 0.0),
     ]
     print_explanations(console, answers)
     assert ("\x1b[" in stream.getvalue()) == terminal

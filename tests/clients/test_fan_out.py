@@ -3,7 +3,7 @@
 import threading
 
 from clients.errors import InvalidInputError, UnavailableError
-from clients.fan_out import answer_each
+from clients.fan_out import fan_out
 from clients.results import TextResult
 
 
@@ -13,7 +13,7 @@ def test_a_bad_input_fails_alone() -> None:
             raise InvalidInputError("no")
         return TextResult(text, (1.0,))
 
-    results = [answer.result for answer in answer_each(["a", "bad", "c"], classify, 2)]
+    results = [answer.result for answer in fan_out(["a", "bad", "c"], classify, 2)]
     assert results[0] == TextResult("a", (1.0,))
     assert isinstance(results[1], InvalidInputError)
     assert results[2] == TextResult("c", (1.0,))
@@ -26,8 +26,8 @@ def test_inputs_are_under_way_together() -> None:
         together.wait()  # breaks unless all three calls meet here
         return TextResult(text, (1.0,))
 
-    answers = list(answer_each(["a", "b", "c"], classify, 3))
-    assert [answer.given for answer in answers] == ["a", "b", "c"]
+    answers = list(fan_out(["a", "b", "c"], classify, 3))
+    assert [answer.input for answer in answers] == ["a", "b", "c"]
 
 
 def test_a_lost_server_is_not_asked_again() -> None:
@@ -37,6 +37,6 @@ def test_a_lost_server_is_not_asked_again() -> None:
         calls.append(text)
         raise UnavailableError("gone")
 
-    answers = list(answer_each(["a", "b", "c"], classify, 1))
+    answers = list(fan_out(["a", "b", "c"], classify, 1))
     assert calls == ["a"]
     assert all(answer.lost for answer in answers)

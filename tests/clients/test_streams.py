@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from clients.errors import InvalidInputError, ServingError, UnavailableError
-from clients.streams import LARGEST_PIECE, TextStream
+from clients.streams import MAX_PIECE, TextStream
 from clients.transport import InferRequest
 
 FORGOTTEN = InvalidInputError("sequence 7 must specify the START flag on the first request", "m")
@@ -27,10 +27,10 @@ class Recording:
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         assert timeout > 0
-        assert request.place
+        assert request.position
         text = request.inputs["TEXT"].item()
-        self.sent.append((text, request.place.first, request.place.last))
-        self.sequences.append(request.place.sequence)
+        self.sent.append((text, request.position.first, request.position.last))
+        self.sequences.append(request.position.sequence)
         if self.refused and self.refused in text:
             raise REFUSED
         if self.errors:
@@ -86,10 +86,10 @@ def test_nothing_is_sent_after_the_end(stream: TextStream) -> None:
 
 
 def test_a_long_piece_goes_in_parts(exchange: Recording, stream: TextStream) -> None:
-    stream.finish("a" * (2 * LARGEST_PIECE + 1))
+    stream.finish("a" * (2 * MAX_PIECE + 1))
     assert [(len(text), first, last) for text, first, last in exchange.sent] == [
-        (LARGEST_PIECE, True, False),
-        (LARGEST_PIECE, False, False),
+        (MAX_PIECE, True, False),
+        (MAX_PIECE, False, False),
         (1, False, True),
     ]
 
@@ -140,7 +140,7 @@ def test_what_was_read_of_a_long_piece_that_failed_does_not_count(
     stream.send("one")
     exchange.refused = b"\xff"
     with pytest.raises(InvalidInputError):
-        stream.send(b"a" * LARGEST_PIECE + b"\xff")
+        stream.send(b"a" * MAX_PIECE + b"\xff")
     stream.send("two")
     assert exchange.sent[-1] == (b"onetwo", True, False)
 
