@@ -17,12 +17,11 @@ from clients.batches import split
 from clients.deadline import Deadline
 from clients.errors import DeadlineExceededError, InvalidInputError, UnavailableError
 from clients.explanations import Explaining
-from clients.images import ImageLike, encode_images
+from clients.inputs import ImageLike, encode_images, encode_texts
 from clients.results import DigitResult, ResultT, TextResult, read_results
 from clients.retry import RetryPolicy, call_with_retries
 from clients.schema import ModelSchema
 from clients.streams import TextStream
-from clients.texts import encode_texts
 from clients.transport import InferRequest, Parameter, Transport
 
 DEFAULT_TIMEOUT = 30.0

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 
-def split(rows: int, largest: int) -> Iterator[slice]:
+def split(rows: int, max_rows: int) -> Iterator[slice]:
     """Cuts rows into batches, in order, as few and as equal as possible.
 
     Equal, because 33 rows for a model that takes 32 are better served as 17 + 16
@@ -11,13 +11,13 @@ def split(rows: int, largest: int) -> Iterator[slice]:
 
     Args:
         rows: How many there are.
-        largest: The most rows of one batch; 1 or more.
+        max_rows: Of one batch; 1 or more.
 
     Yields:
-        The place of each batch among the rows; 1 to `largest` of them.
+        The rows of each batch; 1 to `max_rows` of them.
     """
-    if largest < 1:
-        raise ValueError(f"a batch holds at least 1 row, got {largest}")
-    batches = -(-rows // largest)
+    if max_rows < 1:
+        raise ValueError(f"a batch holds at least 1 row, got {max_rows}")
+    batches = -(-rows // max_rows)
     for index in range(batches):
         yield slice(index * rows // batches, (index + 1) * rows // batches)

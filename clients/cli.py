@@ -19,9 +19,9 @@ from clients.grpc_client import GrpcClient
 from clients.highlight import print_explanations
 from clients.http_client import HttpClient
 from clients.interactive import classify_standard_input
-from clients.lines import arriving_lines
 from clients.report import Reporter, print_json
 from clients.results import Classification
+from clients.terminal import arriving_lines
 
 CONCURRENCY = 8
 """Requests under way at the same time."""

@@ -9,11 +9,10 @@ import statistics
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +28,7 @@ from clients.explanations import DigitExplanation, TextExplanation
 from clients.fan_out import CallResult, fan_out
 from clients.highlight import highlight, strongest
 from clients.results import Classification
+from clients.streams import TextStream
 from clients.terminal import print_anything
 
 SAMPLES = 8
@@ -41,20 +41,23 @@ NAMES = {Protocol.HTTP: "HTTP", Protocol.GRPC: "gRPC"}
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Sample(Generic[T]):
-    """A real input and the label that people gave it."""
+class Sample(NamedTuple):
+    """A real input, an image or a text, and the label that people gave it."""
 
-    value: T
+    value: Any
     truth: str
 
 
-@dataclass(frozen=True)
-class Asked(Generic[T]):
-    """One sample and every protocol's answer to it, in the order of `NAMES`."""
+class Row(NamedTuple):
+    """A sample and every protocol's result for it, in the order of `NAMES`."""
 
-    sample: Sample[T]
-    answers: Sequence[CallResult[Sample[T]]]
+    sample: Sample
+    calls: tuple[CallResult[Any], ...]
+
+    def is_right(self, call: CallResult[Any]) -> bool:
+        """Whether a call got the label that people gave."""
+        result = call.result
+        return isinstance(result, Classification) and result.label == self.sample.truth
 
 
 def main() -> ExitCode:
@@ -67,7 +70,9 @@ def main() -> ExitCode:
     # Wide enough for the tables where the output is a file or a pipe.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     try:
-        some_digits, some_reviews = _sample_digits(), _sample_reviews()
+        labelled = zip(*digits.load_test(), strict=True)
+        some_digits = _choose([Sample(image, str(label)) for image, label in labelled])
+        some_reviews = _choose([Sample(each.text, each.label) for each in reviews.load_test()])
     except BuildError as error:
         console.print(Text(str(error), style="red"))
         return ExitCode.UNAVAILABLE
@@ -77,73 +82,49 @@ def main() -> ExitCode:
             if not client.ready():
                 console.print(Text(f"no Triton is ready at {client.url}", style="red"))
                 return ExitCode.UNAVAILABLE
-        asked_digits = _ask(
-            clients, some_digits, lambda client, image: client.classify_digits([image])[0]
-        )
-        asked_reviews = _ask(
-            clients, some_reviews, lambda client, text: client.classify_texts([text])[0]
-        )
+        digit_rows = _ask(clients, some_digits, lambda client, it: client.classify_digits([it])[0])
+        review_rows = _ask(clients, some_reviews, lambda client, it: client.classify_texts([it])[0])
         # A short one, which is read at a glance.
         review = min(some_reviews, key=lambda sample: len(sample.value))
         pieces = _ask_in_pieces(clients, review)
-        digit = _ask(clients, some_digits[:1], lambda client, image: client.explain_digit(image))
-        words = _ask(clients, [review], lambda client, text: client.explain_text(text))
+        explained = [
+            *_ask(clients, some_digits[:1], ServingClient.explain_digit),
+            *_ask(clients, [review], ServingClient.explain_text),
+        ]
     marks = BLOCKS if "utf" in console.encoding.lower() else ASCII
-    console.print(
-        _table("digit", asked_digits, lambda asked: Text(draw(asked.sample.value, marks)))
-    )
-    console.print(_table("review", asked_reviews, _value))
-    console.print(_table("a review in pieces", pieces, _value, _label_so_far))
-    explained: list[Asked[Any]] = [*digit, *words]
-    console.print(_table("explained", explained, lambda asked: _why(asked, marks)))
-    return _summary(console, asked_digits, asked_reviews, [*pieces, *explained])
+    console.print(_table("digit", digit_rows, lambda row: Text(draw(row.sample.value, marks))))
+    console.print(_table("review", review_rows, _value))
+    console.print(_table("a review in pieces", pieces, _value, confidence=True))
+    console.print(_table("explained", explained, partial(_explanation, marks=marks)))
+    return _summary(console, digit_rows, review_rows, [*pieces, *explained])
 
 
-def _sample_digits() -> list[Sample[NDArray[np.uint8]]]:
-    images, labels = digits.load_test()
-    chosen = np.random.default_rng(SEED).choice(len(images), SAMPLES, replace=False)
-    return [Sample(images[index], str(labels[index])) for index in chosen]
-
-
-def _sample_reviews() -> list[Sample[str]]:
-    held_out = reviews.load_test()
-    chosen = np.random.default_rng(SEED).choice(len(held_out), SAMPLES, replace=False)
-    return [Sample(held_out[index].text, held_out[index].label) for index in chosen]
+def _choose(samples: Sequence[Sample]) -> list[Sample]:
+    chosen = np.random.default_rng(SEED).choice(len(samples), SAMPLES, replace=False)
+    return [samples[index] for index in chosen]
 
 
 def _ask(
-    clients: Sequence[ServingClient],
-    samples: Sequence[Sample[T]],
-    classify: Callable[[ServingClient, T], Classification],
-) -> list[Asked[T]]:
-    """Asks every client about every sample, one at a time, so that a latency is one call's."""
-
-    def answers(client: ServingClient) -> list[CallResult[Sample[T]]]:
-        return list(fan_out(samples, lambda sample: classify(client, sample.value), 1))
-
-    by_sample = zip(*map(answers, clients), strict=True)
-    return [Asked(sample, got) for sample, got in zip(samples, by_sample, strict=True)]
+    askers: Sequence[T], samples: Sequence[Sample], classify: Callable[[T, Any], Classification]
+) -> list[Row]:
+    """Has every client or stream classify every sample, one at a time, to time single calls."""
+    values = [sample.value for sample in samples]
+    by_asker = [list(fan_out(values, partial(classify, asker), 1)) for asker in askers]
+    return [Row(*each) for each in zip(samples, zip(*by_asker, strict=True), strict=True)]
 
 
-def _ask_in_pieces(clients: Sequence[ServingClient], review: Sample[str]) -> list[Asked[str]]:
+def _ask_in_pieces(clients: Sequence[ServingClient], review: Sample) -> list[Row]:
     """Sends a review in pieces of about one length, which cut words, to every client."""
     size = -(-len(review.value) // PIECES)
-    cut = range(0, len(review.value), size)
-    pieces = [Sample(review.value[at : at + size], review.truth) for at in cut]
-
-    def answers(client: ServingClient) -> list[CallResult[Sample[str]]]:
-        with client.stream() as stream:
-            return list(fan_out(pieces, lambda piece: stream.send(piece.value), 1))
-
-    by_piece = zip(*map(answers, clients), strict=True)
-    return [Asked(piece, got) for piece, got in zip(pieces, by_piece, strict=True)]
+    cuts = range(0, len(review.value), size)
+    pieces = [Sample(review.value[cut : cut + size], review.truth) for cut in cuts]
+    with ExitStack() as stack:
+        streams = [stack.enter_context(client.stream()) for client in clients]
+        return _ask(streams, pieces, TextStream.send)
 
 
 def _table(
-    title: str,
-    asked: Sequence[Asked[T]],
-    show: Callable[[Asked[T]], Text],
-    tell: Callable[[Classification], str] = lambda result: result.label,
+    title: str, rows: Sequence[Row], show: Callable[[Row], Text], *, confidence: bool = False
 ) -> Table:
     """A row a sample: what it is, the truth, and each protocol's prediction and latency."""
     table = Table(show_lines=True)
@@ -152,67 +133,49 @@ def _table(
     for name in NAMES.values():
         table.add_column(name, vertical="middle", no_wrap=True)
         table.add_column("latency", vertical="middle", no_wrap=True, justify="right")
-    for row in asked:
-        cells = [cell for answer in row.answers for cell in _cells(answer, tell)]
+    for row in rows:
+        cells: list[Text | str] = []
+        for call in row.calls:
+            if isinstance(call.result, ServingError):
+                shown = Text(call.result.message, style="red")
+            else:
+                label = call.result.label
+                shown = Text(f"{label} {call.result.confidence:.0%}" if confidence else label)
+                shown.stylize("green" if row.is_right(call) else "yellow")
+            cells += [shown, f"{call.seconds * 1e3:.1f} ms"]
         table.add_row(show(row), row.sample.truth, *cells)
     return table
 
 
-def _value(asked: Asked[str]) -> Text:
-    return Text(asked.sample.value)
+def _value(row: Row) -> Text:
+    return Text(row.sample.value)
 
 
-def _label_so_far(result: Classification) -> str:
-    return f"{result.label} {result.confidence:.0%}"
-
-
-def _why(asked: Asked[Any], marks: str) -> Text:
+def _explanation(row: Row, marks: str) -> Text:
     """What spoke most for the label, by the first protocol that answered."""
-    results = (answer.result for answer in asked.answers)
-    found = next((each for each in results if not isinstance(each, ServingError)), None)
-    if isinstance(found, TextExplanation):
-        return Text.assemble(highlight(asked.sample.value, found), "\n", strongest(found))
-    if isinstance(found, DigitExplanation):
-        # The ink that counts most, drawn as the digit is.
-        ink = found.heatmap.clip(0) / max(float(found.heatmap.max()), 1e-30)
-        drawn = draw((ink * 255).astype(np.uint8), marks)
-        return Text.assemble(drawn, "\n", (f"ink that speaks for {found.label}", "dim"))
+    for result in (call.result for call in row.calls):
+        if isinstance(result, TextExplanation):
+            return Text.assemble(highlight(row.sample.value, result), "\n", strongest(result))
+        if isinstance(result, DigitExplanation):
+            # The ink that counts most, drawn as the digit is.
+            ink = result.heatmap.clip(0) / max(float(result.heatmap.max()), 1e-30)
+            drawn = draw((ink * 255).astype(np.uint8), marks)
+            return Text.assemble(drawn, "\n", (f"ink that speaks for {result.label}", "dim"))
     return Text()
 
 
-def _cells(
-    answer: CallResult[Sample[T]], tell: Callable[[Classification], str]
-) -> tuple[Text, str]:
-    latency = f"{answer.seconds * 1e3:.1f} ms"
-    if isinstance(answer.result, ServingError):
-        return Text(answer.result.message, style="red"), latency
-    return Text(tell(answer.result), style="green" if _right(answer) else "yellow"), latency
-
-
-def _right(answer: CallResult[Sample[T]]) -> bool:
-    result = answer.result
-    return isinstance(result, Classification) and result.label == answer.input.truth
-
-
 def _summary(
-    console: Console,
-    some_digits: Sequence[Asked[Any]],
-    some_reviews: Sequence[Asked[Any]],
-    others: Sequence[Asked[Any]],
+    console: Console, digit_rows: list[Row], review_rows: list[Row], others: list[Row]
 ) -> ExitCode:
     """Prints how many calls were answered, how many rightly, and how fast."""
-    of_digits = [answer for asked in some_digits for answer in asked.answers]
-    of_reviews = [answer for asked in some_reviews for answer in asked.answers]
-    of_others = [answer for asked in others for answer in asked.answers]
-    calls: list[CallResult[Any]] = [*of_digits, *of_reviews, *of_others]
-    answered = sum(isinstance(answer.result, Classification) for answer in calls)
-    parts = [
-        f"{answered} of {len(calls)} calls answered",
-        f"digits {sum(map(_right, of_digits))} of {len(of_digits)} right",
-        f"reviews {sum(map(_right, of_reviews))} of {len(of_reviews)} right",
-    ]
+    calls = [call for row in (*digit_rows, *review_rows, *others) for call in row.calls]
+    answered = sum(isinstance(call.result, Classification) for call in calls)
+    parts = [f"{answered} of {len(calls)} calls answered"]
+    for name, rows in (("digits", digit_rows), ("reviews", review_rows)):
+        right = [row.is_right(call) for row in rows for call in row.calls]
+        parts.append(f"{name} {sum(right)} of {len(right)} right")
     for index, name in enumerate(NAMES.values()):
-        seconds = [asked.answers[index].seconds for asked in (*some_digits, *some_reviews)]
+        seconds = [row.calls[index].seconds for row in (*digit_rows, *review_rows)]
         parts.append(f"{name} p50 {statistics.median(seconds) * 1e3:.1f} ms")
     console.print(Text(" · ".join(parts), style="bold"), soft_wrap=True)
     return ExitCode.OK if answered == len(calls) else ExitCode.UNAVAILABLE

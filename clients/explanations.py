@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clients.errors import ServerError
-from clients.images import ImageLike, encode_images
+from clients.inputs import ImageLike, encode_images, encode_texts
 from clients.results import DigitResult, TextResult, read_results
-from clients.texts import encode_texts
 
 TEXT_MODEL = "sentiment_explain"
 DIGIT_MODEL = "mnist_explain"

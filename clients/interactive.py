@@ -11,10 +11,9 @@ from clients.base import ServingClient
 from clients.errors import ServingError
 from clients.exit_codes import ExitCode, exit_code
 from clients.fan_out import timed_call
-from clients.keys import pressed_keys
-from clients.lines import arriving_lines
 from clients.report import Reporter, print_json
 from clients.results import TextResult
+from clients.terminal import arriving_lines, pressed_keys
 
 _BAR_WIDTH = 30
 """Characters."""

@@ -1,7 +1,5 @@
 """The command line: `python -m deploy.cluster` runs a cluster, its commands change it."""
 
-from __future__ import annotations
-
 import json
 import signal
 import time

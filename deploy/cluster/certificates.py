@@ -1,7 +1,5 @@
 """A certificate authority and a certificate for trying out, made on the spot."""
 
-from __future__ import annotations
-
 import datetime
 import ipaddress
 import socket

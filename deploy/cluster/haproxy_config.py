@@ -1,7 +1,5 @@
 """HAProxy's configuration: rendered from the settings, checked by HAProxy before it counts."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

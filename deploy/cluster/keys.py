@@ -1,7 +1,5 @@
 """API keys: made once, readable by their owner only, known to HAProxy as digests."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Commands to the load balancer, a running HAProxy."""
 
-from __future__ import annotations
-
 import csv
 import socket
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A child process that is restarted whenever it ends."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import time

@@ -1,7 +1,5 @@
 """Has one server load what its repository says."""
 
-from __future__ import annotations
-
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 

@@ -1,7 +1,5 @@
 """What is done to a running cluster, one operation at a time, without losing a request."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

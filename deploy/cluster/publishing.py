@@ -1,7 +1,5 @@
 """Publishes versions to a running cluster, tries them on a part of the requests, goes back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path

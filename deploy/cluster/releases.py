@@ -5,8 +5,6 @@ A server reads a folder of its own, made from `model_repository/`: the configs w
 restarted server loads what was published, whatever lies beside it.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from dataclasses import asdict, dataclass, replace
@@ -55,11 +53,11 @@ class Releases:
         tried = self.canary.versions if self.canary and self.canary.replica == replica else {}
         return {**self.history[-1], **tried}
 
-    def with_versions(self, versions: Versions) -> Releases:
+    def with_versions(self, versions: Versions) -> "Releases":
         """The releases with these versions served by all servers."""
         return Releases([*self.history, {**self.history[-1], **versions}])
 
-    def rolled_back(self) -> Releases:
+    def rolled_back(self) -> "Releases":
         """The releases without the canary, or else with what was served before.
 
         Raises:

@@ -1,7 +1,5 @@
 """The cluster's settings, read from the environment and checked where they are written."""
 
-from __future__ import annotations
-
 import ipaddress
 from pathlib import Path
 from typing import Annotated, ClassVar

@@ -1,7 +1,5 @@
 """What runs where: written by the supervisor, read by every other command."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

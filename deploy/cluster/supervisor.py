@@ -1,7 +1,5 @@
 """Keeps the servers and the load balancer running until it is told to stop."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal
@@ -11,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from typing_extensions import Self
 
 from deploy.cluster.certificates import ensure_certificate
 from deploy.cluster.errors import ClusterError
@@ -62,7 +61,7 @@ class Supervisor:
         self._next_hang_check = 0.0
         self._written: ClusterState | None = None
 
-    def __enter__(self) -> Supervisor:
+    def __enter__(self) -> Self:
         make_private_folder(self._run_dir)
         try:
             self._lock.acquire(timeout=0)

@@ -27,7 +27,7 @@ from clients.cli import app
 from clients.explanations import Explaining
 from clients.fan_out import CallResult
 from clients.highlight import AGAINST, FOR, highlight, picture, print_explanations
-from clients.images import encode_image
+from clients.inputs import encode_image
 
 GOOD = "not a good film, Bébé"
 EXPLAINED = TextExplanation(
@@ -70,7 +70,13 @@ def test_the_words_that_matter_are_coloured_where_they_stand() -> None:
     colours = {place: style.bgcolor.triplet for place, style in spans.items()}  # type: ignore[union-attr]
     assert colours[6, 10] == FOR
     assert colours[0, 3].blue > colours[0, 3].red  # type: ignore[union-attr]
-    assert AGAINST[2] > AGAINST[0]
+    assert colours[0, 3] < AGAINST, "what is weaker is darker"  # type: ignore[operator]
+
+
+def test_the_strongest_word_has_the_full_colour_of_its_side() -> None:
+    against = TextExplanation("positive", (0.4, 0.6), (Word("dull", 0, 4, -2.0),))
+    (span,) = highlight("dull", against).spans
+    assert span.style.bgcolor.triplet == AGAINST  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("words", [(), (Word("fine", 0, 4, 0.0),)])

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from clients.errors import InvalidInputError
-from clients.images import ImageLike, encode_image, encode_images
-from clients.texts import encode_texts
+from clients.inputs import ImageLike, encode_image, encode_images, encode_texts
 
 PIXELS = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
 

@@ -20,7 +20,7 @@ from clients import (
 )
 from clients.base import ServingClient
 from clients.cli import app
-from clients.images import encode_image
+from clients.inputs import encode_image
 from clients.results import Classification
 
 pytestmark = pytest.mark.e2e

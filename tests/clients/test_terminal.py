@@ -6,7 +6,7 @@ import os
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients.lines import arriving_lines
+from clients.terminal import arriving_lines
 
 
 @given(

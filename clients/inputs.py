@@ -1,4 +1,4 @@
-"""Images of any kind, encoded as the server decodes them."""
+"""What callers give as images and texts, encoded as the server takes it."""
 
 import io
 from collections.abc import Iterable
@@ -36,6 +36,36 @@ def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_
             encoded.append(encode_image(image))
         except (ValueError, OSError) as error:
             raise InvalidInputError(f"input 'IMAGE': image {index}: {error}", model) from error
+    return np.array(encoded, dtype=object).reshape(-1, 1)
+
+
+def encode_texts(texts: Iterable[str], model: str) -> NDArray[np.object_]:
+    """Makes the `TEXT` tensor.
+
+    Args:
+        texts: Any number of texts, none of them empty.
+        model: The model's name, for errors.
+
+    Returns:
+        BYTES [n, 1], each UTF-8.
+
+    Raises:
+        InvalidInputError: A text is invalid; the message gives its index and the cause.
+    """
+    if isinstance(texts, str):
+        raise InvalidInputError("input 'TEXT': expected a list of texts, got one text", model)
+    encoded = []
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            got = f"got {type(text).__name__}"
+            raise InvalidInputError(f"input 'TEXT': text {index}: expected str, {got}", model)
+        if not text.strip():
+            raise InvalidInputError(f"input 'TEXT': text {index} is empty", model)
+        try:
+            encoded.append(text.encode())
+        except UnicodeEncodeError as error:
+            cause = f"not valid Unicode at character {error.start}"
+            raise InvalidInputError(f"input 'TEXT': text {index}: {cause}", model) from error
     return np.array(encoded, dtype=object).reshape(-1, 1)
 
 
