@@ -61,8 +61,8 @@ class _HttpTransport:
 
     def __init__(self, url: str, access: Access, connections: int) -> None:
         self._url = url
+        self._access = access
         self._headers = access.all_headers()
-        self._tls: dict[str, Any] = _tls_options(access) if access.tls else {}
         self._connections = connections
         self._client: triton.InferenceServerClient | None = None
         self._thread = GreenletThread()
@@ -126,28 +126,23 @@ class _HttpTransport:
                 concurrency=self._connections,
                 connection_timeout=None,
                 network_timeout=None,
-                **self._tls,
+                ssl=self._access.tls,
+                ssl_context_factory=self._ssl_context,
             )
         return self._client
+
+    def _ssl_context(self, cafile: str) -> gevent.ssl.SSLContext:
+        """Trusts the given authority alone, or else the system's and those of `cafile`."""
+        # Not create_default_context: the sockets of its contexts block the whole thread.
+        context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
+        if not self._access.authority:
+            context.load_default_certs()
+        context.load_verify_locations(str(self._access.authority or cafile))
+        return context
 
     def _disconnect(self) -> None:
         if self._client is not None:
             self._client.close()
-
-
-def _tls_options(access: Access) -> dict[str, Any]:
-    """The arguments of tritonclient that ask for TLS with a checked certificate."""
-
-    def context() -> gevent.ssl.SSLContext:
-        # Not create_default_context: the sockets of its contexts block the whole thread.
-        made = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_CLIENT)
-        if access.authority:
-            made.load_verify_locations(str(access.authority))
-        else:
-            made.load_default_certs()
-        return made
-
-    return {"ssl": True, "ssl_context_factory": context}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -39,6 +40,24 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 
 
+@contextmanager
+def _settings() -> Iterator[ClusterSettings]:
+    """Gives a command its settings, and ends it with the message of what goes wrong."""
+    try:
+        yield ClusterSettings.from_environment()
+    except (ClusterError, ServerError) as error:
+        _err.print(f"error: {error}", style="bold red")
+        raise typer.Exit(1) from None
+
+
+def _operator(settings: ClusterSettings) -> Operator:
+    return Operator(settings.run_dir, settings.start_timeout, _err.print)
+
+
+def _publisher(settings: ClusterSettings) -> Publisher:
+    return Publisher(_operator(settings), settings.model_repository.absolute())
+
+
 @app.callback(invoke_without_command=True)
 def cluster(
     context: typer.Context,
@@ -51,49 +70,41 @@ def cluster(
     if stop_with_parent_:
         stop_with_parent()
     if context.invoked_subcommand is None:
-        _guarded(_run)
+        with _settings() as settings:
+            _run(settings)
 
 
 @app.command()
 def roll() -> None:
     """Restart every server, one after the other, without losing a request."""
-    _guarded(lambda settings: _operator(settings).roll())
+    with _settings() as settings:
+        _operator(settings).roll()
 
 
 @app.command()
 def reload() -> None:
     """Let HAProxy read keys and certificate again, without losing a request."""
-
-    def action(settings: ClusterSettings) -> None:
+    with _settings() as settings:
         operator = _operator(settings)
         with operator.operation():
             operator.reload()
-
-    _guarded(action)
 
 
 @app.command()
 def status(as_json: JsonOption = False) -> None:
     """Show which servers run and which are ready; exit 1 unless all are."""
-
-    def show(settings: ClusterSettings) -> None:
+    with _settings() as settings:
         state = read_state(settings.run_dir)
-        rows = [
-            {**asdict(replica), "ready": is_ready(replica.http_url)} for replica in state.replicas
-        ]
-        if as_json:
-            print(json.dumps({"http": state.http_url, "grpc": state.grpc_url, "servers": rows}))
-        else:
-            table = Table(
-                "server", "process", "starts", "HTTP", "gRPC", "metrics", "ready", box=None
-            )
-            for row in rows:
-                table.add_row(*(str(value) for value in row.values()))
-            _out.print(table)
-        if not all(row["ready"] for row in rows):
-            raise typer.Exit(1)
-
-    _guarded(show)
+    rows = [{**asdict(replica), "ready": is_ready(replica.http_url)} for replica in state.replicas]
+    if as_json:
+        print(json.dumps({"http": state.http_url, "grpc": state.grpc_url, "servers": rows}))
+    else:
+        table = Table("server", "process", "starts", "HTTP", "gRPC", "metrics", "ready", box=None)
+        for row in rows:
+            table.add_row(*(str(value) for value in row.values()))
+        _out.print(table)
+    if not all(row["ready"] for row in rows):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -108,8 +119,7 @@ def publish(
     ] = "",
 ) -> None:
     """Build the next version of a model and serve it once it has proved itself."""
-
-    def action(settings: ClusterSettings) -> None:
+    with _settings() as settings:
         # Before anything is built for hours.
         read_state(settings.run_dir)
         front_model(model)
@@ -119,43 +129,32 @@ def publish(
             if made
             else build_next(repository, model, bert)
         )
-        _comparison(_publisher(settings).publish(versions, canary))
-
-    _guarded(action)
+        _print(_publisher(settings).publish(versions, canary))
 
 
 @app.command()
 def promote() -> None:
     """Serve from all servers what the canary serves."""
-    _guarded(lambda settings: _comparison(_publisher(settings).promote()))
+    with _settings() as settings:
+        _print(_publisher(settings).promote())
 
 
 @app.command()
 def rollback() -> None:
     """End the canary or, without one, serve again what was served before."""
-
-    def action(settings: ClusterSettings) -> None:
+    with _settings() as settings:
         served = _publisher(settings).roll_back().history[-1]
         _out.print("served: " + ", ".join(f"{name} {number}" for name, number in served.items()))
-
-    _guarded(action)
 
 
 @app.command()
 def canary(as_json: JsonOption = False) -> None:
     """Compare the canary with what else is served, on held-out inputs."""
-    _guarded(lambda settings: _comparison(_publisher(settings).compare(), as_json=as_json))
+    with _settings() as settings:
+        _print(_publisher(settings).compare(), as_json=as_json)
 
 
-def _operator(settings: ClusterSettings) -> Operator:
-    return Operator(settings.run_dir, settings.start_timeout, _err.print)
-
-
-def _publisher(settings: ClusterSettings) -> Publisher:
-    return Publisher(_operator(settings), settings.model_repository.absolute())
-
-
-def _comparison(comparisons: list[Comparison], *, as_json: bool = False) -> None:
+def _print(comparisons: list[Comparison], *, as_json: bool = False) -> None:
     if as_json:
         rows = [
             {
@@ -223,14 +222,6 @@ def _banner(supervisor: Supervisor) -> None:
         markup=False,
     )
     _out.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")
-
-
-def _guarded(action: Callable[[ClusterSettings], None]) -> None:
-    try:
-        action(ClusterSettings.from_environment())
-    except (ClusterError, ServerError) as error:
-        _err.print(f"error: {error}", style="bold red")
-        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """The cluster's settings, read from the environment and checked where they are written."""
 
 import ipaddress
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from deploy.cluster.errors import ClusterError
@@ -12,9 +14,31 @@ from server.environment import EnvironmentSettings
 
 _MAX_SOCKET_PATH = 107
 
+
+def _check(holds: Callable[[Any], bool], allowed: str) -> AfterValidator:
+    def validate(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(allowed)
+        return value
+
+    return AfterValidator(validate)
+
+
+def _is_ipv4(address: str) -> bool:
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return True
+
+
 _Port = Annotated[int, Field(ge=0, le=65535)]
 _Seconds = Annotated[int, Field(ge=1, le=3600)]
 _Path = Annotated[Path, AfterValidator(Path.expanduser)]
+_Address = Annotated[str, _check(_is_ipv4, "an IPv4 address")]
+_Folder = Annotated[_Path, _check(Path.is_dir, "a folder of models")]
+_PemFile = Annotated[_Path, _check(Path.is_file, "a PEM file with the certificate and its key")]
+_Url = Annotated[str, _check(re.compile(r"https?://|$").match, "an http(s) URL")]
 
 
 class ClusterSettings(EnvironmentSettings):
@@ -46,7 +70,7 @@ class ClusterSettings(EnvironmentSettings):
     error: ClassVar[type[Exception]] = ClusterError
 
     replicas: int = Field(default=2, ge=1, le=16)
-    bind: str = "127.0.0.1"
+    bind: _Address = "127.0.0.1"
     http_port: _Port = 8000
     grpc_port: _Port = 8001
     metrics_port: _Port = 8002
@@ -56,43 +80,13 @@ class ClusterSettings(EnvironmentSettings):
     max_waiting: int = Field(default=64, ge=1, le=10_000)
     request_timeout: _Seconds = 60
     run_dir: _Path = Path(".run/cluster")
-    tls_certificate: _Path | None = None
-    model_repository: _Path = Path("model_repository")
+    tls_certificate: _PemFile | None = None
+    model_repository: _Folder = Path("model_repository")
     config: str = ""
     start_timeout: int = Field(default=300, ge=1, le=86400)
     exit_timeout: _Seconds = 20
     hang_timeout: _Seconds = 60
-    trace_url: str = ""
-
-    @field_validator("bind")
-    @classmethod
-    def _is_address(cls, bind: str) -> str:
-        try:
-            ipaddress.IPv4Address(bind)
-        except ValueError:
-            raise ValueError("an IPv4 address") from None
-        return bind
-
-    @field_validator("model_repository")
-    @classmethod
-    def _is_folder(cls, repository: Path) -> Path:
-        if not repository.is_dir():
-            raise ValueError("a folder of models")
-        return repository
-
-    @field_validator("tls_certificate")
-    @classmethod
-    def _is_file(cls, certificate: Path | None) -> Path | None:
-        if certificate and not certificate.is_file():
-            raise ValueError("a PEM file with the certificate and its key")
-        return certificate
-
-    @field_validator("trace_url")
-    @classmethod
-    def _is_url(cls, url: str) -> str:
-        if url and not url.startswith(("http://", "https://")):
-            raise ValueError("an http(s) URL")
-        return url
+    trace_url: _Url = ""
 
     @model_validator(mode="after")
     def _socket_fits(self) -> Self:

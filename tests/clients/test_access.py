@@ -1,11 +1,18 @@
 """What a client brings to a server that is not open to everybody."""
 
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import certifi
 import pytest
+from geventhttpclient.connectionpool import SSLConnectionPool
 
-from clients import Access
+from clients import Access, HttpClient
 from clients.errors import process_died
+from deploy.cluster.certificates import ensure_certificate
 
 
 @pytest.fixture
@@ -60,3 +67,47 @@ def test_an_empty_file_of_keys_is_told(tmp_path: Path) -> None:
 )
 def test_a_died_model_process_is_told_from_a_failure(message: str, died: bool) -> None:
     assert process_died(message) is died
+
+
+@pytest.fixture
+def ready_over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+    """The address of a server that is ready, and the authority that signed its certificate."""
+
+    class Ready(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    signer, certificate = ensure_certificate(tmp_path, "127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}", signer
+        server.shutdown()
+
+
+@pytest.mark.parametrize("url", ["{}", "https://{}", "https://{}/"])
+def test_the_given_authority_is_trusted(ready_over_tls: tuple[str, Path], url: str) -> None:
+    address, signer = ready_over_tls
+    with HttpClient(url.format(address), access=Access(authority=signer)) as client:
+        assert client.ready()
+        assert client.url == address
+
+
+def test_the_given_authority_is_trusted_in_place_of_all_others(
+    ready_over_tls: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, signer = ready_over_tls
+    # As if the certificate were of an authority that everybody trusts.
+    monkeypatch.setitem(SSLConnectionPool.default_options, "ca_certs", str(signer))
+    with HttpClient(f"https://{address}") as client:
+        assert client.ready()
+    other, end = tmp_path / "other.pem", "-----END CERTIFICATE-----"
+    other.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
+    with HttpClient(address, access=Access(authority=other)) as client:
+        assert not client.ready()
