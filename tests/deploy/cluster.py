@@ -76,9 +76,9 @@ class Running:
     """A running cluster.
 
     Attributes:
-        run_dir: its folder.
-        repository: what it serves from.
-        environment: the variables that its commands need.
+        run_dir: Its folder.
+        repository: What it serves from.
+        environment: The variables that its commands need.
     """
 
     run_dir: Path
@@ -125,7 +125,7 @@ class Running:
         retry: RetryPolicy | None = None,
         concurrency: int = 8,
     ) -> ServingClient:
-        """A client of the front door; it retries as the clients do unless told otherwise."""
+        """A client of HAProxy; it retries as the clients do unless told otherwise."""
         access = access or self.access()
         if protocol == "http":
             return HttpClient(
@@ -160,9 +160,9 @@ def running_cluster(folder: Path, repository: Path, **values: str) -> Iterator[R
     """Runs a cluster on free ports.
 
     Args:
-        folder: an empty folder.
-        repository: the models to serve.
-        values: further settings.
+        folder: An empty folder.
+        repository: The models to serve.
+        values: Further settings.
 
     Yields:
         The cluster, whose servers are all in service.

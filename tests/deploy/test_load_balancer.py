@@ -1,4 +1,4 @@
-"""The front door lets in who has a key, to what the key is for, and no more than the limits."""
+"""The load balancer lets in who has a key, to what the key is for, and no more than the limits."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_secrets_are_readable_by_their_owner_only(cluster: Running) -> None:
     secret = ["server.pem", "inference.keys", "administration.keys", "haproxy.cfg", "cluster.json"]
     for name in secret:
         assert stat.S_IMODE((cluster.run_dir / name).stat().st_mode) == 0o600, name
-    # The front door's configuration holds no key that a client could use.
+    # The configuration holds no key that a client could use.
     config = (cluster.run_dir / "haproxy.cfg").read_text()
     assert cluster.key("inference") not in config
     assert cluster.key("administration") not in config

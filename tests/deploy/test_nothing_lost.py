@@ -133,7 +133,7 @@ def test_a_rolling_restart_loses_nothing(cluster: Running, load: SteadyLoad) -> 
     assert len(load.outcome.failures) == 0
 
 
-def test_a_reload_of_the_front_door_loses_nothing_and_reads_new_keys(
+def test_a_reload_of_the_load_balancer_loses_nothing_and_reads_new_keys(
     cluster: Running, load: SteadyLoad, images: list[Image]
 ) -> None:
     files = key_files(cluster.run_dir, "inference")

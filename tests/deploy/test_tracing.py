@@ -79,7 +79,7 @@ def traced(receiver: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 REQUESTS = 20
-# Behind the front door, Triton's gRPC now and then begins a trace of its own.
+# Behind HAProxy, Triton's gRPC now and then begins a trace of its own.
 MIN_CONTINUED = {"http": REQUESTS, "grpc": REQUESTS // 2}
 
 
