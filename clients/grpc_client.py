@@ -9,30 +9,21 @@ import tritonclient.grpc as triton
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from clients import errors
 from clients.access import Access
 from clients.base import ServingClient
-from clients.errors import (
-    AccessDeniedError,
-    DeadlineExceededError,
-    InvalidInputError,
-    ModelNotFoundError,
-    ServerError,
-    ServingError,
-    UnavailableError,
-    refusal,
-)
 from clients.grpc_exchange import GrpcExchange
 from clients.transport import Exchange, InferRequest, Transport, from_wire, to_wire
 
-_ERRORS: dict[str, type[ServingError]] = {
-    "INVALID_ARGUMENT": InvalidInputError,
-    "NOT_FOUND": ModelNotFoundError,
-    "UNAVAILABLE": UnavailableError,
-    "DEADLINE_EXCEEDED": DeadlineExceededError,
+_ERRORS: dict[str, type[errors.ServingError]] = {
+    "INVALID_ARGUMENT": errors.InvalidInputError,
+    "NOT_FOUND": errors.ModelNotFoundError,
+    "UNAVAILABLE": errors.UnavailableError,
+    "DEADLINE_EXCEEDED": errors.DeadlineExceededError,
     # A load balancer's limit of requests a second.
-    "RESOURCE_EXHAUSTED": UnavailableError,
-    "UNAUTHENTICATED": AccessDeniedError,
-    "PERMISSION_DENIED": AccessDeniedError,
+    "RESOURCE_EXHAUSTED": errors.UnavailableError,
+    "UNAUTHENTICATED": errors.AccessDeniedError,
+    "PERMISSION_DENIED": errors.AccessDeniedError,
 }
 
 
@@ -98,4 +89,4 @@ class _GrpcTransport:
             if message.startswith("failed to connect to all addresses"):
                 # gRPC names every layer between that and the cause, which comes last.
                 message = f"no answer from {self._url}: {message.rpartition(': ')[2]}"
-            raise refusal(_ERRORS.get(status, ServerError), message, model) from None
+            raise errors.refusal(_ERRORS.get(status, errors.ServerError), message, model) from None

@@ -11,33 +11,24 @@ from geventhttpclient.response import HTTPConnectionClosed, HTTPParseError
 from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
+from clients import errors
 from clients.access import Access
 from clients.base import ServingClient
-from clients.errors import (
-    AccessDeniedError,
-    DeadlineExceededError,
-    InvalidInputError,
-    ModelNotFoundError,
-    ServerError,
-    ServingError,
-    UnavailableError,
-    refusal,
-)
 from clients.greenlets import GreenletThread
 from clients.transport import Exchange, InferRequest, Transport, from_wire, to_wire
 
 T = TypeVar("T")
 
-_ERRORS: dict[str, type[ServingError]] = {
-    "400": InvalidInputError,
-    "401": AccessDeniedError,
-    "403": AccessDeniedError,
-    "404": ModelNotFoundError,
-    "413": InvalidInputError,
-    "429": UnavailableError,
-    "502": UnavailableError,
-    "503": UnavailableError,
-    "504": DeadlineExceededError,
+_ERRORS: dict[str, type[errors.ServingError]] = {
+    "400": errors.InvalidInputError,
+    "401": errors.AccessDeniedError,
+    "403": errors.AccessDeniedError,
+    "404": errors.ModelNotFoundError,
+    "413": errors.InvalidInputError,
+    "429": errors.UnavailableError,
+    "502": errors.UnavailableError,
+    "503": errors.UnavailableError,
+    "504": errors.DeadlineExceededError,
 }
 
 
@@ -107,15 +98,15 @@ class _HttpTransport:
             # Its connection is unusable, and geventhttpclient may have lost count of it.
             # Calls under way keep the old client until they end.
             self._client = None
-            raise DeadlineExceededError("no answer in time", model) from None
+            raise errors.DeadlineExceededError("no answer in time", model) from None
         except InferenceServerException as error:
-            kind = _ERRORS.get(error.status() or "400", ServerError)
-            raise refusal(kind, error.message() or "", model) from None
+            kind = _ERRORS.get(error.status() or "400", errors.ServerError)
+            raise errors.refusal(kind, error.message() or "", model) from None
         except (OSError, HTTPConnectionClosed) as error:
             cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise UnavailableError(f"no answer from {self._url}: {cause}", model) from error
+            raise errors.UnavailableError(f"no answer from {self._url}: {cause}", model) from error
         except HTTPParseError as error:
-            raise ServerError(f"{self._url} does not speak HTTP: {error}", model) from error
+            raise errors.ServerError(f"{self._url} does not speak HTTP: {error}", model) from error
 
     def _connected(self) -> triton.InferenceServerClient:
         if self._client is None:
