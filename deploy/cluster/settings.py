@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from deploy.cluster.errors import ClusterError
 from server.environment import EnvironmentSettings
+from server.settings import Port
 
 _MAX_SOCKET_PATH = 107
 
@@ -32,7 +33,6 @@ def _is_ipv4(address: str) -> bool:
     return True
 
 
-_Port = Annotated[int, Field(ge=0, le=65535)]
 _Seconds = Annotated[int, Field(ge=1, le=3600)]
 _Path = Annotated[Path, AfterValidator(Path.expanduser)]
 _Address = Annotated[str, _check(_is_ipv4, "an IPv4 address")]
@@ -71,9 +71,9 @@ class ClusterSettings(EnvironmentSettings):
 
     replicas: int = Field(default=2, ge=1, le=16)
     bind: _Address = "127.0.0.1"
-    http_port: _Port = 8000
-    grpc_port: _Port = 8001
-    metrics_port: _Port = 8002
+    http_port: Port = 8000
+    grpc_port: Port = 8001
+    metrics_port: Port = 8002
     rate_limit: int = Field(default=1000, ge=1, le=1_000_000)
     max_body_mib: int = Field(default=16, ge=1, le=1024)
     max_in_flight: int = Field(default=32, ge=1, le=1024)
