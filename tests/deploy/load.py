@@ -15,7 +15,7 @@ Call = Callable[[], str | None]
 
 
 @dataclass
-class Outcome:
+class Tally:
     """What became of the requests.
 
     Attributes:
@@ -41,7 +41,7 @@ class SteadyLoad:
     """
 
     def __init__(self, calls: Sequence[Call], rate: float, threads: int = 256) -> None:
-        self.outcome = Outcome()
+        self.tally = Tally()
         self._calls = itertools.cycle(calls)
         self._interval = 1 / rate
         self._answered = threading.Condition()
@@ -65,12 +65,12 @@ class SteadyLoad:
             assert self._answered.wait_for(lambda: self._done() >= goal, seconds)
 
     def _done(self) -> int:
-        return self.outcome.right + len(self.outcome.failures)
+        return self.tally.right + len(self.tally.failures)
 
     def _pace(self) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self.outcome.sent += 1
+            self.tally.sent += 1
             future = self._pool.submit(next(self._calls))
             future.add_done_callback(lambda done, since=due: self._note(done, since))  # type: ignore[misc]
             due += self._interval
@@ -80,8 +80,8 @@ class SteadyLoad:
         wrong = repr(error) if error else future.result()
         with self._answered:
             if wrong:
-                self.outcome.failures.append(wrong)
+                self.tally.failures.append(wrong)
             else:
-                self.outcome.right += 1
-                self.outcome.latencies.append(time.monotonic() - since)
+                self.tally.right += 1
+                self.tally.latencies.append(time.monotonic() - since)
             self._answered.notify_all()

@@ -172,7 +172,7 @@ def test_every_query_has_data_under_load_and_an_alert_fires(
         assert eventually(lambda: "ServerDown" not in prometheus.firing(), 60)
     for client in clients:
         client.close()
-    assert load.outcome.failures == []
+    assert load.tally.failures == []
 
 
 @pytest.mark.parametrize("file", sorted(MONITORING.rglob("*.yaml")), ids=lambda file: file.name)

@@ -48,9 +48,9 @@ def load(
         running.more(RATE)
         yield running
         running.more(RATE)
-    outcome = running.outcome
-    assert outcome.failures == []
-    assert outcome.right == outcome.sent
+    tally = running.tally
+    assert tally.failures == []
+    assert tally.right == tally.sent
 
 
 def test_a_killed_server_comes_back_and_nothing_is_lost(cluster: Running, load: SteadyLoad) -> None:
@@ -130,7 +130,7 @@ def test_a_rolling_restart_loses_nothing(cluster: Running, load: SteadyLoad) -> 
     done = cluster.command("roll")
     assert done.returncode == 0, done.stderr
     assert [r.starts for r in cluster.state.replicas] == [starts + 1 for starts in before]
-    assert len(load.outcome.failures) == 0
+    assert len(load.tally.failures) == 0
 
 
 def test_a_reload_of_the_load_balancer_loses_nothing_and_reads_new_keys(
@@ -146,7 +146,7 @@ def test_a_reload_of_the_load_balancer_loses_nothing_and_reads_new_keys(
     assert eventually(lambda: not haproxy_workers(cluster) & workers), "the old one does not end"
     with cluster.client("http", cluster.access(name="other")) as client:
         assert client.classify_digits(images[:1])
-    assert len(load.outcome.failures) == 0
+    assert len(load.tally.failures) == 0
 
 
 def haproxy_workers(cluster: Running) -> set[int]:
@@ -191,13 +191,13 @@ def test_an_overload_is_shed_and_leaves_nothing_behind(cluster: Running) -> None
         after = memory()
     for client in clients:
         client.close()
-    outcome = load.outcome
-    assert outcome.failures == []
-    assert outcome.right == outcome.sent
-    assert outcome.sent - refused.total() > outcome.sent // 10
+    tally = load.tally
+    assert tally.failures == []
+    assert tally.right == tally.sent
+    assert tally.sent - refused.total() > tally.sent // 10
     # What was accepted never waited behind more than the limit.
     for protocol in protocols:
-        assert refused[protocol] > outcome.sent // 6
+        assert refused[protocol] > tally.sent // 6
         rows = cluster.load_balancer.statistics()
         row = next(
             r for r in rows if (r["pxname"], r["svname"]) == (f"{protocol}_servers", "BACKEND")

@@ -88,8 +88,8 @@ def load(own: Running, images: list[Image]) -> Iterator[SteadyLoad]:
         running.more(RATE)
     for client in clients:
         client.close()
-    assert running.outcome.failures == []
-    assert running.outcome.right == running.outcome.sent
+    assert running.tally.failures == []
+    assert running.tally.right == running.tally.sent
 
 
 def test_a_release_and_its_rollback_lose_nothing(
