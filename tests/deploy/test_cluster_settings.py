@@ -21,7 +21,7 @@ from deploy.cluster.settings import ClusterSettings
         ({"TLS_CERTIFICATE": "/no.pem"}, "TLS_CERTIFICATE is '/no.pem': it has to be a PEM file"),
         ({"TRACE_URL": "localhost"}, "TRACE_URL is 'localhost': it has to be an http(s) URL"),
         ({"RUN_DIR": "/x/" + "y" * 120}, "characters shorter, or no socket fits into it"),
-        ({"MODEL_REPOSITORY": "/nowhere"}, "MODEL_REPOSITORY is '/nowhere'"),
+        ({"MODEL_REPOSITORY": "/dev/null/m"}, "MODEL_REPOSITORY is '/dev/null/m'"),
     ],
 )
 def test_bad_value_is_named_with_what_is_allowed(
