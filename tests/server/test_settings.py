@@ -58,7 +58,7 @@ def test_known_config_is_taken(repository: Path, config: str) -> None:
         ({"TRACE_URL": "localhost:4318"}, "TRACE_URL is 'localhost:4318': it has to be an OTLP"),
         ({"TRACE_RATE": "0"}, "TRACE_RATE is 0: it has to be from 1 to 1000000"),
         ({"ADMIN_TOKEN": "short"}, "ADMIN_TOKEN has to be at least 16 letters"),
-        ({"MODEL_REPOSITORY": "/nowhere"}, "MODEL_REPOSITORY is '/nowhere'"),
+        ({"MODEL_REPOSITORY": "/dev/null/m"}, "MODEL_REPOSITORY is '/dev/null/m'"),
     ],
 )
 def test_bad_value_is_named_with_what_is_allowed(
