@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from loadtests.compare.results import Measured
 from loadtests.load.network import Tensors, packed
-from loadtests.report.cpu_usage import machine_seconds
+from loadtests.report.resource_usage import machine_seconds
 
 
 def main(  # noqa: PLR0917 - typer makes options of them

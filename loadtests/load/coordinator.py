@@ -15,7 +15,7 @@ from loadtests.load.request_log import Samples, from_bytes, merge, to_bytes
 from loadtests.load.settings import TIMEOUT_SECONDS, LoadSettings, Shape
 from loadtests.load.steps import measure_level, step_seconds, stopped_growing, user_levels
 from loadtests.load.worker import OUTCOME_FILE, SAMPLES_FILE, Load
-from loadtests.report.objectives import Level
+from loadtests.report.objectives import LoadLevel
 
 REPORT_SECONDS = 0.5
 """How often a process of load hands its samples on."""
@@ -141,7 +141,7 @@ class LedShape(LoadTestShape):
 
     def __init__(self) -> None:
         super().__init__()
-        self._levels: list[Level] = []
+        self._levels: list[LoadLevel] = []
 
     def tick(self) -> tuple[int, float] | None:
         """Called once a second; the number of users and how many begin in a second."""

@@ -22,9 +22,8 @@ from loadtests.load.requests import Questions
 from loadtests.load.settings import LoadSettings
 from loadtests.load.target import Target
 from loadtests.load.worker import FOLDER_VARIABLE, OUTCOME_FILE, SAMPLES_FILE, write_run
-from loadtests.report.cpu_usage import ProcessTree, Used, machine_seconds
-from loadtests.report.energy import EnergyMeters
 from loadtests.report.metrics import Scrape, read_counters
+from loadtests.report.resource_usage import EnergyMeters, ProcessTree, Used, machine_seconds
 from server.parent_death import in_child
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from loadtests.load.request_log import Samples, due_between, ended_between, quantiles, right
-from loadtests.report.objectives import Level
+from loadtests.report.objectives import LoadLevel
 
 GROWTH = 1.05
 """A step that does not bring at least this many times the best before it gained nothing."""
@@ -32,15 +32,15 @@ def step_seconds(duration: float, steps: int) -> int:
     return max(SHORTEST, int(duration / steps))
 
 
-def measure_level(samples: Samples, users: int, start: float, end: float) -> Level:
+def measure_level(samples: Samples, users: int, start: float, end: float) -> LoadLevel:
     """What one step measured, without the time in which it settled."""
     settled = start + (end - start) * SETTLE
     good = len(right(ended_between(samples, settled, end)))
     p99 = quantiles(due_between(samples, settled, end))["p99"]
-    return Level(users, good / (end - settled), p99)
+    return LoadLevel(users, good / (end - settled), p99)
 
 
-def stopped_growing(levels: Sequence[Level]) -> bool:
+def stopped_growing(levels: Sequence[LoadLevel]) -> bool:
     """Whether the last steps gained nothing over the best before them."""
     if len(levels) <= PATIENCE:
         return False
@@ -48,7 +48,7 @@ def stopped_growing(levels: Sequence[Level]) -> bool:
     return all(level.goodput < best * GROWTH for level in levels[-PATIENCE:])
 
 
-def knee(levels: Sequence[Level]) -> Level | None:
+def knee(levels: Sequence[LoadLevel]) -> LoadLevel | None:
     """The fewest callers that get nearly the best goodput; more of them only wait longer.
 
     Returns:

@@ -21,9 +21,9 @@ from loadtests.load.request_log import (
 from loadtests.load.run import Run
 from loadtests.load.settings import Shape
 from loadtests.load.steps import knee, measure_level
-from loadtests.report.cpu_usage import shares
 from loadtests.report.metrics import Split, counted_between, mean_batch, split
-from loadtests.report.objectives import Level
+from loadtests.report.objectives import LoadLevel
+from loadtests.report.resource_usage import shares
 from loadtests.report.result import Interval, Part, Result
 
 MAX_INTERVALS = 60
@@ -38,7 +38,9 @@ def sum_up(run: Run) -> Result:
     measured = due_between(run.samples, start, end)
     goodput = len(right(ended_between(run.samples, start, end))) / (end - start)
     found = quantiles(measured)
-    whole = Level(0 if run.settings.shape.is_open else run.settings.users, goodput, found["p99"])
+    whole = LoadLevel(
+        0 if run.settings.shape.is_open else run.settings.users, goodput, found["p99"]
+    )
     levels = _levels(run, end) or [whole]
     objectives = run.settings.objectives
     judged = objectives.choose(levels)
@@ -91,7 +93,7 @@ def _lateness(samples: Samples) -> dict[str, float]:
     return {"p50": float(p50), "p99": float(p99), "most": float(late.max())}
 
 
-def _levels(run: Run, end: float) -> list[Level]:
+def _levels(run: Run, end: float) -> list[LoadLevel]:
     if run.settings.shape is not Shape.STEPS:
         return []
     ends = [at for at, _ in run.stages[1:]] + [end]

@@ -1,9 +1,11 @@
-"""The report of a run: one HTML file that needs no network, and the same as JSON."""
+"""The report of a run: one HTML file that needs no network, the same as JSON, intervals as CSV."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from loadtests.report.caveats import notes, warm_up_note
 from loadtests.report.charts import charts
 from loadtests.report.machine import machine, versions
 from loadtests.report.metrics import PARTS
-from loadtests.report.result import Result, result_as_dict, to_plain
+from loadtests.report.result import Interval, Result, result_as_dict, to_plain
 
 _TEMPLATE = "report.html.jinja"
 
@@ -50,7 +52,7 @@ def _command(run: Run) -> str:
 
 
 def write_report(run: Run, result: Result, folder: Path) -> tuple[Path, Path]:
-    """Writes both files.
+    """Writes the report as HTML and JSON, and the intervals as CSV, under one name.
 
     Args:
         run: What was recorded.
@@ -58,7 +60,7 @@ def write_report(run: Run, result: Result, folder: Path) -> tuple[Path, Path]:
         folder: Is made where it is missing.
 
     Returns:
-        The HTML file and the JSON file.
+        The HTML file and the JSON file; the CSV file lies beside them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = report_as_dict(run, result)
@@ -69,7 +71,23 @@ def write_report(run: Run, result: Result, folder: Path) -> tuple[Path, Path]:
     page, plain = folder / f"{name}.html", folder / f"{name}.json"
     plain.write_text(data + "\n")
     page.write_text(_page(run, result, facts, data))
+    _write_intervals(result.intervals, folder / f"{name}.csv")
     return page, plain
+
+
+def _write_intervals(intervals: Sequence[Interval], path: Path) -> None:
+    """A line for each interval; nested fields as `split.queue`, what was not measured empty."""
+    rows = []
+    for interval in intervals:
+        row: dict[str, Any] = {}
+        for name, value in to_plain(asdict(interval)).items():
+            nested = value.items() if isinstance(value, dict) else [("", value)]
+            row |= {f"{name}.{key}".rstrip("."): item for key, item in nested}
+        rows.append(row)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _page(run: Run, result: Result, facts: dict[str, Any], data: str) -> str:

@@ -45,7 +45,7 @@ class Failures:
 
 
 @dataclass(frozen=True)
-class Level:
+class LoadLevel:
     """What was measured at one level of load.
 
     Attributes:
@@ -60,7 +60,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ObjectiveResult:
     """One objective and what became of it."""
 
     name: str
@@ -97,7 +97,7 @@ class Objectives:
             if value is not None
         ]
 
-    def choose(self, levels: Sequence[Level]) -> Level:
+    def choose(self, levels: Sequence[LoadLevel]) -> LoadLevel:
         """The level that is judged: of those within P99_MS the one with the most goodput.
 
         A run of steps reaches its objectives if one of its steps does. Where no level is
@@ -111,7 +111,7 @@ class Objectives:
             return max(within, key=lambda level: level.goodput)
         return min(levels, key=lambda level: (level.p99 != level.p99, level.p99))
 
-    def judge(self, level: Level, failed: int, requests: int) -> list[Verdict]:
+    def judge(self, level: LoadLevel, failed: int, requests: int) -> list[ObjectiveResult]:
         """Compares each objective that was given with what was measured.
 
         Args:
@@ -123,16 +123,16 @@ class Objectives:
         if self.p99_ms is not None:
             met = level.p99 <= self.p99_ms  # NaN, where nothing was answered, is not
             verdicts.append(
-                Verdict("P99_MS", f"at most {self.p99_ms:g} ms", f"{level.p99:.1f} ms", met)
+                ObjectiveResult("P99_MS", f"at most {self.p99_ms:g} ms", f"{level.p99:.1f} ms", met)
             )
         if self.min_rps is not None:
             met = level.goodput >= self.min_rps
             measured = f"{level.goodput:.1f} a second"
             verdicts.append(
-                Verdict("MIN_RPS", f"at least {self.min_rps:g} a second", measured, met)
+                ObjectiveResult("MIN_RPS", f"at least {self.min_rps:g} a second", measured, met)
             )
         if self.max_fail is not None:
             met = requests > 0 and self.max_fail.allow(failed, requests)
             measured = f"{failed} of {requests}"
-            verdicts.append(Verdict("MAX_FAIL", f"at most {self.max_fail}", measured, met))
+            verdicts.append(ObjectiveResult("MAX_FAIL", f"at most {self.max_fail}", measured, met))
         return verdicts

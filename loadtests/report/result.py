@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadtests.load.request_log import Outcome
-from loadtests.report.cpu_usage import Shares
 from loadtests.report.metrics import Split
-from loadtests.report.objectives import Level, Verdict
+from loadtests.report.objectives import LoadLevel, ObjectiveResult
+from loadtests.report.resource_usage import Shares
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ class Result:
     processors: Shares
     energy: dict[str, float]
     intervals: list[Interval]
-    levels: list[Level]
-    knee: Level | None
+    levels: list[LoadLevel]
+    knee: LoadLevel | None
     parts: list[Part]
     recovery: float | None
-    judged: Level
-    verdicts: list[Verdict]
+    judged: LoadLevel
+    verdicts: list[ObjectiveResult]
 
     @property
     def failed(self) -> int:

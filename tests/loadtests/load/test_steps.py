@@ -4,12 +4,12 @@ import pytest
 
 from loadtests.load.request_log import Outcome, merge
 from loadtests.load.steps import knee, measure_level, step_seconds, stopped_growing, user_levels
-from loadtests.report.objectives import Level
+from loadtests.report.objectives import LoadLevel
 from tests.loadtests.report.recorded import samples
 
 
-def levels(*goodputs: float) -> list[Level]:
-    return [Level(2**n, goodput, 10.0 * 2**n) for n, goodput in enumerate(goodputs)]
+def levels(*goodputs: float) -> list[LoadLevel]:
+    return [LoadLevel(2**n, goodput, 10.0 * 2**n) for n, goodput in enumerate(goodputs)]
 
 
 @pytest.mark.parametrize(

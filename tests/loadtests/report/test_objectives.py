@@ -5,11 +5,11 @@ import math
 import pytest
 
 from loadtests.load.errors import SettingsError
-from loadtests.report.objectives import Failures, Level, Objectives
+from loadtests.report.objectives import Failures, LoadLevel, Objectives
 
-FAST = Level(1, 100.0, 10.0)
-KNEE = Level(4, 300.0, 40.0)
-LOADED = Level(16, 310.0, 160.0)
+FAST = LoadLevel(1, 100.0, 10.0)
+KNEE = LoadLevel(4, 300.0, 40.0)
+LOADED = LoadLevel(16, 310.0, 160.0)
 
 
 def test_failures_are_a_count_or_a_share() -> None:
@@ -50,7 +50,7 @@ def test_exactly_what_was_asked_for_is_enough() -> None:
 
 
 def test_nothing_measured_meets_nothing() -> None:
-    verdicts = Objectives(50, 1, Failures(0)).judge(Level(1, 0.0, math.nan), 0, 0)
+    verdicts = Objectives(50, 1, Failures(0)).judge(LoadLevel(1, 0.0, math.nan), 0, 0)
     assert not any(v.met for v in verdicts)
 
 
@@ -60,7 +60,7 @@ def test_of_steps_the_best_one_within_the_latency_is_judged() -> None:
 
 
 def test_where_no_step_is_within_the_latency_the_fastest_is_judged() -> None:
-    nothing = Level(32, 0.0, math.nan)
+    nothing = LoadLevel(32, 0.0, math.nan)
     assert Objectives(p99_ms=5).choose([nothing, LOADED, FAST]) == FAST
 
 

@@ -1,5 +1,6 @@
 """The report of a real run: complete, self-contained, and its charts have data."""
 
+import csv
 import json
 import re
 import shutil
@@ -79,6 +80,17 @@ def test_the_page_holds_the_same_data_as_the_json_file(page: str, steps: Finishe
     assert embedded
     in_file = json.loads(steps.page.with_suffix(".json").read_text())
     assert json.loads(embedded[1]) == in_file == steps.report
+
+
+def test_the_intervals_are_a_table_for_spreadsheets(steps: Finished) -> None:
+    assert steps.page
+    with steps.page.with_suffix(".csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    intervals = steps.result["intervals"]
+    assert [float(row["goodput"]) for row in rows] == [each["goodput"] for each in intervals]
+    for row, interval in zip(rows, intervals, strict=True):
+        queued = interval["split"]["queue"]
+        assert row["split.queue"] == ("" if queued is None else str(queued))
 
 
 def test_it_says_what_is_needed_to_repeat_the_run(

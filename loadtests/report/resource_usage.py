@@ -1,14 +1,18 @@
-"""Who used the processors, from /proc."""
+"""What a load used: processor time, from /proc, and joules, from the machine's own counters."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 
+POWERCAP = Path("/sys/class/powercap")
 _SCAN_SECONDS = 2.0
 """How often a tree is looked for new processes; that goes through all of the machine's."""
 
@@ -117,3 +121,66 @@ def shares(used: Sequence[Used], start: float, end: float) -> Shares:
     machine = busy([moment.machine for moment in used])
     # The kernel rounds the times of a process in another way than those of the machine.
     return Shares(server, client, max(0.0, machine - client - (server if seen else 0.0)))
+
+
+class EnergyMeters:
+    """The counters of NVIDIA GPUs (NVML) and of processor packages (RAPL) that can be read.
+
+    Args:
+        powercap: Where the kernel shows RAPL.
+    """
+
+    def __init__(self, powercap: Path = POWERCAP) -> None:
+        self._packages = _readable_packages(powercap)
+        self._gpus = _gpus()
+        self._turns = dict.fromkeys(self._packages, 0)
+        self._last: dict[str, int] = {}
+
+    @property
+    def sources(self) -> list[str]:
+        """What is measured; empty where nothing can be."""
+        return [*self._packages, *self._gpus]
+
+    def read(self) -> dict[str, float]:
+        """Joules so far, by source. To be called more often than a counter starts anew."""
+        joules = {}
+        for name, folder in self._packages.items():
+            microjoules = int((folder / "energy_uj").read_text())
+            if microjoules < self._last.get(name, 0):
+                self._turns[name] += int((folder / "max_energy_range_uj").read_text())
+            self._last[name] = microjoules
+            joules[name] = (microjoules + self._turns[name]) / 1e6
+        for name, read in self._gpus.items():
+            joules[name] = read() / 1e3
+        return joules
+
+
+def _readable_packages(powercap: Path) -> dict[str, Path]:
+    """The packages; their parts, such as cores, are counted in them."""
+    found = {}
+    for folder in sorted(powercap.glob("intel-rapl:[0-9]*")):
+        with contextlib.suppress(OSError, ValueError):
+            int((folder / "energy_uj").read_text())
+            name = (folder / "name").read_text().strip()
+            if folder.name.count(":") == 1 and name.startswith("package"):
+                found[f"RAPL {name}"] = folder
+    return found
+
+
+def _gpus() -> dict[str, Any]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = {}
+        for number, handle in enumerate(handles):
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+
+            def read(handle: Any = handle) -> float:
+                return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+
+            found[f"NVML GPU {number}"] = read
+    except pynvml.NVMLError:
+        return {}
+    return found
