@@ -1,5 +1,8 @@
 # Every target works from a fresh clone: what it needs is made first, once.
 SHELL := /bin/bash
+ifeq ($(origin SECONDS),command line)
+$(error SECONDS is MEASURE_S now, since bash changes SECONDS by itself: give MEASURE_S=$(SECONDS))
+endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -22,13 +25,13 @@ export P99_MS MIN_RPS MAX_FAIL
 # How long a config is searched for; docs/tuning.md.
 export BUDGET_S CONFIRM_S
 # How benchmarks are measured; docs/benchmarks.md.
-export ROUNDS ONLY
+export ROUNDS MEASURE_S ONLY
 BERT ?=
 CANARY ?= 0
 FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
-	bench bench-peers bench-backend bench-models bench-packing bench-explain \
+	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-publish \
 	loadtest loadtest-ui tune lint format clean
 
 help: ## Show this list
@@ -79,29 +82,27 @@ test-long: $(VENV)/dev.stamp ## Run the tests that take long: what `make test` r
 conformance: $(VENV)/dev.stamp ## Test the ONNX backend with small models; TRITON_URL=host:port tests another Triton
 	@$(PY) -m pytest tests/conformance
 
-bench: $(VENV)/load.stamp ## Measure what is claimed and write docs/benchmarks.md; ROUNDS, SECONDS, ONLY choose
+bench: $(VENV)/load.stamp ## Measure what is claimed; ROUNDS, MEASURE_S, WARM_UP, ONLY=<name>,<name> choose
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.compare
 
-bench-peers: $(VENV)/load.stamp ## The same against FastAPI, LitServe and MLServer, installed for it
-	@$(PY) -m build --keep-checkpoint
-	@ONLY=peers $(PY) -m loadtests.compare
+bench-peers: ONLY = peers
+bench-peers: bench ## The same against FastAPI, LitServe and MLServer, installed for it
 
-bench-backend: $(VENV)/dev.stamp ## Compare the ONNX backend's speed with ONNX Runtime called directly
-	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.compare.backend
+bench-backend: ONLY = backend
+bench-backend: bench ## Compare the ONNX backend's speed with ONNX Runtime called directly
 
-bench-models: $(VENV)/dev.stamp ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
-	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.compare.models
+bench-models: ONLY = models
+bench-models: bench ## Compare CNN, RNN and BERT as they are served: speed, size, accuracy, memory
 
-bench-packing: $(VENV)/dev.stamp ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
-	@$(PY) -m build --keep-checkpoint
-	@OMP_WAIT_POLICY=PASSIVE $(PY) -m loadtests.compare.packing
+bench-packing: ONLY = padding
+bench-packing: bench ## Compare ways of batching texts: padded, sorted, packed; FP32 and int8
 
-bench-explain: $(VENV)/dev.stamp ## Measure what explanations cost, and whether they are faithful
-	@$(PY) -m build --keep-checkpoint
-	@$(PY) -m loadtests.compare.explain
+bench-explain: ONLY = explain,faithfulness
+bench-explain: bench ## Measure what explanations cost, and whether they are faithful
+
+bench-publish: $(VENV)/load.stamp ## Write docs/benchmarks.md from what was measured on this machine
+	@$(PY) -m loadtests.compare --publish
 
 loadtest: $(VENV)/load.stamp ## Put MODEL under load over PROTOCOL in a SHAPE; P99_MS, MIN_RPS, MAX_FAIL must hold
 	@$(PY) -m build --keep-checkpoint

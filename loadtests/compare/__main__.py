@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,64 +13,87 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from build.errors import BuildError
-from loadtests.compare.against import TRITON
-from loadtests.compare.catalogue import CATALOGUE, OF_BENCH, PEERS
-from loadtests.compare.inputs import Inputs
-from loadtests.compare.measure import Case, Stop
-from loadtests.compare.page import render
-from loadtests.compare.results import Comparison, Measured, Results, add, read, write
-from loadtests.compare.runner import measure
-from loadtests.compare.settings import BenchSettings
-from loadtests.compare.terminal import print_comparison
+from loadtests.compare.catalogue import CATALOGUE, measure
+from loadtests.compare.measure import Bench, BenchSettings, Case
+from loadtests.compare.packing import CACHE
+from loadtests.compare.page import print_comparison, render
+from loadtests.compare.peer_servers import TRITON
+from loadtests.compare.repository import BERT, CNN, FILES, RNN
+from loadtests.compare.results import Figure, Measurement, Results, file_of, number, read, write
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.options import option
 from loadtests.load.run import ROOT
+from loadtests.report.machine import machine
 from loadtests.report.result import to_plain
 from server.errors import ServerError
+from server.installation import find_installation
 from server.signals import StopSignals
 
 RESULTS = "benchmarks.json"
+_FREE_BYTES = 4 * 2**30
+"""What environments of peers, exported graphs and logs may need."""
 _HELP = """Exit codes: 0 everything was measured and every answer was right; 1 some were not;
-2 wrong usage; 3 there is no result for a comparison; those that ended before are kept."""
+2 wrong usage; 3 there is no result for a comparison; those that ended before are shown and kept."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
+_DEFAULTS = BenchSettings()
 
 
 @app.command(epilog=_HELP)
 def main(  # noqa: PLR0917 - typer makes options of them
-    rounds: Annotated[int, option("ROUNDS", "How often each variant is measured.")] = 3,
-    seconds: Annotated[int, option("SECONDS", "Of one measurement.")] = 5,
-    warm_up: Annotated[int, option("WARM_UP", "Seconds of load before each.")] = 2,
-    seed: Annotated[int, option("SEED", "Of the inputs and their order.")] = 0,
-    inputs: Annotated[int, option("INPUTS", "Different test inputs.")] = 500,
-    only: Annotated[str, option("ONLY", f"Measure one comparison: {', '.join(CATALOGUE)}.")] = "",
-    out: Annotated[Path, typer.Option(help="Where results and page are written.")] = ROOT / "docs",
+    rounds: Annotated[int, option("ROUNDS", "How often each variant is measured.")] = (
+        _DEFAULTS.rounds
+    ),
+    measure_s: Annotated[int, option("MEASURE_S", "Seconds of one measurement.")] = (
+        _DEFAULTS.measure_s
+    ),
+    warm_up: Annotated[int, option("WARM_UP", "Seconds of load before each.")] = _DEFAULTS.warm_up,
+    seed: Annotated[int, option("SEED", "Of the inputs and their order.")] = _DEFAULTS.seed,
+    inputs: Annotated[int, option("INPUTS", "Different test inputs.")] = _DEFAULTS.inputs,
+    only: Annotated[
+        str, option("ONLY", f"Measure some comparisons, by commas: {', '.join(CATALOGUE)}.")
+    ] = "",
+    reports: Annotated[
+        Path, typer.Option(help="Folder of reports, with the results of each machine.")
+    ] = ROOT / "reports",
+    out: Annotated[Path, typer.Option(help="Folder of the published page.")] = ROOT / "docs",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what was measured as JSON, not as tables.")
     ] = False,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Measure nothing; publish this machine's results.")
+    ] = False,
     render_only: Annotated[
-        bool, typer.Option("--render", help="Measure nothing; write the page from the results.")
+        bool, typer.Option("--render", help="Measure nothing; write the published page again.")
     ] = False,
 ) -> None:
-    """Measure what the documentation claims, and write docs/benchmarks.md from it."""
+    """Measure what the documentation claims; what this machine had is kept by itself."""
+    measured: Results = {}
+    code = 0
     try:
-        settings = BenchSettings(rounds, seconds, warm_up, seed, inputs)
+        settings = BenchSettings(
+            rounds=rounds, measure_s=measure_s, warm_up=warm_up, seed=seed, inputs=inputs
+        )
         names = _names(only)
-        results = read(out / RESULTS)
+        file = file_of(machine(), reports)
         if render_only:
-            render(results, out)
-            return
-        with StopSignals() as signals:
-            measured = _measure(names, settings, results, out, signals.stop)
+            render(read(out / RESULTS), out)
+        elif publish:
+            _publish(file, out)
+        else:
+            with StopSignals() as signals:
+                _measure(names, Bench(settings, signals.stop), file, measured)
     except SettingsError as error:
         _fail(error)
-        raise typer.Exit(2) from None
+        code = 2
     except (LoadTestError, ServerError, BuildError) as error:
         _fail(error)
-        raise typer.Exit(3) from None
-    _show(measured, as_json=as_json)
-    raise typer.Exit(0 if _all_right(measured) else 1)
+        code = 3
+    finally:
+        if measured:
+            _show(measured, file, as_json=as_json)
+    raise typer.Exit(code or (0 if _all_right(measured) else 1))
 
 
 def _fail(error: Exception) -> None:
@@ -79,17 +103,59 @@ def _fail(error: Exception) -> None:
 
 
 def _names(only: str) -> tuple[str, ...]:
-    if only and only not in CATALOGUE:
-        raise SettingsError(f"ONLY is {only!r}: it has to be one of {', '.join(CATALOGUE)}")
-    return (only,) if only else OF_BENCH
+    names = [name.strip() for name in only.split(",")] if only else list(CATALOGUE)
+    for name in names:
+        if name not in CATALOGUE:
+            raise SettingsError(f"ONLY is {name!r}: it has to be one of {', '.join(CATALOGUE)}")
+    return tuple(dict.fromkeys(names))
 
 
-def _measure(
-    names: tuple[str, ...], settings: BenchSettings, results: Results, out: Path, stop: Stop
-) -> Results:
+def _publish(file: Path, out: Path) -> None:
+    """Writes the page from this machine's results, and from no other's."""
+    results, published = read(file), read(out / RESULTS)
+    if not results:
+        raise LoadTestError(f"{file} is missing: measure first, with make bench")
+    if all(comparison.machine == machine() for comparison in published.values()):
+        results = {**published, **results}
+    results = {name: results[name] for name in CATALOGUE if name in results}
+    write(out / RESULTS, results)
+    render(results, out)
+    missing = ", ".join(name for name in CATALOGUE if name not in results)
+    _err.print(f"published {len(results)} comparisons in {out}", markup=False)
+    if missing:
+        _err.print(f"not measured on this machine: {missing}", markup=False)
+
+
+def _prepare(names: tuple[str, ...], file: Path) -> Results:
+    """Refuses what can be refused before anything is measured; returns the kept results."""
+    kept = read(file)
+    for folder in (file.parent, CACHE):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise LoadTestError(f"{folder} cannot be written")
+        if (free := shutil.disk_usage(folder).free) < _FREE_BYTES:
+            raise LoadTestError(
+                f"{folder} has {free / 2**30:.1f} GiB left: {_FREE_BYTES / 2**30:.0f} are needed"
+            )
+    for model in (CNN, RNN, *(BERT / name for name in FILES.values())):
+        if not model.is_file():
+            raise LoadTestError(f"{model.relative_to(ROOT)} is missing: make build makes it")
+    find_installation(None)
+    for prepare in dict.fromkeys(CATALOGUE[name].prepare for name in names):
+        prepare()
+    return kept
+
+
+def _measure(names: tuple[str, ...], bench: Bench, file: Path, measured: Results) -> None:
     """Measures; what is finished is written at once, so that no failure loses it."""
-    drawn = Inputs(settings)
-    measured: dict[str, Comparison] = {}
+    estimate = sum(CATALOGUE[name].estimate(bench.settings) for name in names)
+    _err.print(
+        f"{len(names)} of {len(CATALOGUE)} comparisons, {bench.settings.rounds} rounds of "
+        f"{bench.settings.measure_s} s: about {max(1, round(estimate / 60))} min",
+        markup=False,
+    )
+    with _err.status("preparing what is compared"):
+        kept = _prepare(names, file)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -98,28 +164,31 @@ def _measure(
     )
     with Progress(*columns, console=_err) as progress:
         whole = progress.add_task("comparisons", total=len(names))
-
-        def tell(name: str, case: Case, number: int, found: Measured) -> None:
-            where = f"{name}, round {number + 1}: {case.group}: {case.name}"
-            progress.console.print(f"{where}: {found.rate:.0f} a second", markup=False)
-
         for name in names:
+            main = CATALOGUE[name].figures[0]
+
+            def tell(
+                case: Case, turn: int, found: Measurement, name: str = name, main: Figure = main
+            ) -> None:
+                where = f"{name}, round {turn + 1}: {case.group}: {case.name}"
+                value = number(found.figures[main.name])
+                progress.console.print(f"{where}: {value} {main.heading}", markup=False)
+
             progress.update(whole, description=name)
-            measured[name] = measure(name, settings, drawn, stop, tell)
-            results = add(results, name, measured[name], list(CATALOGUE))
-            write(out / RESULTS, results)
-            render(results, out)
+            measured[name] = measure(name, bench, tell)
+            kept = {**kept, name: measured[name]}
+            write(file, {known: kept[known] for known in CATALOGUE if known in kept})
             progress.advance(whole)
-    return measured
 
 
-def _show(measured: Results, *, as_json: bool) -> None:
+def _show(measured: Results, file: Path, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({name: to_plain(asdict(each)) for name, each in measured.items()}))
-        return
-    console = Console(highlight=False)
-    for name, comparison in measured.items():
-        print_comparison(console, CATALOGUE[name].title, comparison)
+        print(json.dumps({name: to_plain(each.plain()) for name, each in measured.items()}))
+    else:
+        console = Console(highlight=False)
+        for name, comparison in measured.items():
+            print_comparison(console, name, comparison)
+    _err.print(f"kept in {file}; make bench-publish writes the page from it", markup=False)
 
 
 def _all_right(measured: Results) -> bool:
@@ -128,7 +197,7 @@ def _all_right(measured: Results) -> bool:
         variant.total("failed") or variant.total("wrong")
         for name, comparison in measured.items()
         for variant in comparison.variants
-        if name != PEERS or variant.name.startswith(TRITON)
+        if name != "peers" or variant.name.startswith(TRITON)
     )
 
 

@@ -1,4 +1,4 @@
-"""Compares the onnxruntime backend with ONNX Runtime called directly: `make bench-backend`.
+"""The onnxruntime backend against ONNX Runtime called directly.
 
 Both compute the same tensors with as many threads. The server's time is its own statistics'
 compute time, from the moment when the requests of a batch are handed to the backend to the
@@ -11,68 +11,66 @@ in either. The server is compared with the latter.
 
 from __future__ import annotations
 
-import json
-import os
+import contextlib
 import queue
-import statistics
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-import tritonclient.grpc as triton
-import typer
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+import tritonclient.grpc as triton_grpc
 from tritonclient.utils import np_to_triton_dtype
 
 from build import model_config
+from loadtests.compare.measure import Bench, Case, repeat, triton
+from loadtests.compare.repository import PUBLISHED, VariantRepository, repository, threads
+from loadtests.compare.results import AimResult, Comparison, Figure, Measurement, judge
+from loadtests.compare.served import counted
 from server.backends.onnxruntime.ort_backend.batch import BatchLayout
 from server.backends.onnxruntime.ort_backend.config import read_config
 from server.backends.onnxruntime.ort_backend.session import session_options
-from server.settings import PLAIN_CONFIG, Settings
-from server.triton import TritonServer
 
-REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 TOKENS = 27
 """Of a film review, on average."""
-_MAX_SECONDS_A_ROUND = 1.0
 _TIMES = ("compute_input", "compute_infer")
 
-Array = npt.NDArray[Any]
-Feed = dict[str, Array]
+SERVED = Figure("served", "in the server, µs a batch", lower_is_better=True)
+ADDED = Figure("added", "added, µs", lower_is_better=True, ranged=True)
+PART = Figure("part", "of the direct rate", ranged=True)
+FIGURES = (
+    SERVED,
+    Figure("direct", "direct at the server's pace, µs", lower_is_better=True, ranged=True),
+    Figure("loop", "direct in a loop, µs", lower_is_better=True),
+    ADDED,
+    PART,
+)
+
+Feed = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """A batch to measure, and what is expected of the server.
+class Batch:
+    """A batch to measure, and what is wanted of the server.
 
     Attributes:
-        title: what it is called in the table.
-        model: the model, as in the repository.
-        requests: how many requests make the batch.
-        rows: the rows of each.
-        most_added: microseconds that the server may add to the direct call.
-        least_rate: the part of the direct rate that the server has to reach.
+        title: What it is called in the table.
+        model: The model, as in the repository.
+        requests: How many requests make the batch.
+        rows: The rows of each.
+        aims: Limits of figures: what the server may add to the direct call, or the part of
+            the direct rate that it has to reach.
     """
 
     title: str
     model: str
     requests: int
     rows: int = 1
-    most_added: float | None = None
-    least_rate: float | None = None
-
-    @property
-    def served_as(self) -> str:
-        """The name of the model whose batches have exactly this size."""
-        return f"{self.model}_{self.requests}_{self.rows}"
+    aims: tuple[tuple[Figure, float], ...] = ()
 
     @property
     def size(self) -> int:
@@ -80,130 +78,136 @@ class Case:
         return self.requests * self.rows
 
 
-CASES = (
-    Case("CNN, 1 row", "mnist_cnn", 1, most_added=120),
-    Case("CNN, 1 request of 32 rows", "mnist_cnn", 1, 32, least_rate=0.85),
-    Case("CNN, 32 requests of 1 row", "mnist_cnn", 32, least_rate=0.85),
-    Case(f"BERT, 1 row of {TOKENS} tokens", "sentiment_bert", 1),
-    Case(f"BERT, 32 requests of {TOKENS} tokens", "sentiment_bert", 32, least_rate=0.95),
+BATCHES = (
+    Batch("CNN, 1 row", "mnist_cnn", 1, aims=((ADDED, 120),)),
+    Batch("CNN, 1 request of 32 rows", "mnist_cnn", 1, 32, aims=((PART, 0.85),)),
+    Batch("CNN, 32 requests of 1 row", "mnist_cnn", 32, aims=((PART, 0.85),)),
+    Batch(f"BERT, 1 row of {TOKENS} tokens", "sentiment_bert", 1),
+    Batch(f"BERT, 32 requests of {TOKENS} tokens", "sentiment_bert", 32, aims=((PART, 0.95),)),
 )
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a case took, in microseconds: the median of the rounds and their extremes."""
-
-    case: Case
-    in_a_loop: float
-    direct: float
-    direct_range: tuple[float, float]
-    served: float
-    served_range: tuple[float, float]
-
-    @property
-    def added(self) -> float:
-        """What the server adds to the direct call."""
-        return self.served - self.direct
-
-    @property
-    def rate(self) -> float:
-        """The server's rate as a part of the direct one."""
-        return self.direct / self.served
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the server is as fast as expected; None where nothing is."""
-        if self.case.most_added is not None:
-            return self.added <= self.case.most_added
-        return None if self.case.least_rate is None else self.rate >= self.case.least_rate
+def aims(comparison: Comparison) -> list[AimResult]:
+    """What the server adds, against what it may add."""
+    limits = {batch.title: batch.aims for batch in BATCHES}
+    return [
+        judge(variant, figure, limit)
+        for variant in comparison.variants
+        for figure, limit in limits[variant.name]
+    ]
 
 
-def main(
-    rounds: Annotated[int, typer.Option(help="How often each case is measured.")] = 7,
-    threads: Annotated[int, typer.Option(help="Threads of either; 0: the cores.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
-) -> None:
-    """Measure the onnxruntime backend against ONNX Runtime called directly."""
-    threads = threads or len(os.sched_getaffinity(0))
-    console = Console(stderr=as_json)
-    cases = [case for case in CASES if _is_built(case)]
-    for case in CASES:
-        if case not in cases:
-            console.print(f"{case.title}: left out, {case.model} is not built")
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        configs = {case: _write_model(Path(folder), case, threads) for case in cases}
-        settings = Settings(
-            http_port=0,
-            grpc_port=0,
-            metrics_port=0,
-            config=PLAIN_CONFIG,
-            model_repository=Path(folder),
-        )
-        with (
-            TritonServer(settings) as server,
-            triton.InferenceServerClient(server.grpc_url) as client,
-        ):
-            results = [_measure(client, case, configs[case], rounds, console) for case in cases]
-    if as_json:
-        rows = [
-            {**asdict(r), "added": r.added, "rate": r.rate, "reached": r.reached} for r in results
+@contextlib.contextmanager
+def backend(bench: Bench) -> Iterator[list[Case]]:
+    """Each batch with one thread and with as many as there are cores."""
+    with repository() as variants:
+        timed = [
+            (count, Timed(bench, batch, count, variants))
+            for count, batch in product(sorted({1, bench.settings.threads}), BATCHES)
         ]
-        print(json.dumps({"threads": threads, "rounds": rounds, "results": rows}, indent=2))
-    else:
-        console.print(_table(results, threads, rounds))
+        with (
+            triton(variants.folder, bench.stop) as server,
+            triton_grpc.InferenceServerClient(server.target.grpc) as client,
+        ):
+            yield [
+                Case(counted(count, "thread"), each.batch.title, partial(each.measure, client))
+                for count, each in timed
+            ]
 
 
-def _is_built(case: Case) -> bool:
-    name = model_config.served_file(model_config.of_model(REPOSITORY, case.model))
-    return (REPOSITORY / case.model / "1" / name).is_file()
+class Timed:
+    """A batch that the server and this process compute by turns.
 
+    Args:
+        bench: What measures.
+        batch: The batch.
+        count: Threads of either.
+        variants: Where a model is added whose batches have exactly this size.
+    """
 
-def _write_model(folder: Path, case: Case, threads: int) -> dict[str, Any]:
-    config = model_config.of_model(REPOSITORY, case.model)
-    config.name = case.served_as
-    config.parameters["intra_op_thread_count"].string_value = str(threads)
-    for group in config.instance_group:
-        group.count = 1  # as there is one direct call at a time
-    # A batch starts when it is full and not before, so that there is only one size.
-    config.dynamic_batching.preferred_batch_size[:] = [case.size]
-    config.dynamic_batching.max_queue_delay_microseconds = 60_000_000
-    for output in config.output:
-        output.label_filename = ""
-    target = folder / case.served_as
-    target.mkdir()
-    (target / "1").symlink_to(REPOSITORY / case.model / "1")
-    model_config.write(target / model_config.PLAIN, config)
-    return model_config.to_json(config)
+    def __init__(self, bench: Bench, batch: Batch, count: int, variants: VariantRepository) -> None:
+        def edit(config: Any) -> None:
+            for group in config.instance_group:
+                group.count = 1  # as there is one direct call at a time
+            # A batch starts when it is full and not before, so that there is only one size.
+            config.dynamic_batching.preferred_batch_size[:] = [batch.size]
+            config.dynamic_batching.max_queue_delay_microseconds = 60_000_000
+            for output in config.output:
+                output.label_filename = ""
 
+        self.batch = batch
+        self._settings = bench.settings
+        name = f"{batch.model}_{batch.requests}_{batch.rows}_{count}"
+        self._model = variants.add(batch.model, name, edit, threads(count))
+        config = model_config.to_json(model_config.of_model(variants.folder, name))
+        read = read_config(config)
+        file = PUBLISHED / batch.model / "1" / read.model_filename
+        self._session: Any = ort.InferenceSession(str(file), session_options(read))
+        self._outputs = [output.name for output in read.outputs]
+        requests = [_request(config, batch.rows, seed) for seed in range(batch.requests)]
+        self._feed = BatchLayout.of(read, (), ()).join(requests)
+        self._sent = [_tensors(request) for request in requests]
 
-def _measure(
-    client: Any, case: Case, config: Mapping[str, Any], rounds: int, console: Console
-) -> Result:
-    requests = [_request(config, case.rows, seed) for seed in range(case.requests)]
-    read = read_config(config)
-    path = REPOSITORY / case.model / "1" / read.model_filename
-    session = ort.InferenceSession(str(path), session_options(read))
-    names = [output.name for output in read.outputs]
-    feed = BatchLayout.of(read, (), ()).join(requests)
-    sent = [_tensors(request) for request in requests]
-    runs = _runs_a_round(session, names, feed)
-    _served(client, case, sent, 3)
-    loop: list[float] = []
-    direct: list[float] = []
-    served: list[float] = []
-    for _ in track(range(rounds), f"{case.title:32}", console=console, transient=True):
-        loop.append(_direct(session, names, feed, runs))
-        took, pause = _served(client, case, sent, runs)
-        served.append(took)
-        direct.append(_direct(session, names, feed, runs, pause))
-    return Result(
-        case,
-        statistics.median(loop),
-        statistics.median(direct),
-        (min(direct), max(direct)),
-        statistics.median(served),
-        (min(served), max(served)),
-    )
+    def measure(self, client: Any) -> Measurement:
+        """Times the direct call, the server, and the direct call at the server's pace."""
+        if self._settings.warm_up:
+            for _ in repeat(self._settings.warm_up):
+                self._served(client, 1)
+        runs = max(3, int(self._settings.measure_s / 3 * 1e6 / self._direct(3)))
+        loop = self._direct(runs)
+        served, pause = self._served(client, runs)
+        direct = self._direct(runs, pause)
+        return Measurement(
+            {
+                "served": served,
+                "direct": direct,
+                "loop": loop,
+                "added": served - direct,
+                "part": direct / served,
+            }
+        )
+
+    def _direct(self, runs: int, pause: float = 0) -> float:
+        """Microseconds of a call, with so many of pause before each."""
+        self._session.run(self._outputs, self._feed)
+        took = 0.0
+        for _ in range(runs):
+            if pause:
+                time.sleep(pause / 1e6)
+            start = time.perf_counter()
+            self._session.run(self._outputs, self._feed)
+            took += time.perf_counter() - start
+        return took / runs * 1e6
+
+    def _served(self, client: Any, batches: int) -> tuple[float, float]:
+        """Microseconds that a batch is computed, and that pass until the next."""
+        before = self._compute_time(client)
+        answers: queue.Queue[Any] = queue.Queue()
+        start = time.perf_counter()
+        for _ in range(batches):
+            for inputs in self._sent:
+                client.async_infer(
+                    self._model, inputs, lambda result, error: answers.put(error or result)
+                )
+            for _ in self._sent:
+                answer = answers.get(timeout=60)
+                if isinstance(answer, Exception):
+                    raise answer
+        whole = (time.perf_counter() - start) / batches * 1e6
+        # The statistics are written after the answers are sent.
+        while (after := self._compute_time(client))[0] < before[0] + batches:
+            time.sleep(0.001)
+        took = (after[1] - before[1]) / (after[0] - before[0]) / 1e3
+        return took, max(0.0, whole - took)
+
+    def _compute_time(self, client: Any) -> tuple[int, int]:
+        """How many batches were computed so far, and their nanoseconds."""
+        answer = client.get_inference_statistics(self._model, as_json=True)["model_stats"][0]
+        for batch in answer.get("batch_stats", []):
+            if int(batch["batch_size"]) == self.batch.size:
+                nanoseconds = sum(int(batch[name].get("ns", 0)) for name in _TIMES)
+                return int(batch["compute_infer"]["count"]), nanoseconds
+        return 0, 0
 
 
 def _request(config: Mapping[str, Any], rows: int, seed: int) -> Feed:
@@ -223,88 +227,7 @@ def _request(config: Mapping[str, Any], rows: int, seed: int) -> Feed:
 def _tensors(feed: Feed) -> list[Any]:
     tensors = []
     for name, array in feed.items():
-        tensor = triton.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        tensor = triton_grpc.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
         tensor.set_data_from_numpy(array)
         tensors.append(tensor)
     return tensors
-
-
-def _runs_a_round(session: Any, names: Sequence[str], feed: Feed) -> int:
-    microseconds = _direct(session, names, feed, 3)
-    return max(3, min(500, int(_MAX_SECONDS_A_ROUND * 1e6 / microseconds)))
-
-
-def _direct(session: Any, names: Sequence[str], feed: Feed, runs: int, pause: float = 0) -> float:
-    session.run(names, feed)
-    took = 0.0
-    for _ in range(runs):
-        if pause:
-            time.sleep(pause / 1e6)
-        start = time.perf_counter()
-        session.run(names, feed)
-        took += time.perf_counter() - start
-    return took / runs * 1e6
-
-
-def _served(client: Any, case: Case, requests: Sequence[Any], batches: int) -> tuple[float, float]:
-    """Gives the compute time of a batch and the pause before the next, in microseconds."""
-    before = _compute_time(client, case)
-    answers: queue.Queue[Any] = queue.Queue()
-    start = time.perf_counter()
-    for _ in range(batches):
-        for inputs in requests:
-            client.async_infer(
-                case.served_as, inputs, lambda result, error: answers.put(error or result)
-            )
-        for _ in requests:
-            answer = answers.get(timeout=60)
-            if isinstance(answer, Exception):
-                raise answer
-    whole = (time.perf_counter() - start) / batches * 1e6
-    # The statistics are written after the answers are sent.
-    while (after := _compute_time(client, case))[0] < before[0] + batches:
-        time.sleep(0.001)
-    took = (after[1] - before[1]) / (after[0] - before[0]) / 1e3
-    return took, max(0.0, whole - took)
-
-
-def _compute_time(client: Any, case: Case) -> tuple[int, int]:
-    answer = client.get_inference_statistics(case.served_as, as_json=True)["model_stats"][0]
-    for batch in answer.get("batch_stats", []):
-        if int(batch["batch_size"]) == case.size:
-            nanoseconds = sum(int(batch[name].get("ns", 0)) for name in _TIMES)
-            return int(batch["compute_infer"]["count"]), nanoseconds
-    return 0, 0
-
-
-def _table(results: Sequence[Result], threads: int, rounds: int) -> Table:
-    table = Table(
-        title=f"microseconds a batch, median of {rounds} rounds (extremes), {threads} threads"
-    )
-    table.add_column("batch")
-    headings = ("in a loop", "direct", "in the server", "added", "direct rate", "expected")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for r in results:
-        expected = ""
-        if r.reached is not None:
-            wish = (
-                f"at most {r.case.most_added:.0f} added"
-                if r.case.most_added is not None
-                else f"at least {r.case.least_rate:.2f}"
-            )
-            expected = f"[{'green' if r.reached else 'red'}]{wish}[/]"
-        table.add_row(
-            r.case.title,
-            f"{r.in_a_loop:,.0f}",
-            f"{r.direct:,.0f} ({r.direct_range[0]:,.0f}–{r.direct_range[1]:,.0f})",
-            f"{r.served:,.0f} ({r.served_range[0]:,.0f}–{r.served_range[1]:,.0f})",
-            f"{r.added:+,.0f}",
-            f"{r.rate:.2f}",
-            expected,
-        )
-    return table
-
-
-if __name__ == "__main__":
-    typer.run(main)

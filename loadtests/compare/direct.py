@@ -1,92 +1,191 @@
-"""Calls a model in a process of its own, with no server: texts in, labels out.
+"""Calls a model in a process of its own, with no server: texts or token ids in, labels out.
 
-It prints one line of JSON with the fields of `Measured`.
+`called` starts that process, and sends it what to call as JSON.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import random
+import resource
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 import psutil
-import typer
 from tokenizers import Tokenizer
 
-from loadtests.compare.results import Measured
+from loadtests.compare.inputs import PADDED_TO, padded
+from loadtests.compare.measure import Bench, repeat
+from loadtests.compare.results import Measurement
+from loadtests.load.errors import LoadTestError
 from loadtests.load.network import Tensors, packed
+from loadtests.load.run import ROOT
 from loadtests.report.resource_usage import machine_seconds
+from server.parent_death import in_child
+
+_POLL_SECONDS = 0.2
+
+Ids = list[npt.NDArray[np.int64]]
 
 
-def main(  # noqa: PLR0917 - typer makes options of them
-    texts: Annotated[Path, typer.Argument(help="JSON file with a list of texts.")],
-    model: Annotated[Path, typer.Argument(help="ONNX file.")],
-    tokenizer: Annotated[Path, typer.Argument(help="The tokenizer's file.")],
-    batch: Annotated[int, typer.Option(help="Texts in a call.")] = 1,
-    threads: Annotated[int, typer.Option(help="That share an operator.")] = 1,
-    seconds: Annotated[float, typer.Option(help="That are measured.")] = 1,
-    warm_up: Annotated[float, typer.Option(help="Seconds before that.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of the order of the texts.")] = 0,
-    padded: Annotated[bool, typer.Option(help="Pad to the longest of a call.")] = False,
-) -> None:
-    """Classify texts, call after call."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    cut = Tokenizer.from_file(str(tokenizer))
-    known = json.loads(texts.read_text())
-    chance = random.Random(seed)  # noqa: S311 - it chooses, it guards nothing
+class Way(NamedTuple):
+    """A way of making a batch of texts.
 
-    def call() -> float:
-        chosen = [known[chance.randrange(len(known))] for _ in range(batch)]
-        began = time.perf_counter()
-        ids = [np.array(encoding.ids) for encoding in cut.encode_batch_fast(chosen)]
-        session.run(["label", "probabilities"], padded_feed(ids) if padded else packed(ids))
-        return time.perf_counter() - began
+    Attributes:
+        feed: Makes the inputs of the graph.
+        packed: Whether the packed graph takes them, or the padded one.
+        sort: Whether texts of like length share a batch, for which one has to have all of
+            them beforehand.
+    """
 
-    until = time.perf_counter() + warm_up
-    while time.perf_counter() < until:
-        call()
-    own, machine = psutil.Process().cpu_times(), machine_seconds()
-    began = time.perf_counter()
-    took = [call()]
-    while time.perf_counter() - began < seconds:
-        took.append(call())
-    elapsed = time.perf_counter() - began
-    now = psutil.Process().cpu_times()
-    busy = (now.user + now.system - own.user - own.system) / elapsed
-    others = (machine_seconds() - machine) / elapsed - busy
-    p50, p99 = np.quantile(took, [0.5, 0.99], method="inverted_cdf") * 1e3
-    measured = Measured(
-        rate=len(took) * batch / elapsed,
-        p50=float(p50),
-        p99=float(p99),
-        requests=len(took),
-        failed=0,
-        wrong=0,
-        server=busy,
-        client=0.0,
-        others=max(0.0, others),
-        batch=float(batch),
-    )
-    print(json.dumps(asdict(measured)))
+    feed: Callable[[Ids], Tensors]
+    packed: bool = False
+    sort: bool = False
 
 
-def padded_feed(ids: Sequence[npt.NDArray[np.int64]]) -> Tensors:
-    """Texts padded to the longest, INT64 [texts, longest]."""
-    lengths = np.array([len(text) for text in ids])
-    mask = np.arange(lengths.max()) < lengths[:, np.newaxis]
-    tokens = np.zeros(mask.shape, np.int64)
-    tokens[mask] = np.concatenate(list(ids))
-    return {"input_ids": tokens, "attention_mask": mask.astype(np.int64)}
+WAYS = {
+    f"padded to {PADDED_TO}": Way(partial(padded, length=PADDED_TO)),
+    "padded to the longest": Way(padded),
+    "sorted, then padded": Way(padded, sort=True),
+    "packed": Way(packed, packed=True),
+}
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What is called, again and again.
+
+    Attributes:
+        model: The ONNX file.
+        texts: Whose batches are drawn: texts, which are tokenized in each call, or the ids of
+            their tokens.
+        batch: Texts in a call.
+        way: How a batch is made of them, one of `WAYS`.
+        tokenizer: The tokenizer's file; empty for token ids.
+    """
+
+    model: str
+    texts: list[str] | list[list[int]]
+    batch: int
+    way: str = "packed"
+    tokenizer: str = ""
+
+    def measured(self, threads: int, seconds: int, warm_up: int, seed: int) -> Measurement:
+        """Calls and measures, in this process."""
+        way, chance = WAYS[self.way], random.Random(seed)  # noqa: S311 - it guards nothing
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        session: Any = onnxruntime.InferenceSession(
+            self.model, options, providers=["CPUExecutionProvider"]
+        )
+        cut = Tokenizer.from_file(self.tokenizer) if self.tokenizer else None
+        batches, loaded = self._batches(way, chance), _peak_memory()
+        took: list[float] = []
+        tokens = computed = 0
+
+        def call() -> None:
+            nonlocal tokens, computed
+            batch = next(batches)
+            began = time.perf_counter()
+            rows = [each.ids for each in cut.encode_batch_fast(batch)] if cut else batch
+            feed = way.feed([np.array(ids, np.int64) for ids in rows])
+            session.run(["label", "probabilities"], feed)
+            took.append(time.perf_counter() - began)
+            tokens += sum(map(len, rows))
+            computed += feed["input_ids"].size
+
+        if warm_up:
+            for _ in repeat(warm_up):
+                call()
+        took.clear()
+        tokens = computed = 0
+        own, machine, began = _own_seconds(), machine_seconds(), time.perf_counter()
+        for _ in repeat(seconds):
+            call()
+        elapsed = time.perf_counter() - began
+        busy = (_own_seconds() - own) / elapsed
+        p50, p99 = np.quantile(took, [0.5, 0.99], method="inverted_cdf") * 1e3
+        figures = {
+            "rate": len(took) * self.batch / elapsed,
+            "p50": float(p50),
+            "p99": float(p99),
+            "server": busy,
+            "client": 0.0,
+            "others": max(0.0, (machine_seconds() - machine) / elapsed - busy),
+            "batch": float(self.batch),
+            "tokens": tokens / elapsed,
+            "padding": 1 - tokens / computed,
+            "memory": (_peak_memory() - loaded) / 1e6,
+        }
+        return Measurement(figures, requests=len(took))
+
+    def _batches(self, way: Way, chance: random.Random) -> Iterator[list[Any]]:
+        """Full batches without end, in random order whatever is sorted."""
+        while True:
+            count = self.batch * math.ceil(len(self.texts) / self.batch)
+            drawn: list[Any] = chance.choices(self.texts, k=count)
+            if way.sort:
+                drawn.sort(key=len)
+            parts = [drawn[at : at + self.batch] for at in range(0, count, self.batch)]
+            yield from chance.sample(parts, len(parts))
+
+
+def _own_seconds() -> float:
+    times = psutil.Process().cpu_times()
+    return float(times.user + times.system)
+
+
+def _peak_memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def called(bench: Bench, calls: Calls) -> Measurement:
+    """Has a process of its own make the calls, with the settings of a run.
+
+    Returns:
+        The figures of `Bench.served`, where a call is a request and what calls is the server;
+        besides real `tokens` a second, the part of `padding` among those that were computed,
+        and the megabytes of `memory` that the calls needed beyond the loaded model.
+
+    Raises:
+        LoadTestError: It failed, or a stop was asked for.
+    """
+    settings = bench.settings
+    how = (settings.threads, settings.measure_s, settings.warm_up, settings.seed)
+    with subprocess.Popen(
+        [sys.executable, "-m", "loadtests.compare.direct"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Ctrl-C reaches only us
+        preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
+    ) as process:
+        given: str | None = json.dumps([asdict(calls), how])
+        while True:
+            try:
+                output, errors = process.communicate(given, timeout=_POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                given = None
+                if bench.stop():
+                    process.kill()
+                    raise LoadTestError("stopped before the end: there is no result") from None
+    if process.returncode:
+        raise LoadTestError(f"the direct call failed: {errors.strip().splitlines()[-1]}")
+    return Measurement.of(json.loads(output))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    asked, settings = json.load(sys.stdin)
+    print(json.dumps(Calls(**asked).measured(*settings).plain()))

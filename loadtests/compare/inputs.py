@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from loadtests.compare.repository import PUBLISHED
-from loadtests.compare.settings import BenchSettings
 from loadtests.load.expected import Expected
 from loadtests.load.network import Tensors
 from loadtests.load.reference import answers_of, offline_answers, written
@@ -26,10 +25,15 @@ _ALL = 1_000_000
 
 
 class Inputs:
-    """Draws inputs once and has each file answer them once."""
+    """Draws inputs once and has each file answer them once.
 
-    def __init__(self, settings: BenchSettings) -> None:
-        self._settings = settings
+    Args:
+        count: How many different ones there are.
+        seed: Of the inputs and their order.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed = count, seed
         self.draw = lru_cache(self._draw)
         self._answers = lru_cache(self._computed)
 
@@ -56,8 +60,7 @@ class Inputs:
     def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Questions:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
         outputs = WORKLOADS["sentiment_bert"].outputs
-        ids = [sample.sent["input_ids"][0] for sample in self.draw("sentiment_bert")]
-        tensors = [pad_to(tokens, PADDED_TO) for tokens in ids]
+        tensors = [padded([tokens], PADDED_TO) for tokens in self.tokens()]
         requests, headers = zip(
             *(encode(protocol, served_as, outputs, each) for each in tensors), strict=True
         )
@@ -73,12 +76,16 @@ class Inputs:
         """The reviews, in the order of all questions."""
         return [sample.sent["TEXT"].item().decode() for sample in self.draw("sentiment")]
 
+    def tokens(self) -> list[npt.NDArray[np.int64]]:
+        """The token ids of the reviews, INT64 [tokens] each."""
+        return [sample.sent["input_ids"][0] for sample in self.draw("sentiment_bert")]
+
     def reviews(self, words: int) -> list[Sample]:
         """The test reviews of that many words, in the order of the seed."""
         network = PUBLISHED / WORKLOADS["sentiment"].network / "1"
-        everything = WORKLOADS["sentiment"].draw(_ALL, self._settings.seed, network)
+        everything = WORKLOADS["sentiment"].draw(_ALL, self._seed, network)
         fitting = [each for each in everything if len(each.sent["TEXT"].item().split()) == words]
-        return fitting[: self._settings.inputs]
+        return fitting[: self._count]
 
     @staticmethod
     def asked(
@@ -96,19 +103,19 @@ class Inputs:
     def _draw(self, workload: str) -> list[Sample]:
         drawn = WORKLOADS[workload]
         folder = PUBLISHED / drawn.network / "1"
-        return drawn.draw(self._settings.inputs, self._settings.seed, folder)
+        return drawn.draw(self._count, self._seed, folder)
 
     def _computed(self, workload: str, file: Path) -> Expected:
         return offline_answers(file, self.draw(workload))
 
 
-def pad_to(ids: npt.NDArray[np.int64], length: int) -> Tensors:
-    """One text padded to a length, INT64 [1, length] each."""
-    padding = (0, length - len(ids))
-    return {
-        "input_ids": np.pad(ids, padding)[np.newaxis],
-        "attention_mask": np.pad(np.ones_like(ids), padding)[np.newaxis],
-    }
+def padded(texts: Sequence[npt.NDArray[np.int64]], length: int = 0) -> Tensors:
+    """Texts padded to the longest, or to a length that none exceeds, INT64 [texts, length]."""
+    lengths = np.array([len(text) for text in texts])
+    mask = np.arange(length or lengths.max()) < lengths[:, np.newaxis]
+    tokens = np.zeros(mask.shape, np.int64)
+    tokens[mask] = np.concatenate(list(texts))
+    return {"input_ids": tokens, "attention_mask": mask.astype(np.int64)}
 
 
 def together(tensors: Sequence[Tensors], rows: int) -> list[Tensors]:

@@ -1,31 +1,57 @@
-"""One measurement: of a server under load, or of a model that is called directly."""
+"""One measurement of a server under load, and the turns that all variants take."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import subprocess
-import sys
-import tempfile
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, ClassVar
 
-from loadtests.compare.results import Measured
-from loadtests.compare.settings import BenchSettings
-from loadtests.load.errors import LoadTestError
+from pydantic import Field
+
+from loadtests.compare.inputs import Inputs
+from loadtests.compare.results import Measurement, Variant
+from loadtests.load.errors import SettingsError
 from loadtests.load.requests import Questions
-from loadtests.load.run import ROOT, run
+from loadtests.load.run import run
 from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.target import Target
 from loadtests.report.aggregate import sum_up
+from loadtests.report.machine import cores
 from loadtests.report.result import to_plain
-from server.parent_death import in_child
+from server.environment import EnvironmentSettings
 from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
 
 Stop = Callable[[], bool]
-_POLL_SECONDS = 0.2
+Measure = Callable[[], Measurement]
+
+
+class BenchSettings(EnvironmentSettings):
+    """What all measurements of a run have in common.
+
+    Attributes:
+        rounds: How often each variant is measured; all take turns in every round.
+        measure_s: Seconds of one measurement.
+        warm_up: Seconds of the same load before each, which are not measured.
+        seed: Of the inputs and their order.
+        inputs: How many different ones there are.
+    """
+
+    error: ClassVar[type[Exception]] = SettingsError
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    measure_s: Annotated[int, Field(ge=2, le=3600)] = 5  # Locust looks once a second
+    warm_up: Annotated[int, Field(ge=0, le=600)] = 2
+    seed: Annotated[int, Field(ge=0, le=2**31)] = 0
+    inputs: Annotated[int, Field(ge=32, le=10_000)] = 500
+
+    @property
+    def threads(self) -> int:
+        """What computes gets as many threads as there are cores, whoever serves it."""
+        return cores()
 
 
 @dataclass(frozen=True)
@@ -40,7 +66,7 @@ class Case:
 
     group: str
     name: str
-    measure: Callable[[], Measured]
+    measure: Measure
 
 
 @dataclass(frozen=True)
@@ -75,18 +101,23 @@ def triton(repository: Path, stop: Stop) -> Iterator[Running]:
 
 
 @dataclass
-class Meter:
-    """Measures with the settings of a run.
+class Bench:
+    """What measures, with the settings of a run.
 
     Attributes:
         settings: Of all measurements.
         stop: Asked now and then; when true, nothing is measured any more.
+        inputs: What is asked.
         triton: The version of the Triton that was measured last.
     """
 
     settings: BenchSettings
     stop: Stop
+    inputs: Inputs = field(init=False)
     triton: str = ""
+
+    def __post_init__(self) -> None:
+        self.inputs = Inputs(self.settings.inputs, self.settings.seed)
 
     def served(
         self,
@@ -95,7 +126,7 @@ class Meter:
         protocol: Protocol,
         callers: int,
         rows: int = 1,
-    ) -> Measured:
+    ) -> Measurement:
         """Puts a server under a closed loop of load.
 
         Args:
@@ -104,13 +135,18 @@ class Meter:
             protocol: How.
             callers: Each waits for its answer before it asks again.
             rows: Inputs in a request.
+
+        Returns:
+            `rate` in right answers a second, where each row of a request counts; `p50` and
+            `p99` in milliseconds; the mean `batch` of the network; the processors that
+            `server`, `client` and `others` kept busy.
         """
         load = LoadSettings(
             questions.model,
             protocol,
             Shape.STEADY,
             users=callers,
-            duration=self.settings.seconds,
+            duration=self.settings.measure_s,
             warm_up=self.settings.warm_up,
             seed=self.settings.seed,
             inputs=self.settings.inputs,
@@ -122,59 +158,50 @@ class Meter:
             server.pause()
         self.triton = done.triton or self.triton
         result = sum_up(done)
-        used = result.processors
-        return Measured(
-            rate=result.goodput * rows,
-            p50=result.quantiles["p50"],
-            p99=result.quantiles["p99"],
-            requests=result.requests,
-            failed=result.failed,
-            wrong=result.wrong,
-            server=used.server,
-            client=used.client,
-            others=used.others,
-            batch=result.batch[done.parts[-1]] if result.batch else None,
-            split=to_plain(asdict(result.split)) if result.batch else {},
+        figures = {
+            "rate": result.goodput * rows,
+            "p50": result.quantiles["p50"],
+            "p99": result.quantiles["p99"],
+            **asdict(result.processors),
+        }
+        if result.batch:
+            figures["batch"] = result.batch[done.parts[-1]]
+        return Measurement(
+            {name: value for name, value in figures.items() if not math.isnan(value)},
+            result.requests,
+            result.failed,
+            result.wrong,
+            to_plain(asdict(result.split)) if result.batch else {},
         )
 
-    def direct(
-        self, texts: Sequence[str], model: Path, tokenizer: Path, *, batch: int, padded: bool
-    ) -> Measured:
-        """Calls a model in a process of its own, with no server.
 
-        Raises:
-            LoadTestError: It failed, or a stop was asked for.
-        """
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            file = Path(folder, "texts.json")
-            file.write_text(json.dumps(texts))
-            command = [sys.executable, "-m", "loadtests.compare.direct"]
-            command += [str(file), str(model), str(tokenizer)]
-            command += ["--batch", str(batch), "--threads", str(self.settings.threads)]
-            command += ["--seconds", str(self.settings.seconds)]
-            command += ["--warm-up", str(self.settings.warm_up)]
-            command += ["--seed", str(self.settings.seed), *(["--padded"] if padded else [])]
-            return Measured(**json.loads(self._output(command)))
+def repeat(seconds: float) -> Iterator[None]:
+    """Yields at least once, and until so many seconds have passed."""
+    end = time.perf_counter() + seconds
+    yield
+    while time.perf_counter() < end:
+        yield
 
-    def _output(self, command: Sequence[str]) -> str:
-        with subprocess.Popen(
-            command,
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C reaches only us
-            preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
-        ) as process:
-            while True:
-                try:
-                    output, errors = process.communicate(timeout=_POLL_SECONDS)
-                    break
-                except subprocess.TimeoutExpired:
-                    if self.stop():
-                        process.kill()
-                        raise LoadTestError("stopped before the end: there is no result") from None
-        if process.returncode:
-            raise LoadTestError(f"the direct call failed: {errors.strip().splitlines()[-1]}")
-        return output
+
+def turns(cases: int, rounds: int) -> Iterator[tuple[int, int]]:
+    """The order of measurements: round and case.
+
+    Every other round goes backwards, so that a machine that grows slower or faster meanwhile
+    favours neither the first nor the last.
+    """
+    for number in range(rounds):
+        order = range(cases) if number % 2 == 0 else reversed(range(cases))
+        yield from ((number, case) for case in order)
+
+
+def by_turns(
+    cases: Sequence[Case], rounds: int, on_measured: Callable[[Case, int, Measurement], None]
+) -> tuple[Variant, ...]:
+    """Measures all cases by turns; `on_measured` is told the case, the round and what it had."""
+    found: list[list[Measurement]] = [[] for _ in cases]
+    for number, index in turns(len(cases), rounds):
+        measured = cases[index].measure()
+        found[index].append(measured)
+        on_measured(cases[index], number, measured)
+    pairs = zip(cases, found, strict=True)
+    return tuple(Variant(case.group, case.name, tuple(measured)) for case, measured in pairs)

@@ -1,236 +1,153 @@
-"""Measures ways of batching texts of many lengths: `make bench-packing`.
+"""Packed against padded: the graph that people export who do not pack, and what it costs."""
 
-Each way classifies the same film reviews in the same random order, with ONNX
-Runtime called directly in this process. All ways take turns in every round, so
-that what else the machine does meets them alike; the table shows medians.
-"""
+from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
 import logging
-import os
-import platform
-import random
-import resource
-import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated
 
-import onnxruntime
-import typer
-from onnxruntime.quantization import QuantType, quantize_dynamic
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from tokenizers import Tokenizer
 
-from build import export
-from build.classifier import Classifier
-from build.data import reviews
-from build.export import Sample
-from build.publish import VERSION
-from build.settings import Settings
-from build.tokens import pack, pad, tokenize
-from loadtests.compare.export import Padded, published_classifier
+from loadtests.compare.direct import WAYS, Calls, called
+from loadtests.compare.inputs import PADDED_TO
+from loadtests.compare.measure import Bench, Case, triton
+from loadtests.compare.repository import BERT, FILES, TOKENIZER, padded_to, repository, serves
+from loadtests.compare.results import Figure
+from loadtests.compare.served import MANY, ROWS, asked
+from loadtests.load.errors import LoadTestError
+from loadtests.load.run import ROOT
+from loadtests.load.settings import Protocol
 
-Ids = list[list[int]]
-PADDED_TO = 128
-ROWS = (1, 8, 32, 64)
-PUBLISHED = Settings.repository / "sentiment_bert" / VERSION
-PRECISIONS = ("fp32", "int8")
-LARGEST_BATCH = 32  # max_batch_size
-# ONNX Runtime's threads spin for a while after their last run, and would take a core from
-# whoever is measured next.
-SPIN_SECONDS = 0.1
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way of making batches.
-
-    Attributes:
-        name: What it is called in the table.
-        packed: Whether the packed graph runs, or the padded one.
-        batch: Makes the inputs of a batch.
-        sort: Whether the texts are sorted by length first, which only somebody
-            who has all of them can do.
-    """
-
-    name: str
-    packed: bool
-    batch: Callable[[Ids], Sample]
-    sort: bool = False
-
-
-def _pad_to_128(ids: Ids) -> Sample:
-    sample = pad([*ids, [0] * PADDED_TO])
-    return {name: array[:-1] for name, array in sample.items()}
-
-
-WAYS = (
-    Way("padded to 128", packed=False, batch=_pad_to_128),
-    Way("padded to the longest", packed=False, batch=pad),
-    Way("sorted, then padded", packed=False, batch=pad, sort=True),
-    Way("packed", packed=True, batch=pack),
+CACHE = ROOT / ".run" / "bench"
+BATCHES = (1, 8, 32, 64)
+MAX_ROWS = 32
+"""`max_batch_size` of the published network."""
+PADDING = (
+    Figure("rate", "texts a second"),
+    Figure("p50", "p50 of a batch, ms", lower_is_better=True, brief=False),
+    Figure("tokens", "tokens a second"),
+    Figure("padding", "padding, part of the tokens", lower_is_better=True),
+    Figure("memory", "memory beyond the model, MB", lower_is_better=True),
 )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One line of the table.
+@contextlib.contextmanager
+def packing(bench: Bench) -> Iterator[list[Case]]:
+    """Packed and padded, in Triton and in a process without it."""
+    exported, texts = padded_files(), bench.inputs.texts()
+    with repository() as variants:
+        for precision, name in FILES.items():
+            variants.add("sentiment_bert", f"packed_{precision}", serves(name))
+            edits = padded_to(PADDED_TO), serves(name)
+            file = exported[precision]
+            variants.add("sentiment_bert", f"padded_{precision}", *edits, file=file)
+        with triton(variants.folder, bench.stop) as server:
+            cases = []
+            for precision, name in FILES.items():
+                group = f"Triton, {precision}, {MANY} callers"
+                questions = bench.inputs.padded_questions(
+                    f"padded_{precision}", Protocol.HTTP, exported[precision]
+                )
+                full = partial(bench.served, server, questions, Protocol.HTTP, MANY)
+                served_as = f"packed_{precision}"
+                packed = asked(bench, server, "sentiment_bert", served_as, BERT / name)
+                cases += [
+                    Case(group, f"padded to {PADDED_TO}", full),
+                    Case(group, "packed", packed),
+                ]
+            for precision, way in product(FILES, ("padded to the longest", "packed")):
+                file = BERT / FILES[precision] if WAYS[way].packed else exported[precision]
+                calls = Calls(str(file), texts, ROWS, way, str(TOKENIZER))
+                group = f"called directly, {precision}, {ROWS} texts a call"
+                cases.append(Case(group, way, partial(called, bench, calls)))
+            yield cases
 
-    Attributes:
-        precision: `fp32` or `int8`.
-        way: Name of the way of batching.
-        rows: Texts in a batch.
-        texts_a_second: Median of the rounds.
-        spread: Largest less smallest round, as a part of the median.
-        tokens_a_second: Real tokens, without padding.
-        padding: Part of the computed tokens that is padding.
+
+@contextlib.contextmanager
+def padding(bench: Bench) -> Iterator[list[Case]]:
+    """Each way of batching, in each precision and size; and the largest batch there can be."""
+    exported, texts = padded_files(), [ids.tolist() for ids in bench.inputs.tokens()]
+    cases = []
+    for precision, rows, (name, way) in product(FILES, BATCHES, WAYS.items()):
+        file = BERT / FILES[precision] if way.packed else exported[precision]
+        measure = partial(called, bench, Calls(str(file), texts, rows, name))
+        group = f"{precision}, {rows} rows" if rows > 1 else f"{precision}, 1 row"
+        cases.append(Case(group, name, measure))
+    truncation = Tokenizer.from_file(str(TOKENIZER)).truncation
+    tokens = truncation["max_length"] if truncation else 512
+    largest = Calls(str(BERT / FILES["int8"]), [[1] * tokens], MAX_ROWS)
+    name = f"{MAX_ROWS} texts of {tokens} tokens"
+    yield [*cases, Case("the largest batch, int8", name, partial(called, bench, largest))]
+
+
+def padded_files() -> dict[str, Path]:
+    """The padded graph with the published weights by precision, exported if it was not yet.
+
+    Raises:
+        LoadTestError: It could not be exported.
     """
-
-    precision: str
-    way: str
-    rows: int
-    texts_a_second: float
-    spread: float
-    tokens_a_second: float
-    padding: float
-
-
-@dataclass(frozen=True)
-class LargestBatch:
-    """What the largest batch that the config lets in costs, in int8.
-
-    Attributes:
-        texts: How many.
-        tokens: Of each text.
-        seconds: To compute it.
-        megabytes: How far the most memory that this process ever held grew.
-    """
-
-    texts: int
-    tokens: int
-    seconds: float
-    megabytes: float
-
-    def __str__(self) -> str:
-        return (
-            f"largest batch, {self.texts} texts of {self.tokens} tokens, int8: "
-            f"{self.seconds:.1f} s, {self.megabytes:.0f} MB more memory"
-        )
+    # The file is as good as the weights that it was made of.
+    digest = hashlib.sha256((BERT / FILES["fp32"]).read_bytes()).hexdigest()[:16]
+    folder = CACHE / f"padded-{digest}"
+    files = {precision: folder / name for precision, name in FILES.items()}
+    if not all(file.is_file() for file in files.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        # In a process of its own, so that PyTorch is gone before anything is measured.
+        command = [sys.executable, "-m", "loadtests.compare.packing", str(folder)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            why = done.stderr.strip().splitlines()[-1:]
+            raise LoadTestError(f"the padded graph could not be exported: {''.join(why)}")
+    return files
 
 
-def main(
-    texts: Annotated[int, typer.Option(help="Reviews that are classified in a round.")] = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of all ways.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
-) -> None:
-    """Measures every way of batching in every precision at every number of rows."""
-    classifier = published_classifier()
-    ids = tokenize(classifier.tokenizer, [review.text for review in reviews.load_test()])
-    ids = random.Random(0).sample(ids, texts)  # noqa: S311 - it chooses, it guards nothing
-    sessions = _sessions(classifier)
-    cases = list(product(PRECISIONS, WAYS, ROWS))
-    seconds: dict[tuple[str, Way, int], list[float]] = {case: [] for case in cases}
-    console = Console(stderr=True)
-    for name, way, rows in track(cases * (rounds + 1), "measuring", console=console):
-        time.sleep(SPIN_SECONDS)
-        took = _run(sessions[name, way.packed], _batches(way, ids, rows))
-        seconds[name, way, rows].append(took)
-    # The first round warms caches and memory arenas, and is not counted.
-    lines = [_measured(case, ids, took[1:]) for case, took in seconds.items()]
-    largest = _largest_batch(sessions["int8", True], classifier.longest)
-    if as_json:
-        measured = [asdict(line) for line in lines]
-        print(json.dumps({"machine": _machine(), "measured": measured, "largest": asdict(largest)}))
-    else:
-        Console(width=100).print(_table(lines), f"{largest}\n{_machine()}")
+def _export(folder: Path) -> None:
+    """Writes both precisions; int8 as ONNX Runtime's own `quantize_dynamic` makes it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from torch import Tensor, nn
 
+    from build import export, graph_surgery, manifest
+    from build.classifier import prepare
+    from build.data import checkpoints
+    from build.settings import BertTraining
+    from build.tokens import pad
 
-def _sessions(classifier: Classifier) -> dict[tuple[str, bool], onnxruntime.InferenceSession]:
-    """What is published, and what somebody would export who does not pack."""
+    published = manifest.read(BERT)
+    requested = str(published.facts["requested"]) if published else ""
+    classifier = prepare(checkpoints.find(requested), BertTraining())
+
+    class Padded(nn.Module):
+        """The Hugging Face network as it is: ids and mask [texts, longest] in, logits out."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = classifier.network
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+            output = self.network(input_ids=input_ids, attention_mask=attention_mask)
+            logits: Tensor = output.logits
+            return logits
+
     axes = {name: {0: "batch", 1: "tokens"} for name in ("input_ids", "attention_mask")}
-    with tempfile.TemporaryDirectory() as folder:
-        full, quantized = Path(folder, "full.onnx"), Path(folder, "quantized.onnx")
-        padded = export.to_onnx(Padded(classifier).eval(), pad([[1, 2, 3]] * 2), axes)
-        export.save(padded, full)
-        logging.getLogger().setLevel(logging.ERROR)  # it advises to preprocess
+    model = export.to_onnx(Padded().eval(), pad([[1, 2, 3]] * 2), axes)
+    graph_surgery.add_label_output(model, classifier.labels)
+    logging.getLogger().setLevel(logging.ERROR)  # it advises to preprocess
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        full, quantized = (Path(name, file) for file in FILES.values())
+        export.save(model, full)
         quantize_dynamic(
             full, quantized, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True
         )
-        files = {
-            ("fp32", True): PUBLISHED / "model.onnx",
-            ("int8", True): PUBLISHED / "model.int8.onnx",
-            ("fp32", False): full,
-            ("int8", False): quantized,
-        }
-        return {
-            case: onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-            for case, file in files.items()
-        }
-
-
-def _batches(way: Way, ids: Ids, rows: int) -> Iterator[Sample]:
-    ordered = sorted(ids, key=len) if way.sort else ids
-    return (way.batch(ordered[at : at + rows]) for at in range(0, len(ids), rows))
-
-
-def _run(session: onnxruntime.InferenceSession, samples: Iterator[Sample]) -> float:
-    """Seconds that all batches take, making them included."""
-    started = time.perf_counter()
-    for sample in samples:
-        session.run(["probabilities"], sample)
-    return time.perf_counter() - started
-
-
-def _largest_batch(session: onnxruntime.InferenceSession, tokens: int) -> LargestBatch:
-    sample = pack([[1] * tokens] * LARGEST_BATCH)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = _run(session, iter([sample]))
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return LargestBatch(LARGEST_BATCH, tokens, took, grown / 1024)
-
-
-def _measured(case: tuple[str, Way, int], ids: Ids, seconds: Sequence[float]) -> Measured:
-    name, way, rows = case
-    real = sum(map(len, ids))
-    computed = sum(sample["input_ids"].size for sample in _batches(way, ids, rows))
-    rates = [len(ids) / took for took in seconds]
-    median = statistics.median(rates)
-    return Measured(
-        precision=name,
-        way=way.name,
-        rows=rows,
-        texts_a_second=median,
-        spread=(max(rates) - min(rates)) / median,
-        tokens_a_second=median * real / len(ids),
-        padding=1 - real / computed,
-    )
-
-
-def _machine() -> str:
-    return (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, "
-        f"ONNX Runtime {onnxruntime.__version__}"
-    )
-
-
-def _table(lines: Sequence[Measured]) -> Table:
-    table = Table("precision", "way", title="texts a second, medians (spread of the rounds)")
-    for rows in ROWS:
-        table.add_column(f"{rows} rows" if rows > 1 else "1 row", justify="right")
-    table.add_column("padding at 32", justify="right")
-    by_case = {(line.precision, line.way, line.rows): line for line in lines}
-    for name, way in product(PRECISIONS, WAYS):
-        row = [by_case[name, way.name, rows] for rows in ROWS]
-        cells = [f"{line.texts_a_second:.0f} (±{line.spread / 2:.0%})" for line in row]
-        table.add_row(name, way.name, *cells, f"{by_case[name, way.name, 32].padding:.0%}")
-    return table
+        full.rename(folder / full.name)
+        quantized.rename(folder / quantized.name)
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    _export(Path(sys.argv[1]))

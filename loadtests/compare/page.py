@@ -1,20 +1,104 @@
-"""Renders docs/benchmarks.md and its charts from what was measured, and from nothing else."""
+"""Shows what was measured, and nothing else: on a terminal, and as docs/benchmarks.md."""
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+import matplotlib as mpl
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure as Drawing
+from rich.console import Console
+from rich.table import Table as RichTable
 
-from loadtests.compare.catalogue import CATALOGUE, PEERS
-from loadtests.compare.charts import chart
-from loadtests.compare.results import Comparison, Results, Variant, ratios
-from loadtests.compare.verdicts import verdicts
+from loadtests.compare.catalogue import CATALOGUE, Entry
+from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
+from loadtests.report.charts import COLOURS, STYLE
 
 PAGE = "benchmarks.md"
-_SHARES = ("server", "client", "others")
+_BAR = 0.34
+"""Inches that a bar takes."""
+
+
+class Table(NamedTuple):
+    """A group of variants as text.
+
+    Attributes:
+        group: Its name.
+        columns: The headings.
+        rows: A line for each variant.
+    """
+
+    group: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def tables(entry: Entry, comparison: Comparison, *, brief: bool = False) -> list[Table]:
+    """The groups of a comparison; `brief` leaves out what does not fit on a terminal."""
+    return [_table(entry, group, variants, brief) for group, variants in comparison.groups.items()]
+
+
+def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Table:
+    main, first = entry.figures[0], variants[0]
+    shown = [
+        figure
+        for figure in entry.figures[1:]
+        if (figure.brief or not brief)
+        and any(math.isfinite(each.median(figure.name)) for each in variants)
+    ]
+    compared = entry.compared and len(variants) > 1
+    counted = any(each.total("requests") for each in variants)
+    columns = ["", main.heading, "lowest – highest"]
+    columns += ["× first" if brief else f"× {first.name}"] if compared else []
+    columns += [figure.heading for figure in shown] + (["not right"] if counted else [])
+    rows = []
+    for variant in variants:
+        median, low, high = variant.spread(main.name)
+        row = [variant.name, number(median) if brief else f"**{number(median)}**"]
+        row.append(f"{number(low)} – {number(high)}")
+        if compared:
+            ratio = ratios(variant, first, main.name)
+            text = f"{ratio[0]:.2f}" if brief else ratio_text(ratio)
+            row.append("1" if variant is first else text)
+        for figure in shown:
+            spread = variant.spread(figure.name)
+            row.append(_ranged(spread) if figure.ranged else number(spread[0]))
+        if counted:
+            row.append(f"{variant.total('failed')} of {variant.total('requests')}")
+        rows.append(row)
+    return Table(group, columns, rows)
+
+
+def _ranged(spread: Spread) -> str:
+    median, low, high = map(number, spread)
+    return f"{median} ({low} – {high})"
+
+
+def ratio_text(found: Spread) -> str:
+    """A ratio with its lowest and highest round."""
+    median, low, high = found
+    if not math.isfinite(median):
+        return "–"
+    return f"{median:.2f} ({low:.2f} – {high:.2f})"
+
+
+def print_comparison(console: Console, name: str, comparison: Comparison) -> None:
+    """Prints the tables of a comparison, and what was wanted."""
+    entry = CATALOGUE[name]
+    console.print(f"\n{entry.title} ({name})", style="bold", markup=False)
+    for group, columns, rows in tables(entry, comparison, brief=True):
+        table = RichTable(group, box=None, pad_edge=False)
+        for heading in columns[1:]:
+            table.add_column(heading, justify="right")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for aim in entry.aims(comparison):
+        word = "[green]reached[/]" if aim.met else "[red]not reached[/]"
+        console.print(f"{aim}: {word}")
 
 
 def chart_file(name: str) -> str:
@@ -26,9 +110,10 @@ def render(results: Results, folder: Path) -> None:
     """Writes the page, and a chart for each comparison that was measured."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / PAGE).write_text(page(results))
+    for old in folder.glob(chart_file("*")):
+        old.unlink()
     for name, comparison in results.items():
-        entry = CATALOGUE[name]
-        (folder / chart_file(name)).write_text(chart(comparison, entry.title, entry.unit))
+        (folder / chart_file(name)).write_text(chart(comparison, CATALOGUE[name]))
 
 
 def page(results: Results) -> str:
@@ -47,8 +132,10 @@ def page(results: Results) -> str:
             "entry": entry,
             "chart": chart_file(name),
             "found": results.get(name),
-            "tables": _tables(results[name], entry.unit) if name in results else [],
-            "verdicts": verdicts(results[name]) if name == PEERS and name in results else [],
+            "tables": [_markdown(each) for each in tables(entry, results[name])]
+            if name in results
+            else [],
+            "aims": entry.aims(results[name]) if name in results else [],
             "client": _client(results[name]) if name in results else "",
         }
         for name, entry in CATALOGUE.items()
@@ -57,55 +144,60 @@ def page(results: Results) -> str:
     return template.render(sections=sections, machine=machines[0] if machines else None)
 
 
-def _tables(comparison: Comparison, unit: str) -> list[dict[str, Any]]:
-    return [
-        {"group": group, "table": _table(variants, unit)}
-        for group, variants in comparison.groups.items()
-    ]
-
-
-def _table(variants: list[Variant], unit: str) -> str:
-    first = variants[0]
-    columns = ["", f"{unit} a second", "lowest – highest", f"× {first.name}", "p50, ms", "p99, ms"]
-    columns += ["mean batch", *(f"CPU, {share}" for share in _SHARES), "not right"]
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)]]
-    lines += [_row(variant, first) for variant in variants]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _row(variant: Variant, first: Variant) -> list[str]:
-    low, high = variant.spread("rate")
-    return [
-        variant.name,
-        f"**{number(variant.median('rate'))}**",
-        f"{number(low)} – {number(high)}",
-        "1" if variant is first else ratio_text(ratios(variant, first)),
-        number(variant.median("p50")),
-        number(variant.median("p99")),
-        number(variant.median("batch")),
-        *(f"{variant.median(share):.2f}" for share in _SHARES),
-        f"{variant.total('failed')} of {variant.total('requests')}",
-    ]
-
-
-def number(value: float) -> str:
-    """Three digits that say something; a dash where nothing was measured."""
-    if not math.isfinite(value):
-        return "–"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    return f"{value:,.{digits}f}"
-
-
-def ratio_text(found: tuple[float, float, float]) -> str:
-    """A ratio with its lowest and highest round."""
-    median, low, high = found
-    if not math.isfinite(median):
-        return "–"
-    return f"{median:.2f} ({low:.2f} – {high:.2f})"
+def _markdown(table: Table) -> dict[str, str]:
+    lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)], *table.rows]
+    return {
+        "group": table.group,
+        "table": "\n".join(f"| {' | '.join(cells)} |" for cells in lines),
+    }
 
 
 def _client(comparison: Comparison) -> str:
-    """The most that the client took of the processors in any variant."""
+    """The most that a client took of the processors in any variant; empty without a client."""
     cores = int(comparison.machine["cores"])
-    most = max(variant.median("client") for variant in comparison.variants)
+    taken = [variant.median("client") for variant in comparison.variants]
+    if all(map(math.isnan, taken)):
+        return ""
+    most = max(each for each in taken if math.isfinite(each))
     return f"{most:.2f} of {cores} processors ({most / cores:.0%})"
+
+
+def chart(comparison: Comparison, entry: Entry) -> str:
+    """Draws the main figure of each variant: bars for medians, lines from lowest to highest.
+
+    Returns:
+        An SVG file. Each bar has `group: name` as the id of its group.
+    """
+    groups, figure = comparison.groups, entry.figures[0]
+    # A page may be white or black: the chart brings its own ground.
+    style = {**STYLE, "figure.facecolor": "white", "axes.facecolor": "white"}
+    with mpl.rc_context(style):
+        height = _BAR * len(comparison.variants) + 0.55 * len(groups) + 0.5
+        drawing = Drawing(figsize=(7.2, height), layout="constrained")
+        shape = {"height_ratios": [len(variants) + 0.8 for variants in groups.values()]}
+        rows = drawing.subplots(len(groups), 1, squeeze=False, gridspec_kw=shape)[:, 0]
+        for axes, (group, variants) in zip(rows, groups.items(), strict=True):
+            for position, variant in enumerate(variants):
+                median, low, high = variant.spread(figure.name)
+                (bar,) = axes.barh(position, median, color=COLOURS[position % len(COLOURS)])
+                bar.set_gid(f"{group}: {variant.name}")
+                axes.plot([low, high], [position, position], color="black", lw=1.2)
+                axes.annotate(
+                    f"{median:.0f}" if median >= 10 else number(median),
+                    (high, position),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=9,
+                )
+            axes.set_yticks(range(len(variants)), [variant.name for variant in variants])
+            axes.invert_yaxis()
+            axes.set_xlim(left=0)
+            axes.margins(x=0.1)
+            axes.grid(visible=False, axis="y")
+            axes.set_title(group, loc="left", fontsize=10)
+        rows[-1].set_xlabel(figure.heading)
+        buffer = io.StringIO()
+        metadata = {"Date": None, "Title": entry.title}
+        drawing.savefig(buffer, format="svg", metadata=metadata)
+    return buffer.getvalue()

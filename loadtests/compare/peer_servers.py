@@ -1,4 +1,4 @@
-"""Makes the environments of the peers in `compare/peers/`, and runs them."""
+"""Triton against what somebody would otherwise write: the peers' environments and servers."""
 
 from __future__ import annotations
 
@@ -9,23 +9,39 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 
-from loadtests.compare.measure import Running, Stop
+from loadtests.compare.measure import Bench, Case, Measure, Running, Stop, triton
+from loadtests.compare.packing import padded_files
+from loadtests.compare.repository import BERT, FILES, TOKENIZER, repository, serves
+from loadtests.compare.results import AimResult, Comparison, ratios
+from loadtests.compare.served import MANY, add_sentiment, asked, counted
 from loadtests.load.errors import LoadTestError
+from loadtests.load.requests import Questions
 from loadtests.load.run import ROOT
+from loadtests.load.settings import Protocol
 from loadtests.load.target import Target
+from loadtests.load.wire import encode
+from loadtests.load.workload import WORKLOADS
 from server.parent_death import in_child
+from server.ports import Ports, settle_ports
+from server.settings import Settings
 
-SOURCES = ROOT / "loadtests" / "peers"
+SOURCES = ROOT / "loadtests" / "compare" / "peers"
 CACHE = ROOT / ".run" / "peers"
 MLSERVER_MODEL = "sentiment"
+TRITON = "Triton"
+"""What the names of its rows begin with."""
+WANTED_MANY, WANTED_ONE = 1.4, 1.0
+"""Times the rate of the best peer, with many callers and with one."""
 _START_SECONDS = 120
 _STOP_SECONDS = 10
 _POLL_SECONDS = 0.1
@@ -56,6 +72,81 @@ PEERS = (
     Peer("litserve", "LitServe", one_thread=True, many_workers=True),
     Peer("mlserver", "MLServer", path=""),
 )
+
+
+@contextlib.contextmanager
+def peers(bench: Bench) -> Iterator[list[Case]]:
+    """All servers, in both precisions, with one caller and with many."""
+    with contextlib.ExitStack() as stack:
+        variants = stack.enter_context(repository())
+        models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
+        server = stack.enter_context(triton(variants.folder, bench.stop))
+        running = {
+            (peer.title, precision): stack.enter_context(serve(bench, peer, file))
+            for (precision, file), peer in product(padded_files().items(), PEERS)
+        }
+        cases = []
+        for precision, callers in product(FILES, (1, MANY)):
+            group = f"{precision}, {counted(callers, 'caller')}"
+            ask = partial(asked, bench, server, "sentiment", models[precision], callers=callers)
+            file = BERT / FILES[precision]
+            for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
+                cases.append(Case(group, f"{TRITON}, {title}", ask(file, protocol=protocol)))
+            for peer in PEERS:
+                other = running[peer.title, precision]
+                cases.append(
+                    Case(group, peer.title, _asked(bench, peer, other, precision, callers))
+                )
+        yield cases
+
+
+def _asked(bench: Bench, peer: Peer, server: Running, precision: str, callers: int) -> Measure:
+    protocol = Protocol.HTTP_JSON
+    outputs = WORKLOADS["sentiment"].outputs
+    expected = bench.inputs.padded_answers(padded_files()[precision])
+    if peer.path:
+        bodies = [json.dumps({"text": text}).encode() for text in bench.inputs.texts()]
+        headers = [0] * len(bodies)
+    else:
+        tensors = [sample.sent for sample in bench.inputs.draw("sentiment")]
+        written = [encode(protocol, MLSERVER_MODEL, outputs, each) for each in tensors]
+        bodies, headers = [body for body, _ in written], [length for _, length in written]
+    questions = Questions(
+        MLSERVER_MODEL, outputs, tuple(bodies), tuple(headers), expected, peer.path
+    )
+    return partial(bench.served, server, questions, protocol, callers)
+
+
+def peer_aims(comparison: Comparison) -> list[AimResult]:
+    """Each row of Triton against the peer of its group with the highest median."""
+    found = []
+    for group, variants in comparison.groups.items():
+        others = [variant for variant in variants if not variant.name.startswith(TRITON)]
+        if not others:
+            continue
+        best = max(others, key=lambda variant: variant.median("rate"))
+        wanted = WANTED_ONE if group.endswith(" 1 caller") else WANTED_MANY
+        found += [
+            AimResult(
+                f"{group}: {variant.name} is {{}} × the best peer, {best.name}",
+                ratios(variant, best, "rate"),
+                wanted,
+            )
+            for variant in variants
+            if variant.name.startswith(TRITON)
+        ]
+    return found
+
+
+def prepare() -> None:
+    """Makes the environments of the peers and their graphs, where they are not made yet.
+
+    Raises:
+        LoadTestError: The packages of one could not be installed, or the disk is too small.
+    """
+    padded_files()
+    for peer in PEERS:
+        environment_of(peer)
 
 
 def environment_of(peer: Peer) -> Path:
@@ -89,56 +180,83 @@ def environment_of(peer: Peer) -> Path:
     return python
 
 
-def versions_of(peer: Peer) -> dict[str, str]:
-    """The installed versions of the server program and of what computes for it."""
-    packages = sorted({peer.name, "uvicorn", "onnxruntime", "tokenizers"})
+def versions() -> dict[str, str]:
+    """The installed versions of the peers' server programs and of what computes for them."""
     program = (
         "import sys, json, importlib.metadata as m; "
         "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
     )
-    command = [str(environment_of(peer)), "-c", program, *packages]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, str] = json.loads(done.stdout)
+    found: dict[str, str] = {}
+    for peer in PEERS:
+        packages = sorted({peer.name, "uvicorn", "onnxruntime", "tokenizers"})
+        command = [str(environment_of(peer)), "-c", program, *packages]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        installed = json.loads(done.stdout).items()
+        found |= {f"{peer.name}'s {package}": version for package, version in installed}
     return found
 
 
 @contextlib.contextmanager
-def serve(
-    peer: Peer, folder: Path, *, model: Path, tokenizer: Path, threads: int, stop: Stop
-) -> Iterator[Running]:
+def serve(bench: Bench, peer: Peer, model: Path) -> Iterator[Running]:
     """Runs a peer on free ports of this machine; it is paused until it is measured.
 
     Some of them poll when nobody asks, which would take the processor from whoever is measured.
 
     Args:
+        bench: What measures.
         peer: Which.
-        folder: For its config and log.
         model: The padded graph.
-        tokenizer: The tokenizer's file.
-        threads: That compute, in all workers together.
-        stop: Asked while it starts.
 
     Raises:
         LoadTestError: It did not start.
     """
+    with tempfile.TemporaryDirectory(prefix="peer-") as name:
+        folder, ports = (
+            Path(name),
+            settle_ports(Settings(http_port=0, grpc_port=0, metrics_port=0)),
+        )
+        process = _start(peer, folder, model, bench.settings.threads, ports)
+
+        def check() -> None:
+            if process.poll() is not None:
+                log = (folder / "log").read_text(errors="replace").strip().splitlines()[-1:]
+                raise LoadTestError(
+                    f"{peer.title} ended with code {process.returncode}: {''.join(log)}"
+                )
+
+        try:
+            _wait_until_ready(peer, ports[0], check, bench.stop)
+            _signal(process, signal.SIGSTOP)
+            http, grpc = (f"127.0.0.1:{port}" for port in ports[:2])
+            yield Running(
+                Target.other(http, grpc, process.pid),
+                check,
+                resume=lambda: _signal(process, signal.SIGCONT),
+                pause=lambda: _signal(process, signal.SIGSTOP),
+            )
+        finally:
+            _end(process)
+
+
+def _start(
+    peer: Peer, folder: Path, model: Path, threads: int, ports: Ports
+) -> subprocess.Popen[bytes]:
     python = environment_of(peer)
-    http_port, grpc_port, metrics_port = _free_ports(3)
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "MODEL_FILE": str(model),
-        "TOKENIZER_FILE": str(tokenizer),
+        "TOKENIZER_FILE": str(TOKENIZER),
         "THREADS": "1" if peer.one_thread else str(threads),
         "WORKERS": str(threads) if peer.many_workers else "1",
-        "PORT": str(http_port),
+        "PORT": str(ports[0]),
     }
     command = [str(python), "-m", f"loadtests.compare.peers.{peer.name}.server"]
     if peer.name == "mlserver":
-        _write_mlserver(folder, http_port, grpc_port, metrics_port)
+        _write_mlserver(folder, *ports)
         command = [str(python.parent / "mlserver"), "start", str(folder)]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
+    with (folder / "log").open("wb") as output:
+        return subprocess.Popen(
             command,
             cwd=ROOT,
             env=environment,
@@ -149,40 +267,12 @@ def serve(
             preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
         )
 
-    def check() -> None:
-        if process.poll() is not None:
-            said = log.read_text(errors="replace").strip().splitlines()[-1:]
-            raise LoadTestError(
-                f"{peer.title} ended with code {process.returncode}: {''.join(said)}"
-            )
-
-    try:
-        _wait_until_ready(peer, http_port, check, stop)
-        address = "127.0.0.1:{}".format
-        _signal(process, signal.SIGSTOP)
-        yield Running(
-            Target.other(address(http_port), address(grpc_port), process.pid),
-            check,
-            resume=lambda: _signal(process, signal.SIGCONT),
-            pause=lambda: _signal(process, signal.SIGSTOP),
-        )
-    finally:
-        _end(process)
-
 
 def _write_mlserver(folder: Path, http_port: int, grpc_port: int, metrics_port: int) -> None:
     settings = json.loads((SOURCES / "mlserver" / "settings.json").read_text())
     ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
     (folder / "settings.json").write_text(json.dumps({**settings, **ports}))
     shutil.copyfile(SOURCES / "mlserver" / "model-settings.json", folder / "model-settings.json")
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
 
 
 def _wait_until_ready(peer: Peer, port: int, check: Callable[[], None], stop: Stop) -> None:

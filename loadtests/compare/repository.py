@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,12 @@ from build import model_config
 from loadtests.load.run import ROOT
 
 PUBLISHED = ROOT / "model_repository"
+BERT = PUBLISHED / "sentiment_bert" / "1"
+FILES = {"fp32": "model.onnx", "int8": "model.int8.onnx"}
+"""BERT's files by precision."""
+TOKENIZER = BERT / "tokenizer.json"
+CNN = PUBLISHED / "mnist_cnn" / "1" / "model.onnx"
+RNN = PUBLISHED / "sentiment_rnn" / "1" / "model.onnx"
 
 Edit = Callable[[Any], None]
 """Changes a `ModelConfig`."""
@@ -79,6 +87,13 @@ class VariantRepository:
         else:
             (target / "1").mkdir()
             (target / "1" / config.default_model_filename).symlink_to(file)
+
+
+@contextlib.contextmanager
+def repository() -> Iterator[VariantRepository]:
+    """An empty repository of variants, for the length of a `with` block."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield VariantRepository(Path(folder))
 
 
 def without_batches(config: Any) -> None:

@@ -1,50 +1,74 @@
-"""What was measured, and its arithmetic: medians, spread, ratios within a round."""
+"""What was measured, and its arithmetic: medians, spread, ratios within a round, aims."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
+import re
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from loadtests.load.errors import LoadTestError
 from loadtests.report.result import to_plain
 
-SCHEMA = 1
+SCHEMA = 2
+Spread = tuple[float, float, float]
+"""The median, the lowest and the highest of the rounds."""
+_COUNTS = ("requests", "failed", "wrong", "split")
 
 
 @dataclass(frozen=True)
-class Measured:
+class Figure:
+    """A figure that a comparison shows of each variant.
+
+    Attributes:
+        name: Its key in `Measurement.figures`.
+        heading: Of its column, with the unit.
+        lower_is_better: What an aim for it limits: at most so much, or at least.
+        ranged: Whether the lowest and the highest round are shown, too.
+        brief: Whether it is shown on a terminal, and not on the page alone.
+    """
+
+    name: str
+    heading: str
+    lower_is_better: bool = False
+    ranged: bool = False
+    brief: bool = True
+
+
+@dataclass(frozen=True)
+class Measurement:
     """One measurement of one variant.
 
     Attributes:
-        rate: Right answers a second; of a request with several rows each row counts.
-        p50: Milliseconds.
-        p99: Milliseconds.
+        figures: By name; what was not measured is missing.
         requests: How many were measured.
         failed: Those without a right answer, wrong ones included.
         wrong: Those with a wrong one, the warm-up's included.
-        server: Processors that the server kept busy.
-        client: The same of what makes and watches the load; 0 where nothing does.
-        others: The same of everything else on the machine.
-        batch: Mean batch of the network; None where nobody counts it.
         split: Milliseconds of a request by where they went; empty where nobody can tell.
     """
 
-    rate: float
-    p50: float
-    p99: float
-    requests: int
-    failed: int
-    wrong: int
-    server: float
-    client: float
-    others: float
-    batch: float | None = None
+    figures: dict[str, float]
+    requests: int = 0
+    failed: int = 0
+    wrong: int = 0
     split: dict[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON, where figures stand beside the counts."""
+        return {**self.figures, **{name: getattr(self, name) for name in _COUNTS}}
+
+    @classmethod
+    def of(cls, plain: dict[str, Any]) -> Measurement:
+        """Reads what `plain` wrote."""
+        counts = {name: plain[name] for name in _COUNTS}
+        figures = {name: value for name, value in plain.items() if name not in counts}
+        return cls({name: value for name, value in figures.items() if value is not None}, **counts)
 
 
 @dataclass(frozen=True)
@@ -59,38 +83,83 @@ class Variant:
 
     group: str
     name: str
-    rounds: tuple[Measured, ...]
+    rounds: tuple[Measurement, ...]
 
-    def median(self, field_name: str) -> float:
+    def spread(self, figure: str) -> Spread:
+        """A figure's median, lowest and highest round; NaN where a round has none."""
+        values = [measured.figures.get(figure, math.nan) for measured in self.rounds]
+        return spread_of(values)
+
+    def median(self, figure: str) -> float:
         """The median of the rounds."""
-        return statistics.median(self._values(field_name))
+        return self.spread(figure)[0]
 
-    def spread(self, field_name: str) -> tuple[float, float]:
-        """The lowest and the highest round."""
-        values = self._values(field_name)
-        return min(values), max(values)
-
-    def total(self, field_name: str) -> int:
-        """The sum of the rounds."""
-        return int(sum(self._values(field_name)))
-
-    def _values(self, field_name: str) -> list[float]:
-        values = [getattr(measured, field_name) for measured in self.rounds]
-        return [float("nan") if value is None else float(value) for value in values]
+    def total(self, count: str) -> int:
+        """The sum of the rounds' `requests`, `failed` or `wrong`."""
+        return sum(getattr(measured, count) for measured in self.rounds)
 
 
-def ratios(variant: Variant, other: Variant) -> tuple[float, float, float]:
-    """How many times the rate of another variant.
+def spread_of(values: Sequence[float]) -> Spread:
+    """The median, the lowest and the highest; NaN where one of them is."""
+    if any(map(math.isnan, values)):
+        return (math.nan,) * 3
+    return statistics.median(values), min(values), max(values)
+
+
+def ratios(variant: Variant, other: Variant, figure: str) -> Spread:
+    """How many times the figure of another variant.
 
     Each round is divided by the same round of the other, since what else the machine did met
     both alike.
 
     Returns:
-        The median, the lowest and the highest of the rounds; NaN where the other had none.
+        NaN where a round of the other has none, or 0.
     """
     pairs = zip(variant.rounds, other.rounds, strict=True)
-    found = [a.rate / b.rate if b.rate else float("nan") for a, b in pairs]
-    return statistics.median(found), min(found), max(found)
+    values = [(a.figures.get(figure, math.nan), b.figures.get(figure, 0.0)) for a, b in pairs]
+    return spread_of([a / b if b else math.nan for a, b in values])
+
+
+@dataclass(frozen=True)
+class AimResult:
+    """What is wanted, and what was measured.
+
+    Attributes:
+        subject: What is measured; `{}` stands where the value belongs.
+        measured: The value.
+        wanted: The limit that its median should keep.
+        at_most: Whether it should be at most that, or at least.
+    """
+
+    subject: str
+    measured: Spread
+    wanted: float
+    at_most: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the median keeps the limit."""
+        value = self.measured[0]
+        return value <= self.wanted if self.at_most else value >= self.wanted
+
+    def __str__(self) -> str:
+        value, low, high = map(number, self.measured)
+        limit = f"at most {self.wanted}" if self.at_most else f"{self.wanted}"
+        return f"{self.subject.format(value)} (rounds {low} – {high}); wanted is {limit}"
+
+
+def judge(variant: Variant, figure: Figure, wanted: float) -> AimResult:
+    """Compares a figure of a variant with what is wanted of it."""
+    subject = f"{variant.group}: {variant.name}: {figure.heading}: {{}}"
+    return AimResult(subject, variant.spread(figure.name), wanted, figure.lower_is_better)
+
+
+def number(value: float) -> str:
+    """Three digits that say something; a dash where nothing was measured."""
+    if not math.isfinite(value):
+        return "–"
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    return f"{value:,.{digits}f}"
 
 
 @dataclass(frozen=True)
@@ -113,6 +182,18 @@ class Comparison:
     versions: dict[str, str]
     variants: tuple[Variant, ...]
 
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        variants = [
+            {
+                "group": each.group,
+                "name": each.name,
+                "rounds": [measured.plain() for measured in each.rounds],
+            }
+            for each in self.variants
+        ]
+        return {**vars(self), "variants": variants}
+
     @property
     def groups(self) -> dict[str, list[Variant]]:
         """The variants by their group."""
@@ -123,14 +204,21 @@ class Comparison:
 
 
 Results = dict[str, Comparison]
-"""The comparisons by name."""
+"""The comparisons by name, all of one machine."""
+
+
+def file_of(machine: dict[str, str], folder: Path) -> Path:
+    """The file of a machine's results; no other machine has the same."""
+    digest = hashlib.sha256(json.dumps(machine, sort_keys=True).encode()).hexdigest()[:8]
+    words = f"{machine['processor']} {machine['cores']} cores {digest}".lower()
+    return folder / "benchmarks" / f"{re.sub(r'[^a-z0-9]+', '-', words)}.json"
 
 
 def read(path: Path) -> Results:
     """Reads a file of results; without one there are none.
 
     Raises:
-        LoadTestError: It is no such file.
+        LoadTestError: It is no such file, or holds results of several machines.
     """
     if not path.is_file():
         return {}
@@ -138,16 +226,19 @@ def read(path: Path) -> Results:
         plain = json.loads(path.read_text())
         if plain["schema"] != SCHEMA:
             raise ValueError(f"its schema is {plain['schema']}, not {SCHEMA}")
-        return {name: _comparison(each) for name, each in plain["comparisons"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        results = {name: _comparison(each) for name, each in plain["comparisons"].items()}
+        if len({tuple(each.machine.items()) for each in results.values()}) > 1:
+            raise ValueError("it has results of several machines, which are not compared")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
             f"{path} cannot be read ({error}): remove it and measure again with make bench"
         ) from None
+    return results
 
 
 def _comparison(plain: dict[str, Any]) -> Comparison:
     variants = tuple(
-        Variant(each["group"], each["name"], tuple(Measured(**m) for m in each["rounds"]))
+        Variant(each["group"], each["name"], tuple(map(Measurement.of, each["rounds"])))
         for each in plain["variants"]
     )
     return Comparison(**{**plain, "variants": variants})
@@ -157,26 +248,9 @@ def write(path: Path, results: Results) -> None:
     """Writes all results, or nothing."""
     plain = {
         "schema": SCHEMA,
-        "comparisons": {name: to_plain(asdict(each)) for name, each in results.items()},
+        "comparisons": {name: to_plain(each.plain()) for name, each in results.items()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
     scratch.write_text(json.dumps(plain, indent=1) + "\n")
     scratch.replace(path)
-
-
-def add(results: Results, name: str, comparison: Comparison, order: Sequence[str]) -> Results:
-    """Puts a comparison in the place of an older one.
-
-    Raises:
-        LoadTestError: The others were measured on another machine.
-    """
-    others = {known: each for known, each in results.items() if known != name}
-    strangers = [known for known, each in others.items() if each.machine != comparison.machine]
-    if strangers:
-        raise LoadTestError(
-            f"{', '.join(strangers)} was measured on another machine, and runs of two machines "
-            "are not compared: write elsewhere with --out, or remove the old results"
-        )
-    merged = {**others, name: comparison}
-    return {known: merged[known] for known in order if known in merged}

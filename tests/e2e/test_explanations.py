@@ -17,7 +17,7 @@ from tritonclient.utils import InferenceServerException
 from build.data import digits
 from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
-from loadtests.compare import faithfulness
+from loadtests.compare import explanations
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
@@ -118,14 +118,14 @@ def test_a_seed_says_which_samples(client: ServingClient) -> None:
 
 def test_leaving_out_the_top_words_changes_more_than_leaving_out_any(grpc: ServingClient) -> None:
     random = np.random.default_rng(0)
-    better = faithfulness.of_words(grpc, faithfulness.some_reviews(ASKED, random), random)
+    better = explanations.of_words(grpc, explanations.some_reviews(ASKED, random), random)
     assert len(better) == ASKED
     assert better.mean() >= 0.85
 
 
 def test_hiding_the_hottest_pixels_lowers_more_than_hiding_any(grpc: ServingClient) -> None:
     random = np.random.default_rng(0)
-    better = faithfulness.of_pixels(grpc, faithfulness.some_digits(ASKED, random), random)
+    better = explanations.of_pixels(grpc, explanations.some_digits(ASKED, random), random)
     assert len(better) == ASKED
     assert better.mean() >= 0.9
 

@@ -1,4 +1,9 @@
-"""Text in, label out with ONNX Runtime, as all peers do it. It needs nothing of this repository."""
+"""Text in, label out with ONNX Runtime, as all peers do it.
+
+The peers are what somebody would otherwise write to serve the same model, each in an environment
+of its own. They know nothing of this repository: they get the file of a model, the file of its
+tokenizer, a number of threads and a port.
+"""
 
 from __future__ import annotations
 

@@ -1,23 +1,21 @@
 """Test data in the form of benchmark results. None of its figures was measured."""
 
-from loadtests.compare.results import Comparison, Measured, Variant
+from loadtests.compare.results import Comparison, Measurement, Variant
 
 MACHINE = {"processor": "a test's", "cores": "2", "memory": "1 GiB", "system": "none"}
 
 
-def measured(rate: float, *, failed: int = 0, client: float = 0.25) -> Measured:
+def measured(rate: float, *, failed: int = 0, client: float = 0.25) -> Measurement:
     """One measurement at a rate."""
-    return Measured(
-        rate=rate,
-        p50=1000 / rate,
-        p99=2000 / rate,
-        requests=100,
-        failed=failed,
-        wrong=failed,
-        server=1.5,
-        client=client,
-        others=0.05,
-    )
+    figures = {
+        "rate": rate,
+        "p50": 1000 / rate,
+        "p99": 2000 / rate,
+        "server": 1.5,
+        "client": client,
+        "others": 0.05,
+    }
+    return Measurement(figures, requests=100, failed=failed, wrong=failed)
 
 
 def variant(group: str, name: str, *rates: float) -> Variant:
@@ -30,7 +28,7 @@ def comparison(*variants: Variant, machine: dict[str, str] = MACHINE) -> Compari
     return Comparison(
         measured_at="2000-01-01 00:00 UTC",
         command="make bench ONLY=test",
-        settings={"rounds": 3, "seconds": 5, "warm_up": 2, "threads": 2},
+        settings={"rounds": 3, "measure_s": 5, "warm_up": 2, "threads": 2},
         machine=dict(machine),
         versions={"triton": "0", "python": "0"},
         variants=variants,

@@ -1,17 +1,26 @@
 """docs/benchmarks.md is what was measured, and nothing else."""
 
+import io
 import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from loadtests.compare.catalogue import CATALOGUE
-from loadtests.compare.charts import chart
-from loadtests.compare.page import chart_file, number, page, ratio_text, render
-from loadtests.compare.results import read
+from loadtests.compare.page import (
+    chart,
+    chart_file,
+    page,
+    print_comparison,
+    ratio_text,
+    render,
+    tables,
+)
+from loadtests.compare.results import number, read
 from tests.conftest import REPOSITORY
-from tests.loadtests.compare.recorded import BATCHING, PEERS
+from tests.loadtests.compare.recorded import BATCHING, PEERS, comparison, variant
 
 DOCS = REPOSITORY.parent / "docs"
 
@@ -20,6 +29,30 @@ def test_the_page_is_rendered_from_the_committed_results() -> None:
     results = read(DOCS / "benchmarks.json")
     assert (DOCS / "benchmarks.md").read_text() == page(results)
     assert {path.name for path in DOCS.glob("benchmarks-*.svg")} == set(map(chart_file, results))
+
+
+def test_the_catalogue_counts_what_was_measured() -> None:
+    results = read(DOCS / "benchmarks.json")
+    counted = {name: len(comparison.variants) for name, comparison in results.items()}
+    assert counted == {name: CATALOGUE[name].count for name in results}
+
+
+def test_a_terminal_shows_every_variant_of_what_was_measured_and_each_aim() -> None:
+    console = Console(file=io.StringIO(), width=100)
+    print_comparison(console, "peers", PEERS)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("Triton, gRPC") == 2 + len(CATALOGUE["peers"].aims(PEERS))
+    assert "not reached" in text
+    assert "90.0 – 110" in text
+
+
+def test_only_figures_that_were_measured_have_a_column_and_several_rows_a_ratio() -> None:
+    many, alone = tables(
+        CATALOGUE["batching"], comparison(*BATCHING.variants, variant("b", "c", 1))
+    )
+    assert "mean batch" not in many.columns
+    assert "× batching on" in many.columns
+    assert not any(column.startswith("×") for column in alone.columns)
 
 
 def test_without_results_the_page_says_so_and_has_no_table_and_no_chart() -> None:
@@ -50,7 +83,7 @@ def test_what_is_not_reached_is_published_too() -> None:
 
 
 def test_each_variant_has_a_bar_as_long_as_its_median() -> None:
-    svg = ElementTree.fromstring(chart(BATCHING, "title", "texts"))  # noqa: S314 - our own
+    svg = ElementTree.fromstring(chart(BATCHING, CATALOGUE["batching"]))  # noqa: S314 - our own
     widths = []
     for name in ("batching on", "batching off"):
         bar = svg.find(f".//*[@id='sentiment, 32 callers: {name}']")

@@ -8,8 +8,7 @@ from tritonclient.grpc import model_config_pb2
 
 from loadtests.compare.inputs import Inputs
 from loadtests.compare.repository import VariantRepository, in_batches_of
-from loadtests.compare.settings import BenchSettings
-from loadtests.compare.streams import add_streams, whole
+from loadtests.compare.served import add_streams, whole
 from loadtests.load.workload import Sample
 
 
@@ -36,10 +35,8 @@ def test_without_batching_the_ensemble_and_its_steps_compute_one_piece(tmp_path:
 
 
 def test_reviews_of_some_words_are_drawn_from_all_of_the_test_split() -> None:
-    inputs = Inputs(BenchSettings(inputs=32))
+    inputs = Inputs(32, 0)
     texts = [sample.sent["TEXT"].item().split() for sample in inputs.reviews(30)]
     assert len(texts) > 20
     assert {len(words) for words in texts} == {30}
-    assert texts != [
-        s.sent["TEXT"].item().split() for s in Inputs(BenchSettings(seed=1)).reviews(30)
-    ]
+    assert texts != [s.sent["TEXT"].item().split() for s in Inputs(500, 1).reviews(30)]

@@ -8,9 +8,7 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2
 
-from loadtests.compare.comparisons import add_sentiment
-from loadtests.compare.direct import padded_feed
-from loadtests.compare.inputs import expected_together, pad_to, together
+from loadtests.compare.inputs import expected_together, padded, together
 from loadtests.compare.repository import (
     VariantRepository,
     instances,
@@ -18,6 +16,7 @@ from loadtests.compare.repository import (
     serves,
     without_batches,
 )
+from loadtests.compare.served import add_sentiment
 from loadtests.load.expected import Expected
 from loadtests.load.network import packed
 from loadtests.load.wire import decode_plain, move_to_region
@@ -85,12 +84,12 @@ def test_the_answer_to_a_request_of_several_rows_is_compared_as_a_whole() -> Non
 
 def test_texts_are_packed_and_padded_with_the_same_tokens() -> None:
     ids = [np.array([1, 2, 3]), np.array([4])]
-    joined, padded = packed(ids), padded_feed(ids)
+    joined, longest = packed(ids), padded(ids)
     assert joined["input_ids"].tolist() == [1, 2, 3, 4]
     assert joined["row_shapes"].tolist() == [[3], [1]]
-    assert padded["input_ids"].tolist() == [[1, 2, 3], [4, 0, 0]]
-    assert padded["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
-    assert pad_to(ids[1], 3)["attention_mask"].tolist() == [[1, 0, 0]]
+    assert longest["input_ids"].tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert longest["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert padded(ids[1:], 3)["attention_mask"].tolist() == [[1, 0, 0]]
 
 
 def test_tensors_move_to_shared_memory_one_after_the_other() -> None:

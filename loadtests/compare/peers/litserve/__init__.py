@@ -1,1 +1,0 @@
-"""LitServe with batches."""

@@ -1,1 +1,0 @@
-"""MLServer with adaptive batches."""
