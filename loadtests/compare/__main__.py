@@ -20,6 +20,7 @@ from loadtests.compare.page import print_comparison, render
 from loadtests.compare.peer_servers import TRITON
 from loadtests.compare.repository import BERT, CNN, FILES, RNN
 from loadtests.compare.results import Figure, Measurement, Results, file_of, number, read, write
+from loadtests.compare.served import counted
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.options import option
 from loadtests.load.run import ROOT
@@ -150,8 +151,8 @@ def _measure(names: tuple[str, ...], bench: Bench, file: Path, measured: Results
     """Measures; what is finished is written at once, so that no failure loses it."""
     estimate = sum(CATALOGUE[name].estimate(bench.settings) for name in names)
     _err.print(
-        f"{len(names)} of {len(CATALOGUE)} comparisons, {bench.settings.rounds} rounds of "
-        f"{bench.settings.measure_s} s: about {max(1, round(estimate / 60))} min",
+        f"{len(names)} of {len(CATALOGUE)} comparisons, {counted(bench.settings.rounds, 'round')} "
+        f"of {bench.settings.measure_s} s: about {max(1, round(estimate / 60))} min",
         markup=False,
     )
     with _err.status("preparing what is compared"):

@@ -130,7 +130,8 @@ Runtime's `quantize_dynamic`, a scale a channel and 7 bits; the packed one is th
 Token ids in, with ONNX Runtime called in a process without a server and without tokenizing:
 padded to {PADDED_TO}, to the longest of a batch, the same with texts of like length in a batch, for
 which one has to have all of them beforehand, and packed; [packing.md](packing.md). At last the
-largest batch that the config lets in, with the memory that it needs.""",
+largest batch that the config lets in. Padding is a part of the computed tokens; memory is what the
+calls need beyond the loaded model.""",
         packing.padding,
         33,
         packing.PADDING,

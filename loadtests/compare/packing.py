@@ -33,8 +33,8 @@ PADDING = (
     Figure("rate", "texts a second"),
     Figure("p50", "p50 of a batch, ms", lower_is_better=True, brief=False),
     Figure("tokens", "tokens a second"),
-    Figure("padding", "padding, part of the tokens", lower_is_better=True),
-    Figure("memory", "memory beyond the model, MB", lower_is_better=True),
+    Figure("padding", "padding", lower_is_better=True),
+    Figure("memory", "memory, MB", lower_is_better=True),
 )
 
 

@@ -51,14 +51,16 @@ def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Ta
     ]
     compared = entry.compared and len(variants) > 1
     counted = any(each.total("requests") for each in variants)
-    columns = ["", main.heading, "lowest – highest"]
-    columns += ["× first" if brief else f"× {first.name}"] if compared else []
-    columns += [figure.heading for figure in shown] + (["not right"] if counted else [])
-    rows = []
+    columns = ["", "median" if brief else main.heading, "rounds" if brief else "lowest – highest"]
+    columns += ["ratio" if brief else f"× {first.name}"] if compared else []
+    columns += [figure.heading for figure in shown] + (
+        [("wrong" if brief else "not right")] if counted else []
+    )
+    rows, dash = [], "–" if brief else " – "
     for variant in variants:
         median, low, high = variant.spread(main.name)
         row = [variant.name, number(median) if brief else f"**{number(median)}**"]
-        row.append(f"{number(low)} – {number(high)}")
+        row.append(f"{number(low)}{dash}{number(high)}")
         if compared:
             ratio = ratios(variant, first, main.name)
             text = f"{ratio[0]:.2f}" if brief else ratio_text(ratio)
@@ -67,7 +69,8 @@ def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Ta
             spread = variant.spread(figure.name)
             row.append(_ranged(spread) if figure.ranged else number(spread[0]))
         if counted:
-            row.append(f"{variant.total('failed')} of {variant.total('requests')}")
+            failed = str(variant.total("failed"))
+            row.append(failed if brief else f"{failed} of {variant.total('requests')}")
         rows.append(row)
     return Table(group, columns, rows)
 
@@ -88,14 +91,16 @@ def ratio_text(found: Spread) -> str:
 def print_comparison(console: Console, name: str, comparison: Comparison) -> None:
     """Prints the tables of a comparison, and what was wanted."""
     entry = CATALOGUE[name]
-    console.print(f"\n{entry.title} ({name})", style="bold", markup=False)
+    heading = f"\n{entry.title} ({name}): {entry.figures[0].heading}"
+    console.print(heading, style="bold", markup=False)
     for group, columns, rows in tables(entry, comparison, brief=True):
-        table = RichTable(group, box=None, pad_edge=False)
-        for heading in columns[1:]:
-            table.add_column(heading, justify="right")
+        table = RichTable(box=None, pad_edge=False, collapse_padding=True)
+        table.add_column(group)
+        for heading, *cells in zip(columns[1:], *(row[1:] for row in rows), strict=True):
+            table.add_column(heading, justify="right", min_width=max(map(len, cells)))
         for row in rows:
             table.add_row(*row)
-        console.print(table)
+        console.print(table, "")
     for aim in entry.aims(comparison):
         word = "[green]reached[/]" if aim.met else "[red]not reached[/]"
         console.print(f"{aim}: {word}")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -25,12 +25,9 @@ from loadtests.compare.repository import BERT, FILES, TOKENIZER, repository, ser
 from loadtests.compare.results import AimResult, Comparison, ratios
 from loadtests.compare.served import MANY, add_sentiment, asked, counted
 from loadtests.load.errors import LoadTestError
-from loadtests.load.requests import Questions
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol
 from loadtests.load.target import Target
-from loadtests.load.wire import encode
-from loadtests.load.workload import WORKLOADS
 from server.parent_death import in_child
 from server.ports import Ports, settle_ports
 from server.settings import Settings
@@ -101,19 +98,15 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
 
 
 def _asked(bench: Bench, peer: Peer, server: Running, precision: str, callers: int) -> Measure:
-    protocol = Protocol.HTTP_JSON
-    outputs = WORKLOADS["sentiment"].outputs
-    expected = bench.inputs.padded_answers(padded_files()[precision])
-    if peer.path:
-        bodies = [json.dumps({"text": text}).encode() for text in bench.inputs.texts()]
-        headers = [0] * len(bodies)
-    else:
-        tensors = [sample.sent for sample in bench.inputs.draw("sentiment")]
-        written = [encode(protocol, MLSERVER_MODEL, outputs, each) for each in tensors]
-        bodies, headers = [body for body, _ in written], [length for _, length in written]
-    questions = Questions(
-        MLSERVER_MODEL, outputs, tuple(bodies), tuple(headers), expected, peer.path
+    protocol, file = Protocol.HTTP_JSON, BERT / FILES[precision]
+    questions = replace(
+        bench.inputs.questions("sentiment", MLSERVER_MODEL, protocol, file),
+        expected=bench.inputs.padded_answers(padded_files()[precision]),
     )
+    if peer.path:
+        bodies = tuple(json.dumps({"text": text}).encode() for text in bench.inputs.texts())
+        headers = (0,) * len(bodies)
+        questions = replace(questions, requests=bodies, headers=headers, path=peer.path)
     return partial(bench.served, server, questions, protocol, callers)
 
 

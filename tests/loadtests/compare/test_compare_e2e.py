@@ -148,7 +148,7 @@ def test_what_ended_before_a_failure_is_shown_and_kept(
     write(file_of(machine(), tmp_path), {"streams": OURS})
     done = called(tmp_path, ONLY="batching,precision")
     assert done.exit_code == 3
-    assert "7.00 – 7.00" in done.stdout
+    assert "7.00–7.00" in done.stdout
     kept = read(file_of(machine(), tmp_path))
     assert list(kept) == ["batching", "streams"]
     assert kept["batching"].variants[0].median("rate") == 7

@@ -43,7 +43,7 @@ def test_a_terminal_shows_every_variant_of_what_was_measured_and_each_aim() -> N
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert text.count("Triton, gRPC") == 2 + len(CATALOGUE["peers"].aims(PEERS))
     assert "not reached" in text
-    assert "90.0 – 110" in text
+    assert "90.0–110" in text
 
 
 def test_only_figures_that_were_measured_have_a_column_and_several_rows_a_ratio() -> None:
