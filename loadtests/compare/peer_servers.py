@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib import metadata
 from itertools import product
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def prepare() -> None:
     """Makes the environments of the peers and their graphs, where they are not made yet.
 
     Raises:
-        LoadTestError: The packages of one could not be installed, or the disk is too small.
+        LoadTestError: The packages of one could not be installed.
     """
     padded_files()
     for peer in PEERS:
@@ -175,17 +176,12 @@ def environment_of(peer: Peer) -> Path:
 
 def versions() -> dict[str, str]:
     """The installed versions of the peers' server programs and of what computes for them."""
-    program = (
-        "import sys, json, importlib.metadata as m; "
-        "print(json.dumps({name: m.version(name) for name in sys.argv[1:]}))"
-    )
-    found: dict[str, str] = {}
+    found = {}
     for peer in PEERS:
-        packages = sorted({peer.name, "uvicorn", "onnxruntime", "tokenizers"})
-        command = [str(environment_of(peer)), "-c", program, *packages]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        installed = json.loads(done.stdout).items()
-        found |= {f"{peer.name}'s {package}": version for package, version in installed}
+        (site,) = environment_of(peer).parents[1].glob("lib/python*/site-packages")
+        for package in sorted({peer.name, "uvicorn", "onnxruntime", "tokenizers"}):
+            (installed,) = metadata.distributions(name=package, path=[str(site)])
+            found[f"{peer.name}'s {package}"] = installed.version
     return found
 
 
@@ -204,10 +200,8 @@ def serve(bench: Bench, peer: Peer, model: Path) -> Iterator[Running]:
         LoadTestError: It did not start.
     """
     with tempfile.TemporaryDirectory(prefix="peer-") as name:
-        folder, ports = (
-            Path(name),
-            settle_ports(Settings(http_port=0, grpc_port=0, metrics_port=0)),
-        )
+        folder = Path(name)
+        ports = settle_ports(Settings(http_port=0, grpc_port=0, metrics_port=0))
         process = _start(peer, folder, model, bench.settings.threads, ports)
 
         def check() -> None:
@@ -218,11 +212,10 @@ def serve(bench: Bench, peer: Peer, model: Path) -> Iterator[Running]:
                 )
 
         try:
-            _wait_until_ready(peer, ports[0], check, bench.stop)
+            _wait_until_ready(peer, ports.http, check, bench.stop)
             _signal(process, signal.SIGSTOP)
-            http, grpc = (f"127.0.0.1:{port}" for port in ports[:2])
             yield Running(
-                Target.other(http, grpc, process.pid),
+                Target.other(f"127.0.0.1:{ports.http}", f"127.0.0.1:{ports.grpc}", process.pid),
                 check,
                 resume=lambda: _signal(process, signal.SIGCONT),
                 pause=lambda: _signal(process, signal.SIGSTOP),
@@ -242,11 +235,11 @@ def _start(
         "TOKENIZER_FILE": str(TOKENIZER),
         "THREADS": "1" if peer.one_thread else str(threads),
         "WORKERS": str(threads) if peer.many_workers else "1",
-        "PORT": str(ports[0]),
+        "PORT": str(ports.http),
     }
     command = [str(python), "-m", f"loadtests.compare.peers.{peer.name}.server"]
     if peer.name == "mlserver":
-        _write_mlserver(folder, *ports)
+        _write_mlserver(folder, ports)
         command = [str(python.parent / "mlserver"), "start", str(folder)]
     with (folder / "log").open("wb") as output:
         return subprocess.Popen(
@@ -261,10 +254,10 @@ def _start(
         )
 
 
-def _write_mlserver(folder: Path, http_port: int, grpc_port: int, metrics_port: int) -> None:
+def _write_mlserver(folder: Path, ports: Ports) -> None:
     settings = json.loads((SOURCES / "mlserver" / "settings.json").read_text())
-    ports = {"http_port": http_port, "grpc_port": grpc_port, "metrics_port": metrics_port}
-    (folder / "settings.json").write_text(json.dumps({**settings, **ports}))
+    settings |= {f"{service}_port": port for service, port in ports._asdict().items()}
+    (folder / "settings.json").write_text(json.dumps(settings))
     shutil.copyfile(SOURCES / "mlserver" / "model-settings.json", folder / "model-settings.json")
 
 
@@ -281,17 +274,14 @@ def _wait_until_ready(peer: Peer, port: int, check: Callable[[], None], stop: St
 
 def _answers(peer: Peer, port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_START_SECONDS)
-    try:
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
         if peer.path:
-            body = json.dumps({"text": "a film"})
-            connection.request("POST", peer.path, body, {"Content-Type": "application/json"})
+            body, headers = json.dumps({"text": "a film"}), {"Content-Type": "application/json"}
+            connection.request("POST", peer.path, body, headers)
         else:
             connection.request("GET", f"/v2/models/{MLSERVER_MODEL}/ready")
         return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    return False
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
