@@ -69,7 +69,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
         bool, typer.Option("--render", help="Measure nothing; write the published page again.")
     ] = False,
 ) -> None:
-    """Measure what the documentation claims; what this machine had is kept by itself."""
+    """Measure what the documentation claims, and keep the results of this machine."""
     measured: Results = {}
     code = 0
     try:
@@ -128,7 +128,7 @@ def _publish(file: Path, out: Path) -> None:
 
 
 def _prepare(names: tuple[str, ...], file: Path) -> Results:
-    """Refuses what can be refused before anything is measured; returns the kept results."""
+    """Refuses what can be refused before anything is measured; returns this machine's results."""
     kept = read(file)
     for folder in (file.parent, CACHE):
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,9 @@ from loadtests.load.chunks import MAX_PIECES
 from loadtests.report.machine import machine, versions
 
 _START_SECONDS = 15.0
-"""What a comparison takes before its first measurement, about."""
+"""About how long a comparison takes before its first measurement."""
 _OVERHEAD_SECONDS = 3.0
-"""What a measurement takes besides its load, about: a generator or a process starts."""
+"""About how long a measurement takes on top of its load, to start processes."""
 
 
 def load_figures(unit: str) -> tuple[Figure, ...]:
@@ -42,14 +42,14 @@ class Entry:
     Attributes:
         title: Its heading.
         text: What is compared, in Markdown.
-        cases: Starts what is needed, for the length of a `with` block.
-        count: How many cases there are, on a machine with several cores.
-        figures: What is shown of each; the first one is drawn, and its ratios are taken.
-        compared: Whether the first variant of a group is what the others are divided by.
-        seconds: What one measurement takes besides what the settings say, about.
-        prepare: What takes long or may fail, called before anything is measured.
-        aims: What is wanted, and whether it was reached.
-        versions: Of what takes part besides Triton and the packages of a load test.
+        cases: Starts what is needed for the length of a `with` block, and gives the cases.
+        count: The number of cases, on a machine with several cores.
+        figures: The figures of each case; the chart and the ratios show the first one.
+        compared: Whether ratios to the first variant of a group are shown.
+        seconds: About how long a measurement takes on top of MEASURE_S and WARM_UP.
+        prepare: Called before anything is measured, for what takes long or may fail.
+        aims: Compares the results with the aims.
+        versions: The versions of what takes part beside Triton and the load test.
     """
 
     title: str
@@ -64,7 +64,7 @@ class Entry:
     versions: Callable[[], dict[str, str]] = dict
 
     def estimate(self, settings: BenchSettings) -> float:
-        """The seconds that it takes, about."""
+        """About how many seconds it takes."""
         each = settings.warm_up + settings.measure_s + self.seconds
         return _START_SECONDS + self.count * settings.rounds * each
 
@@ -72,12 +72,12 @@ class Entry:
 def measure(
     name: str, bench: Bench, on_measured: Callable[[Case, int, Measurement], None]
 ) -> Comparison:
-    """Measures one comparison, all its cases by turns.
+    """Measures one comparison, all its cases in turns.
 
     Args:
         name: Its name in the catalogue.
         bench: What measures.
-        on_measured: Told of each measurement: case, number of the round, what it had.
+        on_measured: Called after each measurement with the case, the round and the result.
 
     Raises:
         LoadTestError: A server did not start or died, or a stop was asked for.

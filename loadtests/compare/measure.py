@@ -31,14 +31,14 @@ Measure = Callable[[], Measurement]
 
 
 class BenchSettings(EnvironmentSettings):
-    """What all measurements of a run have in common.
+    """The settings that all measurements of a run share.
 
     Attributes:
-        rounds: How often each variant is measured; all take turns in every round.
+        rounds: How often each variant is measured; in each round all take turns.
         measure_s: Seconds of one measurement.
         warm_up: Seconds of the same load before each, which are not measured.
-        seed: Of the inputs and their order.
-        inputs: How many different ones there are.
+        seed: Seed of the inputs and their order.
+        inputs: How many different inputs there are.
     """
 
     error: ClassVar[type[Exception]] = SettingsError
@@ -59,8 +59,8 @@ class Case:
     """A variant that can be measured.
 
     Attributes:
-        group: Variants are compared with those of their group.
-        name: What it is called.
+        group: Its group; variants are compared within a group.
+        name: Its name in the table.
         measure: Measures it once.
     """
 
@@ -71,13 +71,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Running:
-    """A server that runs.
+    """A running server.
 
     Attributes:
-        target: Where it is.
+        target: Its address.
         check: Raises if it has died.
-        resume: Has it take part, before a measurement.
-        pause: Has it compute nothing, after one.
+        resume: Called before it is measured.
+        pause: Called afterwards, so that it takes no processor from the others.
     """
 
     target: Target
@@ -102,12 +102,12 @@ def triton(repository: Path, stop: Stop) -> Iterator[Running]:
 
 @dataclass
 class Bench:
-    """What measures, with the settings of a run.
+    """Measures, with the settings and the inputs of a run.
 
     Attributes:
-        settings: Of all measurements.
-        stop: Asked now and then; when true, nothing is measured any more.
-        inputs: What is asked.
+        settings: The settings of all measurements.
+        stop: Polled while measuring; once it returns true, the run ends.
+        inputs: The inputs of all requests.
         triton: The version of the Triton that was measured last.
     """
 
@@ -130,10 +130,10 @@ class Bench:
         """Puts a server under a closed loop of load.
 
         Args:
-            server: Which.
-            questions: What is asked.
-            protocol: How.
-            callers: Each waits for its answer before it asks again.
+            server: The server.
+            questions: The requests and their expected answers.
+            protocol: The protocol of the requests.
+            callers: How many callers; each waits for its answer before it asks again.
             rows: Inputs in a request.
 
         Returns:
@@ -197,7 +197,13 @@ def turns(cases: int, rounds: int) -> Iterator[tuple[int, int]]:
 def by_turns(
     cases: Sequence[Case], rounds: int, on_measured: Callable[[Case, int, Measurement], None]
 ) -> tuple[Variant, ...]:
-    """Measures all cases by turns; `on_measured` is told the case, the round and what it had."""
+    """Measures all cases in turns.
+
+    Args:
+        cases: What is measured.
+        rounds: How often each is.
+        on_measured: Called after each measurement with the case, the round and the result.
+    """
     found: list[list[Measurement]] = [[] for _ in cases]
     for number, index in turns(len(cases), rounds):
         measured = cases[index].measure()

@@ -24,14 +24,14 @@ _COUNTS = ("requests", "failed", "wrong", "split")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that a comparison shows of each variant.
+    """A figure that a comparison shows for each variant.
 
     Attributes:
         name: Its key in `Measurement.figures`.
-        heading: Of its column, with the unit.
-        lower_is_better: What an aim for it limits: at most so much, or at least.
-        ranged: Whether the lowest and the highest round are shown, too.
-        brief: Whether it is shown on a terminal, and not on the page alone.
+        heading: The heading of its column, with the unit.
+        lower_is_better: Whether an aim for it is an upper limit, rather than a lower one.
+        ranged: Whether the lowest and the highest round are shown too.
+        brief: Whether a terminal shows it, and not only the page.
     """
 
     name: str
@@ -122,13 +122,13 @@ def ratios(variant: Variant, other: Variant, figure: str) -> Spread:
 
 @dataclass(frozen=True)
 class AimResult:
-    """What is wanted, and what was measured.
+    """An aim, and whether it was reached.
 
     Attributes:
-        subject: What is measured; `{}` stands where the value belongs.
+        subject: What was measured, with `{}` in place of the value.
         measured: The value.
-        wanted: The limit that its median should keep.
-        at_most: Whether it should be at most that, or at least.
+        wanted: The limit for its median.
+        at_most: Whether that is an upper limit, rather than a lower one.
     """
 
     subject: str
@@ -138,7 +138,7 @@ class AimResult:
 
     @property
     def met(self) -> bool:
-        """Whether the median keeps the limit."""
+        """Whether the median is within the limit."""
         value = self.measured[0]
         return value <= self.wanted if self.at_most else value >= self.wanted
 
@@ -149,13 +149,13 @@ class AimResult:
 
 
 def judge(variant: Variant, figure: Figure, wanted: float) -> AimResult:
-    """Compares a figure of a variant with what is wanted of it."""
+    """Compares a figure of a variant with its aim."""
     subject = f"{variant.group}: {variant.name}: {figure.heading}: {{}}"
     return AimResult(subject, variant.spread(figure.name), wanted, figure.lower_is_better)
 
 
 def number(value: float) -> str:
-    """Three digits that say something; a dash where nothing was measured."""
+    """About three significant digits; a dash where nothing was measured."""
     if not math.isfinite(value):
         return "–"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -164,14 +164,14 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is known of one comparison, as the JSON file has it.
+    """A comparison with all its measurements, as in the JSON file.
 
     Attributes:
         measured_at: When it began, in UTC.
-        command: What repeats it.
+        command: The command that repeats it.
         settings: Fields of `BenchSettings`, and the threads.
-        machine: What it was measured on.
-        versions: Of all that took part.
+        machine: The machine that it was measured on.
+        versions: The versions of all that took part.
         variants: In the order of the table.
     """
 

@@ -1,1 +1,1 @@
-"""What a load came to: figures, objectives, charts, and the report."""
+"""Results of a load test: figures, objectives, charts, and the report."""

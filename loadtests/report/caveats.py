@@ -1,4 +1,4 @@
-"""What a reader has to know before believing a run's figures."""
+"""Caveats: what to know before believing a run's figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def warm_up_note(run: Run) -> str:
 
 
 def notes(run: Run, result: Result) -> list[str]:
-    """The limits of this run, in sentences, those of the generator first."""
+    """The caveats of this run, in sentences, those about the load generator first."""
     return [
         *_generator(run, result),
         *_failures(result),

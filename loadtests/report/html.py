@@ -25,7 +25,7 @@ _TEMPLATE = "report.html.jinja"
 
 
 def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
-    """Everything that a report says, for JSON; what was not measured is null."""
+    """The whole report, for JSON; what was not measured is null."""
     settings = run.settings
     plain: dict[str, Any] = to_plain(asdict(settings))
     return {
@@ -44,7 +44,7 @@ def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
 
 
 def _command(run: Run) -> str:
-    """What repeats the run, with what chose the server."""
+    """The command that repeats the run, with the settings that chose the server."""
     config = os.environ.get("CONFIG")
     chosen = [f"CONFIG={config}"] if config and run.target.is_ours else []
     where = [] if run.target.is_ours else [f"URL={run.target.http}"]

@@ -26,10 +26,10 @@ Counts = dict[str, float]
 
 
 def read_counters(text: str, models: Sequence[str]) -> dict[str, Counts]:
-    """Reads the counters of some models from what Triton's metrics say.
+    """Reads the counters of some models from Triton's metrics.
 
     Args:
-        text: In the text format of Prometheus.
+        text: The metrics, in Prometheus's text format.
         models: Their names.
 
     Returns:

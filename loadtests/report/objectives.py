@@ -1,4 +1,4 @@
-"""What a load test has to reach, and whether it did."""
+"""The objectives of a load test, and whether it met them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from loadtests.load.errors import SettingsError
 
 @dataclass(frozen=True)
 class Failures:
-    """The most requests that may fail: `5` is a count, `0.5%` a share of all requests."""
+    """How many requests may fail: `5` is a count, `0.5%` a share of all requests."""
 
     most: float
     is_share: bool = False
@@ -37,7 +37,7 @@ class Failures:
         )
 
     def allow(self, failed: int, requests: int) -> bool:
-        """Whether so many failed requests of so many are few enough."""
+        """Whether that many of the requests may fail."""
         return failed <= (self.most * requests if self.is_share else self.most)
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class LoadLevel:
 
 @dataclass(frozen=True)
 class ObjectiveResult:
-    """One objective and what became of it."""
+    """An objective, and whether it was met."""
 
     name: str
     wanted: str
@@ -71,12 +71,12 @@ class ObjectiveResult:
 
 @dataclass(frozen=True)
 class Objectives:
-    """What a run has to reach; None asks for nothing.
+    """The objectives of a run; None means that there is none.
 
     Attributes:
-        p99_ms: The most milliseconds that 99 of 100 requests may take.
-        min_rps: The least right answers a second.
-        max_fail: The most requests that may fail, for whatever reason.
+        p99_ms: Upper limit of p99, in milliseconds.
+        min_rps: Lower limit of right answers a second.
+        max_fail: How many requests may fail, for whatever reason.
     """
 
     p99_ms: float | None = None

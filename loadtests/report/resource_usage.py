@@ -14,18 +14,18 @@ import psutil
 
 POWERCAP = Path("/sys/class/powercap")
 _SCAN_SECONDS = 2.0
-"""How often a tree is looked for new processes; that goes through all of the machine's."""
+"""How often new processes are looked for, which goes through all of the machine's."""
 
 
 class ProcessTree:
     """The processor time of a process and of all that it started, those that ended included.
 
-    What a process used before it was found is counted; one that comes and goes between two
-    looks for new ones is not.
+    What a process used before it was found is counted; a process that starts and ends between
+    two scans is not.
 
     Args:
         roots: Process ids.
-        without: Process ids that are not counted, nor what they started.
+        without: Process ids that are left out, with all that they started.
     """
 
     def __init__(self, roots: Iterable[int], without: Iterable[int] = ()) -> None:
@@ -68,7 +68,7 @@ def _trees(roots: Iterable[int]) -> set[psutil.Process]:
 
 
 def machine_seconds() -> float:
-    """Seconds for which the processors of this machine were busy, all together."""
+    """Seconds for which this machine's processors were busy, summed over all of them."""
     times = psutil.cpu_times()
     return float(sum(times[:8]) - times.idle - getattr(times, "iowait", 0.0))
 
@@ -94,7 +94,7 @@ class Used:
 
 @dataclass(frozen=True)
 class Shares:
-    """How many processors were busy on average, and for whom.
+    """How many processors were busy on average, by who used them.
 
     Attributes:
         server: NaN where the server cannot be seen.

@@ -1,4 +1,4 @@
-"""What a run comes to: everything that the report shows."""
+"""The results of a run: everything that the report shows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from loadtests.report.resource_usage import Shares
 
 @dataclass(frozen=True)
 class Interval:
-    """What happened in a short time.
+    """A short span of a run.
 
     Attributes:
         second: When it began, counted from the end of the warm-up.
@@ -77,9 +77,10 @@ class Result:
         levels: The steps, or the whole run as one.
         knee: Of the steps; None for other shapes, and where goodput still grew.
         parts: The phases of a spike, the thirds of a soak.
-        recovery: Seconds after a spike until the latency was back; None if it never was.
+        recovery: Seconds from the end of a spike until the latency was back to normal; None if
+            it never was.
         judged: The level that the objectives were judged at.
-        verdicts: What became of each objective.
+        verdicts: Whether each objective was met.
     """
 
     seconds: float

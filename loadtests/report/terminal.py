@@ -1,4 +1,4 @@
-"""What a person sees while a load runs, and the summary after it."""
+"""The terminal: progress while a load runs, and the summary after it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from loadtests.report.result import Result
 
 
 class OnPoll(Protocol):
-    """Shows what a run has come to."""
+    """Shows the state of a run."""
 
     def __call__(self, run: Run) -> None:
         """Called again and again."""
