@@ -31,8 +31,8 @@ from server.installation import find_installation
 from server.signals import StopSignals
 
 RESULTS = "benchmarks.json"
-_FREE_BYTES = 4 * 2**30
-"""What environments of peers, exported graphs and logs may need."""
+_FREE_BYTES = 2**30
+"""What exported graphs, logs and results may need."""
 _HELP = """Exit codes: 0 everything was measured and every answer was right; 1 some were not;
 2 wrong usage; 3 there is no result for a comparison; those that ended before are shown and kept."""
 
@@ -136,7 +136,7 @@ def _prepare(names: tuple[str, ...], file: Path) -> Results:
             raise LoadTestError(f"{folder} cannot be written")
         if (free := shutil.disk_usage(folder).free) < _FREE_BYTES:
             raise LoadTestError(
-                f"{folder} has {free / 2**30:.1f} GiB left: {_FREE_BYTES / 2**30:.0f} are needed"
+                f"{folder} has {free / 2**30:.1f} GiB left: {_FREE_BYTES / 2**30:.0f} is needed"
             )
     for model in (CNN, RNN, *(BERT / name for name in FILES.values())):
         if not model.is_file():

@@ -16,7 +16,6 @@ from loadtests.load.network import Tensors
 from loadtests.load.reference import answers_of, offline_answers, written
 from loadtests.load.requests import Questions
 from loadtests.load.settings import Protocol
-from loadtests.load.wire import encode
 from loadtests.load.workload import WORKLOADS, Sample
 
 PADDED_TO = 128
@@ -49,23 +48,17 @@ class Inputs:
             file: The ONNX file that it serves.
             rows: Inputs in a request.
         """
-        outputs = WORKLOADS[workload].outputs
-        samples = self.draw(workload)
-        batches = together([sample.sent for sample in samples], rows)
-        encoded = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
-        requests, headers = zip(*encoded, strict=True)
+        sent = together([sample.sent for sample in self.draw(workload)], rows)
+        samples = [Sample(tensors, {}) for tensors in sent]
         expected = expected_together(self._answers(workload, file), rows)
-        return Questions(served_as, outputs, requests, headers, expected)
+        return written(protocol, served_as, WORKLOADS[workload].outputs, samples, expected)
 
     def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Questions:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
-        outputs = WORKLOADS["sentiment_bert"].outputs
-        tensors = [padded([tokens], PADDED_TO) for tokens in self.tokens()]
-        requests, headers = zip(
-            *(encode(protocol, served_as, outputs, each) for each in tensors), strict=True
-        )
-        expected = offline_answers(file, [Sample(each, each) for each in tensors])
-        return Questions(served_as, outputs, requests, headers, expected)
+        sent = [padded([ids], PADDED_TO) for ids in self.tokens()]
+        samples = [Sample(tensors, tensors) for tensors in sent]
+        outputs, expected = WORKLOADS["sentiment_bert"].outputs, offline_answers(file, samples)
+        return written(protocol, served_as, outputs, samples, expected)
 
     def padded_answers(self, file: Path) -> Expected:
         """What the padded graph answers to each review alone, without any padding."""
