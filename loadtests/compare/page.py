@@ -13,8 +13,10 @@ from matplotlib.figure import Figure as Drawing
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from loadtests.compare import explanations, inputs, served
 from loadtests.compare.catalogue import CATALOGUE, Entry
 from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
+from loadtests.load.chunks import MAX_PIECES
 from loadtests.report.charts import COLOURS, STYLE
 
 PAGE = "benchmarks.md"
@@ -146,7 +148,14 @@ def page(results: Results) -> str:
         for name, entry in CATALOGUE.items()
     ]
     machines = [comparison.machine for comparison in results.values()]
-    return template.render(sections=sections, machine=machines[0] if machines else None)
+    return template.render(
+        sections=sections,
+        machine=machines[0] if machines else None,
+        served=served,
+        inputs=inputs,
+        explanations=explanations,
+        max_pieces=MAX_PIECES,
+    )
 
 
 def _markdown(table: Table) -> dict[str, str]:

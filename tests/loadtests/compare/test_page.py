@@ -55,6 +55,14 @@ def test_only_figures_that_were_measured_have_a_column_and_several_rows_a_ratio(
     assert not any(column.startswith("×") for column in alone.columns)
 
 
+def test_the_page_says_of_every_comparison_what_is_compared() -> None:
+    sections = page({}).split("\n## ")[-len(CATALOGUE) :]
+    for (name, entry), section in zip(CATALOGUE.items(), sections, strict=True):
+        title, mark, text, *_ = section.split("\n\n")
+        assert (title, mark) == (entry.title, f"`{name}`")
+        assert not text.startswith("Not measured yet")
+
+
 def test_without_results_the_page_says_so_and_has_no_table_and_no_chart() -> None:
     text = page({})
     assert text.count("Not measured yet") == len(CATALOGUE) + 1
