@@ -124,7 +124,7 @@ class Calls:
             "batch": float(self.batch),
             "tokens": tokens / elapsed,
             "padding": 1 - tokens / computed,
-            "memory": (_peak_memory() - loaded) / 1e6,
+            "memory": (_peak_memory() - loaded) / 2**10,
         }
         return Measurement(figures, requests=len(took))
 
@@ -145,7 +145,8 @@ def _own_seconds() -> float:
 
 
 def _peak_memory() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """In KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def called(bench: Bench, calls: Calls) -> Measurement:
@@ -154,7 +155,7 @@ def called(bench: Bench, calls: Calls) -> Measurement:
     Returns:
         The figures of `Bench.served`, where a call is a request and what calls is the server;
         besides real `tokens` a second, the part of `padding` among those that were computed,
-        and the megabytes of `memory` that the calls needed beyond the loaded model.
+        and the MiB of `memory` that the calls needed beyond the loaded model.
 
     Raises:
         LoadTestError: It failed, or a stop was asked for.

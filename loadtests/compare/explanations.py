@@ -43,12 +43,12 @@ COST = (
     Figure("classified", "classification, ms", lower_is_better=True),
     Figure("explained", "explanation, ms", lower_is_better=True),
 )
-BETTER = Figure("better", "better than random, part of the inputs")
-FAITHFULNESS = (BETTER, Figure("lowest", "lowest draw"), Figure("inputs", "inputs"))
+BETTER = Figure("better", "better than random, % of inputs")
+FAITHFULNESS = (BETTER, Figure("lowest", "lowest draw, %"), Figure("inputs", "inputs"))
 MAX_TIMES = 20
 """What an explanation without `SAMPLES` may cost, in classifications of the same review."""
-MIN_BETTER = {"review": 0.85, "digit": 0.90}
-"""The part of the inputs on which the highest-ranked must matter more than random ones."""
+MIN_BETTER = {"review": 85, "digit": 90}
+"""The percentage of the inputs on which the highest-ranked must matter more than random ones."""
 
 Random = np.random.Generator
 
@@ -160,8 +160,8 @@ def faithfulness(bench: Bench) -> Iterator[list[Case]]:
 
 
 def _shares(better: NDArray[np.bool_]) -> Measurement:
-    """The part of the inputs in the mean of the draws and in the lowest; [inputs, draws]."""
-    by_draw = better.mean(axis=0)
+    """The percentage of the inputs in the mean of the draws and in the lowest; [inputs, draws]."""
+    by_draw = better.mean(axis=0) * 100
     figures = {"better": float(by_draw.mean()), "lowest": float(by_draw.min())}
     return Measurement({**figures, "inputs": float(len(better))})
 

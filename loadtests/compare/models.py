@@ -25,8 +25,8 @@ CALLERS = 16
 FACTS = (
     Figure("parameters", "parameters"),
     Figure("megabytes", "served file, MB", lower_is_better=True),
-    Figure("accuracy", "test accuracy"),
-    Figure("memory", "memory of the server, MB", lower_is_better=True),
+    Figure("accuracy", "test accuracy, %"),
+    Figure("memory", "memory of the server, MiB", lower_is_better=True),
 )
 
 
@@ -95,10 +95,10 @@ def _measured(
 
 
 def _memory(pid: int | None) -> float:
-    """Megabytes of the server's processes that no other process shares."""
+    """MiB of the server's processes that no other process shares."""
     parent = psutil.Process(pid)
     found = [each.memory_info() for each in (parent, *parent.children(recursive=True))]
-    return float(sum(memory.rss - memory.shared for memory in found)) / 1e6
+    return float(sum(memory.rss - memory.shared for memory in found)) / 2**20
 
 
 def _facts(family: Family) -> dict[str, float]:
@@ -106,7 +106,7 @@ def _facts(family: Family) -> dict[str, float]:
 
     Returns:
         `parameters`, numbers among the weights, as exported in FP32; `megabytes` of the file
-        that is served; `accuracy` of that file on the test examples, from the manifest.
+        that is served; `accuracy` of that file on the test examples in percent, from the manifest.
     """
     served = _served_file(family)
     published = manifest.read(served.parent)
@@ -121,7 +121,7 @@ def _facts(family: Family) -> dict[str, float]:
         ),
         "megabytes": served.stat().st_size / 1e6,
     }
-    return {**found, "accuracy": accuracy} if isinstance(accuracy, float) else found
+    return {**found, "accuracy": accuracy * 100} if isinstance(accuracy, float) else found
 
 
 def _served_file(family: Family) -> Path:

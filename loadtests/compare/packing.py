@@ -34,7 +34,7 @@ PADDING = (
     Figure("p50", "p50 of a batch, ms", lower_is_better=True, brief=False),
     Figure("tokens", "tokens a second"),
     Figure("padding", "padding", lower_is_better=True),
-    Figure("memory", "memory, MB", lower_is_better=True),
+    Figure("memory", "memory, MiB", lower_is_better=True),
 )
 
 

@@ -69,7 +69,7 @@ def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Ta
             row.append("1" if variant is first else text)
         for figure in shown:
             spread = variant.spread(figure.name)
-            row.append(_ranged(spread) if figure.ranged else number(spread[0]))
+            row.append(_ranged(spread) if figure.ranged and not brief else number(spread[0]))
         if counted:
             failed = str(variant.total("failed"))
             row.append(failed if brief else f"{failed} of {variant.total('requests')}")
