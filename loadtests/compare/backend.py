@@ -27,7 +27,7 @@ import tritonclient.grpc as triton_grpc
 from tritonclient.utils import np_to_triton_dtype
 
 from build import model_config
-from loadtests.compare.measure import Bench, Case, repeat, triton
+from loadtests.compare.measure import Bench, Case, repeat
 from loadtests.compare.repository import PUBLISHED, VariantRepository, repository, threads
 from loadtests.compare.results import AimResult, Comparison, Figure, Measurement, judge
 from loadtests.compare.served import counted
@@ -106,7 +106,7 @@ def backend(bench: Bench) -> Iterator[list[Case]]:
             for count, batch in product(sorted({1, bench.settings.threads}), BATCHES)
         ]
         with (
-            triton(variants.folder, bench.stop) as server,
+            bench.triton(variants.folder) as server,
             triton_grpc.InferenceServerClient(server.target.grpc) as client,
         ):
             yield [

@@ -78,9 +78,12 @@ def measure(
         LoadTestError: A server did not start or died, or a stop was asked for.
     """
     entry, settings = CATALOGUE[name], bench.settings
+    bench.triton_version = ""  # of none where none takes part
     began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with entry.cases(bench) as cases:
         variants = by_turns(cases, settings.rounds, on_measured)
+    tokenizers = {"tokenizers": metadata.version("tokenizers")}
+    found = {**versions(bench.triton_version), **tokenizers, **entry.versions()}
     plain = settings.model_dump()
     words = [f"{key.upper()}={value}" for key, value in plain.items()]
     return Comparison(
@@ -88,11 +91,7 @@ def measure(
         command=" ".join(["make bench", f"ONLY={name}", *words]),
         settings={**plain, "threads": settings.threads},
         machine=machine(),
-        versions={
-            **versions(bench.triton),
-            "tokenizers": metadata.version("tokenizers"),
-            **entry.versions(),
-        },
+        versions={name: version for name, version in found.items() if version},
         variants=variants,
     )
 

@@ -22,8 +22,7 @@ from loadtests.compare.measure import Bench, BenchSettings, Case, repeat
 from loadtests.compare.repository import PUBLISHED
 from loadtests.compare.results import AimResult, Comparison, Figure, Measurement, judge
 from loadtests.compare.served import WORDS as REVIEW_WORDS
-from server.settings import Settings
-from server.triton import TritonServer
+from server.settings import CPU_CONFIG
 
 WORDS = 3
 """Words left out of a text."""
@@ -68,10 +67,9 @@ def faithfulness_aims(comparison: Comparison) -> list[AimResult]:
 @contextlib.contextmanager
 def _client(bench: Bench) -> Iterator[ServingClient]:
     """A client of a server that has all models."""
-    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=PUBLISHED)
     with (
-        TritonServer(settings, stop_requested=bench.stop) as server,
-        GrpcClient(server.grpc_url, timeout=120) as client,
+        bench.triton(PUBLISHED, CPU_CONFIG) as server,
+        GrpcClient(server.target.grpc, timeout=120) as client,
     ):
         yield client
 

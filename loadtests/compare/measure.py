@@ -86,20 +86,6 @@ class Running:
     pause: Callable[[], None] = lambda: None
 
 
-@contextlib.contextmanager
-def triton(repository: Path, stop: Stop) -> Iterator[Running]:
-    """A Triton with the models of a folder, by their config.pbtxt."""
-    settings = Settings(
-        http_port=0,
-        grpc_port=0,
-        metrics_port=0,
-        config=PLAIN_CONFIG,
-        model_repository=repository,
-    )
-    with TritonServer(settings, stop_requested=stop) as server:
-        yield Running(Target.of(server), server.check)
-
-
 @dataclass
 class Bench:
     """Measures, with the settings and the inputs of a run.
@@ -108,16 +94,27 @@ class Bench:
         settings: The settings of all measurements.
         stop: Polled while measuring; once it returns true, the run ends.
         inputs: The inputs of all requests.
-        triton: The version of the Triton that was measured last.
+        triton_version: The version of the Triton that was started last.
     """
 
     settings: BenchSettings
     stop: Stop
     inputs: Inputs = field(init=False)
-    triton: str = ""
+    triton_version: str = ""
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.settings.inputs, self.settings.seed)
+
+    @contextlib.contextmanager
+    def triton(self, repository: Path, config: str = PLAIN_CONFIG) -> Iterator[Running]:
+        """Serves the models of a folder, for the length of a `with` block."""
+        settings = Settings(
+            http_port=0, grpc_port=0, metrics_port=0, config=config, model_repository=repository
+        )
+        with TritonServer(settings, stop_requested=self.stop) as server:
+            target = Target.of(server)
+            self.triton_version = target.server_version()
+            yield Running(target, server.check)
 
     def served(
         self,
@@ -156,7 +153,6 @@ class Bench:
             done = run(load, server.target, questions, check=server.check, stop=self.stop)
         finally:
             server.pause()
-        self.triton = done.triton or self.triton
         result = sum_up(done)
         figures = {
             "rate": result.goodput * rows,

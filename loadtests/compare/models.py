@@ -14,7 +14,7 @@ import onnx
 import psutil
 
 from build import manifest, model_config
-from loadtests.compare.measure import Bench, Case, Running, triton
+from loadtests.compare.measure import Bench, Case, Running
 from loadtests.compare.repository import PUBLISHED, repository
 from loadtests.compare.results import Figure, Measurement
 from loadtests.compare.served import counted, whole
@@ -62,7 +62,7 @@ def models(bench: Bench) -> Iterator[list[Case]]:
             variants = stack.enter_context(repository())
             for model in (family.network, family.served, family.before):
                 variants.add(model, model)
-            server = stack.enter_context(triton(variants.folder, bench.stop))
+            server = stack.enter_context(bench.triton(variants.folder))
             served.append((family, server, _questions(bench, family), _facts(family)))
         yield [
             Case(

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from loadtests.compare.direct import WAYS, Calls, called
 from loadtests.compare.inputs import PADDED_TO
-from loadtests.compare.measure import Bench, Case, triton
+from loadtests.compare.measure import Bench, Case
 from loadtests.compare.repository import BERT, FILES, TOKENIZER, padded_to, repository, serves
 from loadtests.compare.results import Figure
 from loadtests.compare.served import MANY, ROWS, asked
@@ -48,7 +48,7 @@ def packing(bench: Bench) -> Iterator[list[Case]]:
             edits = padded_to(PADDED_TO), serves(name)
             file = exported[precision]
             variants.add("sentiment_bert", f"padded_{precision}", *edits, file=file)
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             cases = []
             for precision, name in FILES.items():
                 group = f"Triton, {precision}, {MANY} callers"

@@ -20,7 +20,7 @@ from importlib import metadata
 from itertools import product
 from pathlib import Path
 
-from loadtests.compare.measure import Bench, Case, Measure, Running, Stop, triton
+from loadtests.compare.measure import Bench, Case, Measure, Running, Stop
 from loadtests.compare.packing import padded_files
 from loadtests.compare.repository import BERT, FILES, TOKENIZER, repository, serves
 from loadtests.compare.results import AimResult, Comparison, ratios
@@ -78,7 +78,7 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
     with contextlib.ExitStack() as stack:
         variants = stack.enter_context(repository())
         models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
-        server = stack.enter_context(triton(variants.folder, bench.stop))
+        server = stack.enter_context(bench.triton(variants.folder))
         running = {
             (peer.title, precision): stack.enter_context(serve(bench, peer, file))
             for (precision, file), peer in product(padded_files().items(), PEERS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from loadtests.compare.direct import Calls, called
-from loadtests.compare.measure import Bench, Case, Measure, Running, triton
+from loadtests.compare.measure import Bench, Case, Measure, Running
 from loadtests.compare.repository import (
     BERT,
     CNN,
@@ -107,7 +107,7 @@ def batching(bench: Bench) -> Iterator[list[Case]]:
             ("mnist_cnn", "on", variants.add("mnist_cnn", "cnn_on"), cnn),
             ("mnist_cnn", "off", variants.add("mnist_cnn", "cnn_off", *off), cnn),
         ]
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             yield [
                 Case(
                     f"{model}, {MANY} callers",
@@ -123,7 +123,7 @@ def precision(bench: Bench) -> Iterator[list[Case]]:
     """FP32 and int8."""
     with repository() as variants:
         models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             yield [
                 Case(
                     f"sentiment, {counted(callers, 'caller')}",
@@ -141,7 +141,7 @@ def protocols(bench: Bench) -> Iterator[list[Case]]:
     """Ways of sending the same requests, small and large."""
     with repository() as variants:
         model = variants.add("mnist_cnn", "mnist_cnn")
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             ask = partial(asked, bench, server, "mnist_cnn", model, CNN, callers=FEW)
             yield [
                 Case(
@@ -161,7 +161,7 @@ def instance_counts(bench: Bench) -> Iterator[list[Case]]:
         for count in (1, 2):
             edits = instances(count), threads(max(1, bench.settings.threads // count))
             models[count] = add_sentiment(variants, f"of_{count}", *edits)
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             ask = partial(asked, bench, server, "sentiment", file=BERT / FILES["int8"])
             yield [
                 Case(
@@ -179,7 +179,7 @@ def serving_cost(bench: Bench) -> Iterator[list[Case]]:
     with repository() as variants:
         for precision, file in FILES.items():
             add_sentiment(variants, precision, serves(file))
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             yield [
                 case
                 for precision, (callers, batch) in product(FILES, ((1, 1), (MANY, ROWS)))
@@ -213,7 +213,7 @@ def streams(bench: Bench) -> Iterator[list[Case]]:
         batched, alone = bench.inputs.asked(pieces, STREAM, protocol, RNN, [on, off])
         (at_once,) = bench.inputs.asked(whole(pieces), STREAM, protocol, RNN, [on])
         variety = {"in pieces": batched, "in pieces, no batching": alone, "whole texts": at_once}
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             yield [
                 Case(
                     f"{STREAM}, {counted(callers, 'stream')}",
@@ -254,7 +254,7 @@ def explanations(bench: Bench) -> Iterator[list[Case]]:
         for *_, model in of_inputs.values():
             for kind in kinds:
                 variants.add(f"{model}{kind}", f"{model}{kind}")
-        with triton(variants.folder, bench.stop) as server:
+        with bench.triton(variants.folder) as server:
             cases = []
             for (what, (samples, file, model)), (kind, title) in product(
                 of_inputs.items(), kinds.items()

@@ -72,6 +72,7 @@ def test_comparisons_are_measured_kept_and_published(tmp_path: Path) -> None:
     assert {name: len(each.variants) for name, each in results.items()} == {
         name: CATALOGUE[name].count for name in ("explain", "direct")
     }
+    assert all(each.versions["triton"] for each in results.values())
     for variant in results["explain"].variants:
         assert variant.median("explained") > variant.median("classified") > 0
         assert variant.median("times") > 1
@@ -96,6 +97,7 @@ def test_the_other_comparisons_that_need_no_peers_are_measured(tmp_path: Path) -
         assert len(found.variants) <= CATALOGUE[name].count  # with one core fewer threads
         main = CATALOGUE[name].figures[0].name
         assert all(variant.median(main) > 0 for variant in found.variants)
+    assert {name for name in results if "triton" not in results[name].versions} == {"padding"}
     by_way = {variant.name: variant for variant in results["padding"].groups["int8, 32 rows"]}
     assert by_way["packed"].median("padding") == 0
     padded = [by_way[name].median("padding") for name in ("padded to 128", "padded to the longest")]
