@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -131,9 +131,11 @@ def _prepare(names: tuple[str, ...], file: Path) -> Results:
     """Refuses what can be refused before anything is measured; returns this machine's results."""
     kept = read(file)
     for folder in (file.parent, CACHE):
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise LoadTestError(f"{folder} cannot be written")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise LoadTestError(f"{folder} cannot be written: {error.strerror}") from None
         if (free := shutil.disk_usage(folder).free) < _FREE_BYTES:
             raise LoadTestError(
                 f"{folder} has {free / 2**30:.1f} GiB left: {_FREE_BYTES / 2**30:.0f} is needed"

@@ -144,8 +144,18 @@ def test_results_that_cannot_be_read_are_refused_before_anything_is_measured(
     file.parent.mkdir()
     file.write_text("{}")
     done = called(tmp_path, ONLY="batching")
-    assert (done.exit_code, done.exception and type(done.exception)) == (3, SystemExit)
+    assert (done.exit_code, type(done.exception)) == (3, SystemExit)
     assert file.read_text() == "{}"
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = replace(CATALOGUE["batching"], cases=_never_started)
+    monkeypatch.setitem(CATALOGUE, "batching", fake)
+    (tmp_path / "benchmarks").touch()
+    done = called(tmp_path, ONLY="batching")
+    assert (done.exit_code, type(done.exception)) == (3, SystemExit)
 
 
 def test_what_ended_before_a_failure_is_shown_and_kept(
