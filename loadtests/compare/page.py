@@ -169,10 +169,10 @@ def _markdown(table: Table) -> dict[str, str]:
 def _client(comparison: Comparison) -> str:
     """The most that a client took of the processors in any variant; empty without a client."""
     cores = int(comparison.machine["cores"])
-    taken = [variant.median("client") for variant in comparison.variants]
-    if all(map(math.isnan, taken)):
+    taken = [each.median("client") for each in comparison.variants]
+    most = max((each for each in taken if each > 0), default=0.0)  # NaN is not above 0
+    if not most:
         return ""
-    most = max(each for each in taken if math.isfinite(each))
     return f"{most:.2f} of {cores} processors ({most / cores:.0%})"
 
 
