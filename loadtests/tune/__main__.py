@@ -60,7 +60,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
         int, option("CONFIRM_S", "Seconds of the winner's last run; 0 leaves it out.")
     ] = 120,
     seed: Annotated[int, option("SEED", "Of inputs, arrivals and the search.")] = 0,
-    seconds: Annotated[int, option("SECONDS", "Of one measurement.")] = 3,
+    measure_s: Annotated[int, option("MEASURE_S", "Of one measurement.")] = 3,
     inputs: Annotated[int, option("INPUTS", "Different test inputs.")] = 300,
     reports: Annotated[Path, typer.Option(help="Folder of reports.")] = ROOT / "reports",
     state: Annotated[
@@ -84,7 +84,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
             budget_s=budget_s,
             confirm_s=confirm_s,
             seed=seed,
-            seconds=seconds,
+            measure_s=measure_s,
             inputs=inputs,
             model_repository=repository,
             state=state,

@@ -204,7 +204,7 @@ class Meter:
         """Open-loop load at a rate, apart from what is changed."""
         values: dict[str, Any] = {
             "shape": Shape.RATE,
-            "duration": self.settings.seconds,
+            "duration": self.settings.measure_s,
             "warm_up": _WARM_UP_SECONDS,
             **changes,
         }

@@ -45,7 +45,7 @@ def file_of(settings: TuneSettings, graph: ModelGraph, space: Space) -> Path:
         "objective": settings.word,
         "protocol": settings.protocol.value,
         "seed": settings.seed,
-        "seconds": settings.seconds,
+        "seconds": settings.measure_s,
         "inputs": settings.inputs,
         "space": [asdict(candidate) for candidate in space.candidates],
         "files": graph.digest(),

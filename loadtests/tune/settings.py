@@ -95,7 +95,7 @@ class TuneSettings(Objective):
         confirm_s: Seconds of the last run, which shows that the winner holds; it comes after
             the budget. 0 leaves it out.
         seed: Of inputs, arrivals and the search.
-        seconds: How long one rate is measured, without its warm-up.
+        measure_s: Seconds for which one rate is measured, without its warm-up.
         inputs: How many different test inputs are drawn from.
         model_repository: The folder of models.
         state: Where trials are kept, so that a search can go on.
@@ -106,7 +106,7 @@ class TuneSettings(Objective):
     budget_s: int = Field(default=1800, ge=20, le=7 * 86_400)
     confirm_s: int = Field(default=120, ge=0, le=86_400)
     seed: int = Field(default=0, ge=0, le=2**31)
-    seconds: int = Field(default=3, ge=2, le=600)  # Locust looks once a second
+    measure_s: int = Field(default=3, ge=2, le=600)  # Locust looks once a second
     inputs: int = Field(default=300, ge=1, le=10_000)
     model_repository: Path = ROOT / "model_repository"
     state: Path = ROOT / ".run" / "tune"
@@ -140,5 +140,5 @@ class TuneSettings(Objective):
         return (
             f"make tune MODEL={self.model} {self.word} PROTOCOL={self.protocol.value} "
             f"BUDGET_S={self.budget_s} CONFIRM_S={self.confirm_s} SEED={self.seed} "
-            f"SECONDS={self.seconds} INPUTS={self.inputs}"
+            f"MEASURE_S={self.measure_s} INPUTS={self.inputs}"
         )

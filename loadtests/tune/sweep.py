@@ -38,7 +38,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
     out: Annotated[Path, typer.Option(help="The recording, written once it is complete.")],
     p99_ms: Annotated[float | None, typer.Option(envvar="P99_MS")] = None,
     rate: Annotated[float | None, typer.Option(envvar="RATE")] = None,
-    seconds: Annotated[int, typer.Option(envvar="SECONDS", help="Of one measurement.")] = 3,
+    measure_s: Annotated[int, typer.Option(envvar="MEASURE_S", help="Of one measurement.")] = 3,
     seed: Annotated[int, typer.Option(envvar="SEED")] = 0,
     again: Annotated[
         int, typer.Option(help="How many of the best are measured in further rounds.")
@@ -55,7 +55,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
         p99_ms=p99_ms,
         rate=rate,
         seed=seed,
-        seconds=seconds,
+        measure_s=measure_s,
         state=ROOT / ".run" / "sweep",
     )
     graph = ModelGraph.of(settings.model_repository, model)
@@ -84,7 +84,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
     options = f" --again {again} --rounds {rounds}" if again else ""
     head = {
         "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
-        "command": f"MODEL={settings.model} {settings.word} SECONDS={settings.seconds} "
+        "command": f"MODEL={settings.model} {settings.word} MEASURE_S={settings.measure_s} "
         f"SEED={settings.seed} python -m loadtests.tune.sweep{options}",
         "model": settings.model,
         "p99_ms": settings.p99_ms,

@@ -151,7 +151,7 @@ def test_another_objective_seed_or_protocol_has_a_file_of_its_own(tmp_path: Path
             {"p99_ms": None, "rate": 50},
             {"protocol": Protocol.GRPC},
             {"seed": 1},
-            {"seconds": 4},
+            {"measure_s": 4},
         )
     ]
     files = [file_of(each, graph, space) for each in [settings, *others]]

@@ -31,7 +31,7 @@ def test_an_objective_is_one_of_two(given: dict[str, float], words: str) -> None
         ({"model": "mnist", "protocol": Protocol.HTTP_JSON}, "PROTOCOL is 'http-json'"),
         ({"budget_s": 5}, "BUDGET_S is 5: it has to be from 20"),
         ({"confirm_s": -1}, "CONFIRM_S is -1"),
-        ({"seconds": 1}, "SECONDS is 1"),
+        ({"measure_s": 1}, "MEASURE_S is 1"),
         ({"model_repository": Path("nowhere")}, "MODEL_REPOSITORY is 'nowhere'"),
     ],
 )

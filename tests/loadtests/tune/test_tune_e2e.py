@@ -24,7 +24,7 @@ from server.triton import TritonServer
 from tests.loadtests.command import ROOT, load_test
 
 pytestmark = pytest.mark.e2e
-QUICK = {"BUDGET_S": "20", "CONFIRM_S": "2", "SECONDS": "2", "INPUTS": "40", "SEED": "5"}
+QUICK = {"BUDGET_S": "20", "CONFIRM_S": "2", "MEASURE_S": "2", "INPUTS": "40", "SEED": "5"}
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def test_a_broken_measurement_has_no_score(with_bad_files: Path, file: str, word
     graph = ModelGraph.of(with_bad_files, "mnist_cnn")
     space = graph.space()
     settings = TuneSettings(
-        model="mnist_cnn", rate=50, seconds=2, inputs=20, model_repository=with_bad_files
+        model="mnist_cnn", rate=50, measure_s=2, inputs=20, model_repository=with_bad_files
     )
     meter = Meter(settings, graph, lambda: False)
     candidate = next(each for each in space.candidates if each.file == file)
@@ -182,7 +182,7 @@ def test_a_broken_measurement_has_no_score(with_bad_files: Path, file: str, word
 
 def test_a_server_that_dies_has_no_score(copied: Path) -> None:
     graph = ModelGraph.of(copied, "mnist_cnn")
-    settings = TuneSettings(model="mnist_cnn", rate=50, seconds=2, inputs=20)
+    settings = TuneSettings(model="mnist_cnn", rate=50, measure_s=2, inputs=20)
     meter = Meter(settings, graph, lambda: False)
     with meter.serving(graph.space().shipped) as served:
         os.killpg(served.server.pid, signal.SIGKILL)
