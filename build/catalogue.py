@@ -14,7 +14,7 @@ from pydantic import PositiveFloat, PositiveInt
 
 from build import model_config
 from build.errors import BuildError
-from build.recipe import Gates, Table
+from build.recipe import Gates, Recipe, Table
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -133,6 +133,28 @@ class Model(Table):
     def steps(self) -> list[str]:
         """The models that an ensemble consists of, in order."""
         return model_config.steps(model_config.read(self.folder / model_config.PLAIN))
+
+    def recipe(self, chosen: str = "") -> Recipe:
+        """What its builder is given.
+
+        Args:
+            chosen: The checkpoint that the user chose, for a model that lets him choose.
+        """
+        configs = [model_config.read(path) for path in model_config.paths_of(self.folder)]
+        label_files = {output.label_filename for output in configs[0].output} - {""}
+        named = {None: "", PACKAGED: "", CHOSEN: chosen}
+        return Recipe(
+            file=self.file,
+            training=self.build.training,
+            gates=self.build.gates,
+            checkpoint=named.get(self.build.checkpoint, self.build.checkpoint or ""),
+            labels=tuple(
+                label
+                for name in sorted(label_files)
+                for label in (self.folder / name).read_text().split()
+            ),
+            served=tuple(sorted({model_config.served_file(config) for config in configs})),
+        )
 
 
 Catalogue = dict[str, Model]

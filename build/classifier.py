@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 
 from build import finetune, fingerprint
 from build.data import cache, reviews
+from build.data.cache import cache_folder
 from build.data.checkpoints import Checkpoint
 from build.errors import BuildError
-from build.settings import BertTraining, cache_folder
+from build.finetune import BertTraining
 
 
 @dataclass
@@ -114,5 +115,6 @@ def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
 
 def _made_from(checkpoint: Checkpoint, training: BertTraining) -> str:
     """A digest of all that a fine-tuned network depends on."""
-    sources = fingerprint.of_sources("batches.py", "classifier.py", "finetune.py", "tokens.py")
-    return fingerprint.of_text(f"{sources} {reviews.digest()} {checkpoint.digest()} {training!r}")
+    return fingerprint.of_text(
+        f"{fingerprint.of_program(__name__)} {checkpoint.digest()} {training!r}"
+    )

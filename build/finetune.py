@@ -12,6 +12,7 @@ it, 83.4% with it).
 from typing import Any
 
 import torch
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 from rich.progress import track
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -19,8 +20,31 @@ from torch.nn.utils.rnn import pad_sequence
 
 from build.batches import batches
 from build.data.reviews import Review
-from build.settings import BertTraining
+from build.recipe import Table
 from build.tokens import pad, tokenize
+
+
+class BertTraining(Table):
+    """How a classification head and the upper layers of its encoder are fine-tuned.
+
+    Attributes:
+        epochs: Passes over the training reviews.
+        batch_size: Reviews in a batch.
+        frozen_layers: Lower layers that stay as they are.
+        learning_rate: Peak of the one-cycle learning rate of the encoder.
+        head_learning_rate: The same of the new head.
+        label_softness: Mean ratings run from -4 to 4; the target probability
+            of `positive` is the logistic function of rating times this.
+        seed: Of the head's first weights and of the order of the batches.
+    """
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    frozen_layers: NonNegativeInt
+    learning_rate: PositiveFloat
+    head_learning_rate: PositiveFloat
+    label_softness: PositiveFloat
+    seed: int
 
 
 def train(network: Any, tokenizer: Tokenizer, data: list[Review], training: BertTraining) -> None:

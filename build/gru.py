@@ -1,6 +1,7 @@
 """A GRU on the word embeddings of a BERT checkpoint, and its training on the film reviews."""
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from rich.progress import track
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -8,7 +9,29 @@ from torch import Tensor, nn
 from build.batches import batches
 from build.data.checkpoints import Checkpoint
 from build.data.reviews import Review
-from build.rnn_settings import RnnTraining
+from build.recipe import Share, Table
+
+
+class GruTraining(Table):
+    """How the network is made and trained: AdamW with a one-cycle learning rate.
+
+    Attributes:
+        projected: Numbers that the embedding of a token is reduced to.
+        hidden: Numbers that the network remembers of a text.
+        dropout: Part of the projected embeddings and of the last state that is left out.
+        epochs: Passes over the training reviews.
+        batch_size: Reviews in a batch.
+        learning_rate: Peak of the learning rate.
+        seed: Of the first weights, the dropout and the order of the batches.
+    """
+
+    projected: PositiveInt
+    hidden: PositiveInt
+    dropout: Share
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    seed: int
 
 
 class GruClassifier(nn.Module):
@@ -24,7 +47,7 @@ class GruClassifier(nn.Module):
 
     embeddings: Tensor
 
-    def __init__(self, embeddings: Tensor, training: RnnTraining) -> None:
+    def __init__(self, embeddings: Tensor, training: GruTraining) -> None:
         super().__init__()
         self.register_buffer("embeddings", embeddings)
         self.project = nn.Linear(embeddings.shape[1], training.projected, bias=False)
@@ -56,7 +79,7 @@ def word_embeddings(checkpoint: Checkpoint) -> Tensor:
 
 
 def train(
-    embeddings: Tensor, ids: list[list[int]], data: list[Review], training: RnnTraining
+    embeddings: Tensor, ids: list[list[int]], data: list[Review], training: GruTraining
 ) -> GruClassifier:
     """Trains a network; the same each time.
 

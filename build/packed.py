@@ -6,10 +6,32 @@ between the tokens of one text: there, queries, keys and values are gathered to
 [texts, longest, ...] and the result is gathered back.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from build.export import Sample
+
+
+def pack(ids: Sequence[Sequence[int]]) -> Sample:
+    """Token ids of several texts after each other, as `PackedClassifier` takes them."""
+    tokens = np.concatenate([np.asarray(text, np.int64) for text in ids])
+    shapes = np.array([[len(text)] for text in ids], np.int32)
+    return {
+        "input_ids": tokens,
+        "attention_mask": np.ones_like(tokens),
+        "row_shapes": shapes,
+        "mask_shapes": shapes,
+    }
+
+
+def unpack(sample: Sample) -> list[list[int]]:
+    """The token ids of each text of a packed sample."""
+    ends = sample["row_shapes"][:, 0].cumsum()
+    return [part.tolist() for part in np.split(sample["input_ids"], ends[:-1])]
 
 
 class Packing(NamedTuple):
@@ -35,8 +57,8 @@ class Packing(NamedTuple):
     first: Tensor
 
 
-def pack(attention_mask: Tensor, lengths: Tensor) -> Packing:
-    """Plans how texts are packed.
+def plan(attention_mask: Tensor, lengths: Tensor) -> Packing:
+    """Finds where the tokens of packed texts stand.
 
     Args:
         attention_mask: INT64 [input tokens]: 0 for padding, which is left out.
@@ -91,7 +113,7 @@ class PackedClassifier(nn.Module):
         mask_shapes: Tensor,  # noqa: ARG002 - an input of the graph, for its refusal
     ) -> Tensor:
         """Returns the logits of all texts."""
-        packing = pack(attention_mask, row_shapes[:, 0].to(torch.int64))
+        packing = plan(attention_mask, row_shapes[:, 0].to(torch.int64))
         embeddings = self.network.bert.embeddings
         hidden = embeddings.word_embeddings(input_ids.index_select(0, packing.kept))
         hidden = hidden + embeddings.token_type_embeddings.weight[0]

@@ -1,5 +1,6 @@
 """What a builder is given, and the tables of a description that it comes from."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -107,6 +108,11 @@ class Recipe(Table):
     checkpoint: str = ""
     labels: tuple[str, ...] = ()
     served: tuple[str, ...] = ()
+
+    def settings(self) -> str:
+        """What of it tells one version from another, whatever the order it is written in."""
+        chosen = self.model_dump(mode="json", include={"training", "gates", "labels"})
+        return json.dumps(chosen, sort_keys=True)
 
     def training_as(self, kind: type[T]) -> T:
         """The training settings, validated by the builder's own table.

@@ -9,16 +9,48 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from build.errors import BuildError
-from build.settings import Package, cache_folder
 
 _ERROR_LINES = ("error", "npm err")  # how pip and npm begin them
 
+
+@dataclass(frozen=True)
+class Package:
+    """A file that a package client downloads.
+
+    Attributes:
+        name: Name in the registry.
+        version: Exact version.
+        filename: Name of the downloaded file.
+        sha256: Digest of the downloaded file, in hexadecimal.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+
+
 PackageClient = Callable[[Package, Path], list[str]]
+"""Makes the command that brings a package into a folder."""
+
+
+def cache_folder() -> Path:
+    """The folder of downloads: `XDG_CACHE_HOME`, or `~/.cache`, and our name.
+
+    Raises:
+        BuildError: `XDG_CACHE_HOME` is a relative path, which its
+            specification tells programs to refuse.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base and not Path(base).is_absolute():
+        raise BuildError(f"XDG_CACHE_HOME: {base!r} is not allowed; give an absolute path")
+    return (Path(base) if base else Path.home() / ".cache") / "triton-model-serving"
 
 
 def npm(package: Package, into: Path) -> list[str]:

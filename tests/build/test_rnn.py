@@ -15,12 +15,14 @@ from build import check, export, gru, rnn
 from build.data import reviews
 from build.errors import BuildError
 from build.export import Sample
-from build.gru import GruClassifier
-from build.gru_graph import to_onnx
-from build.rnn_settings import LONGEST_PIECE, RnnTraining
+from build.gru import GruClassifier, GruTraining
+from build.gru_graph import MAX_PIECE, to_onnx
+from build.recipe import Gates
 
 VOCABULARY, HIDDEN = 50, 16
-TRAINING = RnnTraining(projected=8, hidden=HIDDEN, epochs=1)
+TRAINING = GruTraining(
+    projected=8, hidden=HIDDEN, dropout=0.4, epochs=1, batch_size=8, learning_rate=3e-3, seed=0
+)
 Run = Callable[[Sample], list[npt.NDArray[np.float32]]]
 
 
@@ -104,7 +106,7 @@ def test_no_rows_give_no_answers(run: Run) -> None:
         ([1, VOCABULARY], 2, "input_ids must be token ids from 0 to 49"),
         ([-1], 1, "input_ids must be token ids from 0 to 49"),
         ([], 0, "input_ids must have from 1 to 1024 tokens"),
-        ([1] * (LONGEST_PIECE + 1), 1, "input_ids must have from 1 to 1024 tokens"),
+        ([1] * (MAX_PIECE + 1), 1, "input_ids must have from 1 to 1024 tokens"),
     ],
 )
 def test_what_does_not_fit_is_refused(run: Run, ids: list[int], kept: int, message: str) -> None:
@@ -122,16 +124,16 @@ def test_the_label_is_that_of_the_likelier_class(path: Path, run: Run) -> None:
 
 def test_texts_in_pieces_are_compared_with_the_whole(network: GruClassifier, path: Path) -> None:
     texts = [[number % 49 + 1 for number in range(length)] for length in range(1, 40)]
-    assert rnn.compare_in_pieces(network, path, texts) < 1e-5
+    assert rnn.compare_in_pieces(network, path, texts, Gates()) < 1e-5
     other = GruClassifier(network.embeddings, TRAINING).eval()
     with pytest.raises(BuildError, match="in pieces a probability differs from PyTorch"):
-        rnn.compare_in_pieces(other, path, texts)
+        rnn.compare_in_pieces(other, path, texts, Gates())
 
 
 def test_training_is_the_same_each_time_and_learns() -> None:
     data = [reviews.Review("", rating) for rating in (4.0, -4.0) * 200]
     ids = [[1, 2, 3] if review.rating > 0 else [3, 2, 4] for review in data]
-    training = RnnTraining(projected=8, hidden=8, epochs=4, batch_size=8)
+    training = TRAINING.model_copy(update={"hidden": 8, "epochs": 4})
     one, two = (gru.train(torch.eye(VOCABULARY), ids, data, training) for _ in range(2))
     weights, same = one.state_dict(), two.state_dict()
     assert all(torch.equal(weights[name], same[name]) for name in weights)
