@@ -82,6 +82,12 @@ class Tolerances(Table):
     int8: PositiveFloat
 
 
+TOLERANCES = Tolerances(fp32=1e-4, fp16=0.02, int8=0.1)
+"""Of a probability."""
+ATTRIBUTION_TOLERANCES = Tolerances(fp32=1e-3, fp16=0.1, int8=0.1)
+"""Of what a word or pixel adds to the log-odds of the label."""
+
+
 class Ask(Table):
     """`[ask]`: how a model is asked, and how its answers are compared.
 
@@ -92,16 +98,16 @@ class Ask(Table):
         outputs: What is asked for.
         tolerances: How far a probability may be off.
         attribution_tolerances: How far an attribution may be off.
-        inputs: How many different inputs a load test draws.
+        inputs: How many different inputs a load test draws, where that differs from others.
     """
 
     samples: str
     network: str
     explain: str = ""
     outputs: Outputs
-    tolerances: Tolerances = Tolerances(fp32=1e-4, fp16=0.02, int8=0.1)
-    attribution_tolerances: Tolerances = Tolerances(fp32=1e-3, fp16=0.1, int8=0.1)
-    inputs: PositiveInt = 500
+    tolerances: Tolerances = TOLERANCES
+    attribution_tolerances: Tolerances = ATTRIBUTION_TOLERANCES
+    inputs: PositiveInt | None = None
 
 
 class Model(Table):
