@@ -209,12 +209,10 @@ def dependents(models: Catalogue, name: str) -> list[str]:
     return [other for other, model in models.items() if name in model.build.needs]
 
 
-def front(models: Catalogue, name: str) -> Model | None:
-    """The model that callers ask for what a model computes: its ensemble, or itself."""
-    if name not in models:
-        return None
-    ensembles = (model for model in models.values() if model.ask and name in model.steps)
-    return next(ensembles, models[name] if models[name].ask else None)
+def front(models: Catalogue, name: str) -> str | None:
+    """The model that callers ask for what a model computes: an ensemble of it, or itself."""
+    ensembles = (each.name for each in models.values() if each.ask and name in each.steps)
+    return next(ensembles, name if models[name].ask else None)
 
 
 def _read(path: Path) -> Model:

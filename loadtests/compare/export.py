@@ -13,10 +13,10 @@ from pathlib import Path
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
-from build import export, graph_surgery, manifest
+from build import catalogue, export, graph_surgery, manifest
 from build.classifier import Classifier, prepare
 from build.data import checkpoints
-from build.settings import BertTraining
+from build.finetune import BertTraining
 from build.tokens import pad
 from loadtests.compare.padded import FILES, PUBLISHED
 
@@ -38,7 +38,8 @@ def published_classifier() -> Classifier:
     """The network of the published model."""
     published = manifest.read(PUBLISHED)
     name = str(published.facts["requested"]) if published else ""
-    return prepare(checkpoints.find(name), BertTraining())
+    training = catalogue.read()["sentiment_bert"].recipe().training_as(BertTraining)
+    return prepare(checkpoints.find(name), training)
 
 
 def write_padded(classifier: Classifier, folder: Path) -> None:

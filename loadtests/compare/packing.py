@@ -28,18 +28,19 @@ from rich.progress import track
 from rich.table import Table
 
 from build import export
+from build.catalogue import REPOSITORY
 from build.classifier import Classifier
 from build.data import reviews
 from build.export import Sample
+from build.packed import pack
 from build.publish import VERSION
-from build.settings import Settings
-from build.tokens import pack, pad, tokenize
+from build.tokens import pad, tokenize
 from loadtests.compare.export import Padded, published_classifier
 
 Ids = list[list[int]]
 PADDED_TO = 128
 ROWS = (1, 8, 32, 64)
-PUBLISHED = Settings.repository / "sentiment_bert" / VERSION
+PUBLISHED = REPOSITORY / "sentiment_bert" / VERSION
 PRECISIONS = ("fp32", "int8")
 LARGEST_BATCH = 32  # max_batch_size
 # ONNX Runtime's threads spin for a while after their last run, and would take a core from
