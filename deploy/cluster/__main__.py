@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.cluster import operations
-from deploy.cluster.canary import front_model
+from deploy.cluster.canary import front_models
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.next_version import build_next, take_next
 from deploy.cluster.publishing import Comparison, Publisher
@@ -113,8 +113,8 @@ def publish(
     def action(settings: ClusterSettings) -> None:
         # Before anything is built for hours.
         read_state(settings.run_dir)
-        front_model(model)
         repository = settings.model_repository.absolute()
+        front_models(repository, [model])
         versions = (
             take_next(repository, model, Path(made))
             if made

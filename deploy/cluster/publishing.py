@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from deploy.cluster.canary import Trial, front_model, try_out
+from deploy.cluster.canary import Evaluation, evaluate, front_models
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.load_balancer import Front
 from deploy.cluster.model_control import is_settled, load_model
@@ -38,8 +38,8 @@ class Comparison:
     """
 
     model: str
-    old: Trial
-    new: Trial
+    old: Evaluation
+    new: Evaluation
 
 
 class Publisher:
@@ -119,8 +119,8 @@ class Publisher:
                 raise ClusterError("there is no canary: make publish CANARY=10 starts one")
             new = next(r for r in state.replicas if r.name == canary.replica)
             old = next(r for r in state.replicas if r.name != canary.replica)
-            fronts = sorted({front_model(model) for model in canary.versions})
-            return [Comparison(m, try_out(old, m), try_out(new, m)) for m in fronts]
+            fronts = front_models(self._repository, canary.versions)
+            return [Comparison(m.name, evaluate(old, m), evaluate(new, m)) for m in fronts]
 
     def _move(
         self, state: ClusterState, old: Releases, new: Releases, *, checked: bool = True
@@ -133,12 +133,13 @@ class Publisher:
             replica: _changes(old.served(replica.name), new.served(replica.name))
             for replica in reversed(state.replicas)
         }
-        fronts = sorted({front_model(model) for change in changes.values() for model in change})
-        before = {}
+        changed = [model for change in changes.values() for model in change]
+        fronts = front_models(self._repository, changed)
+        before = []
         if checked:
             # Of a server that serves the old versions still.
             reference = next((replica for replica, change in changes.items() if change), None)
-            before = {model: try_out(reference, model) for model in fronts} if reference else {}
+            before = [(model, evaluate(reference, model)) for model in fronts] if reference else []
         found: dict[str, Comparison] = {}
         done: list[ReplicaState] = []
         try:
@@ -153,9 +154,10 @@ class Publisher:
                             self._timeout,
                             f"{replica.name} is not ready with what it loaded",
                         )
-                        for model, trial in before.items():
-                            found[model] = Comparison(model, trial, try_out(replica, model))
-                            _check(found[model])
+                        for model, earlier in before:
+                            compared = Comparison(model.name, earlier, evaluate(replica, model))
+                            _check(compared)
+                            found[model.name] = compared
                     except ClusterError:
                         # Before it is asked again.
                         self._restore(state, replica, old, change)
