@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from build import catalogue
-from build.catalogue import Catalogue
+from build.catalogue import Model
 from build.data import digits, reviews
 from build.errors import BuildError
 from clients import Classification, GrpcClient, RetryPolicy, ServingError
@@ -60,32 +60,33 @@ class Evaluation:
         return cuts[49], cuts[98]
 
 
-def front_model(repository: Path, name: str) -> str:
-    """Names the model that clients ask when they want what a model computes.
+def front_models(repository: Path, names: Iterable[str]) -> list[Model]:
+    """The models that clients ask when they want what some models compute, by name.
 
     Args:
         repository: The folder of models.
-        name: The model.
+        names: The models.
 
     Raises:
         ClusterError: There is none that real inputs are known for.
     """
-    models = _described(repository)
-    if name not in models or not (found := catalogue.front(models, name)):
-        known = [other for other in models if catalogue.front(models, other)]
-        raise ClusterError(f"MODEL is {name!r}: it has to be one of {', '.join(known)}")
-    return found
+    try:
+        models = catalogue.read(repository)
+    except BuildError as error:
+        raise ClusterError(str(error)) from None
+    fronts = {name: front for name in models if (front := catalogue.front(models, name))}
+    for name in (names := list(names)):
+        if name not in fronts:
+            raise ClusterError(f"MODEL is {name!r}: it has to be one of {', '.join(fronts)}")
+    return [models[front] for front in sorted({fronts[name] for name in names})]
 
 
-def evaluate(
-    replica: ReplicaState, repository: Path, name: str, samples: int = SAMPLES
-) -> Evaluation:
+def evaluate(replica: ReplicaState, model: Model, samples: int = SAMPLES) -> Evaluation:
     """Asks a server, around the load balancer, about held-out inputs.
 
     Args:
         replica: The server.
-        repository: The folder of models.
-        name: A model that `front_model` gives.
+        model: One that `front_models` gives.
         samples: How many inputs.
 
     Returns:
@@ -94,7 +95,6 @@ def evaluate(
     Raises:
         ClusterError: Nothing here asks a model as its description says.
     """
-    model = _described(repository)[name]
     kind = model.ask.samples if model.ask else ""
     explains = bool(model.ask and model.ask.explain)
     try:
@@ -117,18 +117,11 @@ def evaluate(
     return Evaluation(tuple(labels), truths, tuple(milliseconds), failure)
 
 
-def _described(repository: Path) -> Catalogue:
-    try:
-        return catalogue.read(repository)
-    except BuildError as error:
-        raise ClusterError(str(error)) from None
-
-
-def _held_out(kind: str, count: int) -> tuple[Sequence[Any], tuple[str, ...]]:
+def _held_out(kind: str, count: int) -> tuple[Iterable[Any], tuple[str, ...]]:
     """Inputs, and the labels that people gave them."""
     if kind.startswith("digits."):
         images, labels = digits.load_test()
-        return images[:count], tuple(map(str, labels[:count]))
+        return list(images[:count]), tuple(map(str, labels[:count]))
     held_out = reviews.load_test()[:count]
     return [review.text for review in held_out], tuple(review.label for review in held_out)
 
