@@ -14,7 +14,8 @@ from build.classifier import Classifier, prepare
 from build.data import checkpoints, reviews
 from build.export import Sample, tensors
 from build.finetune import BertTraining
-from build.packed import PackedClassifier, pack, unpack
+from build.packed import PackedClassifier
+from build.ragged import pack, split
 from build.recipe import Gates, Recipe
 from build.tokens import pad, tokenize
 from build.variants import Comparison
@@ -48,7 +49,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     export.save(model, path)
     classifier.tokenizer.save(str(folder / "tokenizer.json"))
     measured = check.compare(
-        lambda sample: probabilities(classifier, unpack(sample)),
+        lambda sample: probabilities(classifier, split(sample)),
         path,
         _samples(classifier, gates.batch_sizes),
         gates,

@@ -6,32 +6,10 @@ between the tokens of one text: there, queries, keys and values are gathered to
 [texts, longest, ...] and the result is gathered back.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-
-from build.export import Sample
-
-
-def pack(ids: Sequence[Sequence[int]]) -> Sample:
-    """Token ids of several texts after each other, as `PackedClassifier` takes them."""
-    tokens = np.concatenate([np.asarray(text, np.int64) for text in ids])
-    shapes = np.array([[len(text)] for text in ids], np.int32)
-    return {
-        "input_ids": tokens,
-        "attention_mask": np.ones_like(tokens),
-        "row_shapes": shapes,
-        "mask_shapes": shapes,
-    }
-
-
-def unpack(sample: Sample) -> list[list[int]]:
-    """The token ids of each text of a packed sample."""
-    ends = sample["row_shapes"][:, 0].cumsum()
-    return [part.tolist() for part in np.split(sample["input_ids"], ends[:-1])]
 
 
 class Packing(NamedTuple):

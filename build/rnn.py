@@ -16,6 +16,7 @@ from build.errors import BuildError
 from build.export import Sample
 from build.gru import GruClassifier, GruTraining, padded
 from build.gru_graph import MAX_PIECE, to_onnx
+from build.ragged import add_state, join, load_tokenizer, split
 from build.recipe import Gates, Recipe
 
 _LENGTHS = (1, 2, 9, 64, MAX_PIECE)
@@ -49,7 +50,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
 
     test_ids = _tokenize(tokenizer, [review.text for review in test])
     agreement = check.compare(
-        lambda sample: probabilities(network, unjoin(sample)),
+        lambda sample: probabilities(network, split(sample)),
         path,
         _samples(test_ids, training.hidden, gates.batch_sizes),
         gates,
@@ -67,36 +68,6 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
         **agreement,
         "largest_difference_in_pieces": pieces,
     }
-
-
-def load_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer that never cuts, and takes "[SEP]" in a text for four ordinary tokens."""
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def join(pieces: list[list[int]]) -> Sample:
-    """Pieces after each other, all of their ids final; none of them empty."""
-    lengths = np.array([[len(piece)] for piece in pieces], np.int32)
-    return {
-        "input_ids": np.concatenate([np.asarray(piece, np.int64) for piece in pieces]),
-        "kept": lengths,
-        "row_shapes": lengths,
-    }
-
-
-def unjoin(sample: Sample) -> list[list[int]]:
-    """The pieces of a sample."""
-    ends = sample["row_shapes"][:, 0].cumsum()
-    return [part.tolist() for part in np.split(sample["input_ids"], ends[:-1])]
-
-
-def add_state(sample: Sample, hidden: int) -> Sample:
-    """The sample as the beginning of its texts."""
-    return {**sample, "hidden": np.zeros((len(sample["kept"]), hidden), np.float32)}
 
 
 def probabilities(network: GruClassifier, ids: list[list[int]]) -> npt.NDArray[np.float32]:

@@ -32,8 +32,8 @@ from build.catalogue import REPOSITORY
 from build.classifier import Classifier
 from build.data import reviews
 from build.export import Sample
-from build.packed import pack
 from build.publish import VERSION
+from build.ragged import pack
 from build.tokens import pad, tokenize
 from loadtests.compare.export import Padded, published_classifier
 

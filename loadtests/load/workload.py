@@ -20,9 +20,10 @@ from tokenizers import Tokenizer
 from build import catalogue
 from build.catalogue import Ask, Model, Tolerances
 from build.data import digits, reviews
-from loadtests.load.chunks import cuts, from_the_start, ids_of, whole_tokenizer
+from build.ragged import load_tokenizer, pack
+from loadtests.load.chunks import cuts, from_the_start, ids_of
 from loadtests.load.explanations import Explain, explain_digits, explain_texts
-from loadtests.load.network import Network, Tensors, packed
+from loadtests.load.network import Network, Tensors
 from loadtests.load.wire import Outputs
 
 _MAX_TENTATIVE = 3
@@ -104,7 +105,7 @@ def _texts(wanted: int, seed: int, folder: Path) -> list[Sample]:
     chosen = _reviews(wanted, seed)
     encodings = Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(chosen)
     return [
-        Sample({"TEXT": _bytes(text.encode())}, packed([np.array(encoding.ids)]))
+        Sample({"TEXT": _bytes(text.encode())}, pack([encoding.ids]))
         for text, encoding in zip(chosen, encodings, strict=True)
     ]
 
@@ -115,7 +116,7 @@ def _reviews(wanted: int, seed: int) -> list[str]:
 
 
 def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
-    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     chance = np.random.default_rng([seed, 1])
     samples = []
     for text in _reviews(wanted, seed):
@@ -127,7 +128,7 @@ def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
 
 
 def _token_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
-    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     chance = np.random.default_rng([seed, 1])
     samples = []
     for text in _reviews(wanted, seed):

@@ -15,7 +15,7 @@ from build.classifier import load, prepare
 from build.data import checkpoints, reviews
 from build.errors import BuildError
 from build.finetune import BertTraining
-from build.packed import pack
+from build.ragged import pack
 from build.tokens import pad, tokenize
 from tests.build.conftest import WriteCheckpoint
 

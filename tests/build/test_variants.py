@@ -11,7 +11,7 @@ from build.classifier import load
 from build.data import checkpoints
 from build.errors import BuildError
 from build.export import Sample, save
-from build.packed import pack
+from build.ragged import pack
 from build.recipe import VariantGates
 from build.variants import Comparison
 from tests.build.conftest import WriteCheckpoint
