@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from build import model_config
 from build.errors import BuildError
@@ -120,7 +120,7 @@ class Model(Table):
         ask: How it is asked; nothing where only other models ask it.
     """
 
-    folder: Path
+    folder: Path = Field(exclude=True)  # not from the file
     description: str
     build: Build = Build()
     ask: Ask | None = None

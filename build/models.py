@@ -50,34 +50,39 @@ def ensure(model: Model, settings: Settings) -> Built:
     return _network(model, settings) if model.build.builder else _copied(model)
 
 
-def _network(model: Model, settings: Settings) -> Built:
-    """Trains if needed, exports, checks and publishes what a builder makes."""
-    module = BUILDERS[model.build.builder]
+def made_from(model: Model) -> dict[str, str]:
+    """The fingerprint of what a builder makes, its checkpoint left out."""
     recipe = model.recipe()
-    made_from = {
-        "sources": fingerprint.of_program(module),
+    return {
+        "sources": fingerprint.of_program(BUILDERS[model.build.builder]),
         "settings": fingerprint.of_text(recipe.settings()),
         "served": " ".join(recipe.served),
     }
+
+
+def _network(model: Model, settings: Settings) -> Built:
+    """Trains if needed, exports, checks and publishes what a builder makes."""
+    recipe, digests = model.recipe(), made_from(model)
     facts: dict[str, object] = {}
     if model.build.checkpoint == catalogue.CHOSEN:
         checkpoint = settings.bert
         published = manifest.read(model.folder / VERSION)
         if settings.keep_checkpoint and published:
             checkpoint = str(published.facts["requested"])
-            current = published.is_made_from(**made_from)
+            current = published.is_made_from(**digests)
             if current and published.is_intact(model.folder / VERSION):
                 return published, False
         recipe = model.recipe(checkpoint)
         facts = {"requested": checkpoint}
     if model.build.checkpoint is not None:
         found = checkpoints.find(recipe.checkpoint)
-        made_from["checkpoint"] = fingerprint.of_text(found.digest())
+        digests["checkpoint"] = fingerprint.of_text(found.digest())
 
     def make(into: Path) -> dict[str, object]:
-        return {**facts, **importlib.import_module(module).build(recipe, into)}
+        builder = importlib.import_module(BUILDERS[model.build.builder])
+        return {**facts, **builder.build(recipe, into)}
 
-    return publish.ensure(model.folder, made_from, make)
+    return publish.ensure(model.folder, digests, make)
 
 
 def _copied(model: Model) -> Built:

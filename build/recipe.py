@@ -34,7 +34,8 @@ class Table(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors()[0]
+            # A key that is misspelled rather than what is missing for it.
+            first = max(error.errors(), key=lambda each: each["type"] == "extra_forbidden")
         where = ".".join(map(str, [*keys, *first["loc"]]))
         raise BuildError(f"{file}: {where} {cls._in_words(first)}")
 
@@ -56,7 +57,7 @@ class Table(BaseModel):
                 for kind in get_args(annotation) or (annotation,):
                     if isinstance(kind, type) and issubclass(kind, Table):
                         return kind._keys(table[place + 1 :])
-        return list(cls.model_fields)
+        return [name for name, field in cls.model_fields.items() if not field.exclude]
 
 
 class VariantGates(Table):
