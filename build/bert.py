@@ -29,7 +29,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     """Writes the model in every precision, checked, and `tokenizer.json` into a folder.
 
     A variant that falls short of the FP32 model is left out, and the manifest says
-    why; but what a config serves must be there.
+    why, unless a config serves it.
 
     Args:
         recipe: The checkpoint, which is fine-tuned first if it has no trained head, and what
@@ -115,8 +115,8 @@ def probabilities(classifier: Classifier, ids: list[list[int]]) -> npt.NDArray[n
 def _samples(classifier: Classifier, sizes: tuple[int, ...]) -> Iterator[Sample]:
     """Real reviews at every batch size that is compared, up to several lengths.
 
-    The reviews are short, so longer rows are several reviews after each other;
-    in each batch one row is of full length and the others vary.
+    Reviews are short, so a long row is several of them after each other; in each batch
+    one row is of full length and the others vary.
     """
     texts = cycle([review.text for review in reviews.load_test()])
     randomness = np.random.default_rng(0)
@@ -137,7 +137,7 @@ def _samples(classifier: Classifier, sizes: tuple[int, ...]) -> Iterator[Sample]
 
 
 def _calibration(classifier: Classifier) -> list[Sample]:
-    """Training reviews in batches, to see what activations are like."""
+    """Training reviews in batches, to observe activations."""
     texts = [review.text for review in reviews.load_train()[:_CALIBRATION_TEXTS]]
     tokens = tokenize(classifier.tokenizer, texts)
     return [pack(tokens[start : start + 32]) for start in range(0, len(tokens), 32)]

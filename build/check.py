@@ -85,11 +85,11 @@ def variant(
         path: The variant.
         found: Its labels.
         expected: The labels of the FP32 model.
-        truth: The right labels; empty where nobody knows them.
+        truth: The right labels; empty if they are unknown.
         gates: What the variant must reach.
 
     Returns:
-        `same_labels`, and `accuracy` where the right labels are known.
+        `same_labels`, and `accuracy` if the right labels are known.
 
     Raises:
         BuildError: The variant falls short.
@@ -112,7 +112,7 @@ def variant(
 
 
 def labels(path: Path, samples: Iterable[Sample]) -> list[str]:
-    """What a model with the output `label` STRING [batch, 1] says to samples, in order."""
+    """The labels that a model gives to samples, from its output `label` STRING [batch, 1]."""
     session = _session(path)
     return [
         str(label) for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)

@@ -21,7 +21,7 @@ class Classifier:
 
     Attributes:
         network: A Hugging Face `BertForSequenceClassification`.
-        tokenizer: Makes its token ids; cuts at the most tokens it takes.
+        tokenizer: Makes its token ids; truncates to `longest`.
         labels: In the order of its logits.
         trained: Whether the checkpoint had a trained head.
     """
@@ -41,7 +41,7 @@ def load(checkpoint: Checkpoint) -> Classifier:
     """Loads a checkpoint with two labels: its own, or those of the reviews.
 
     Raises:
-        BuildError: It is no BERT, cannot be read, has not two labels, or its
+        BuildError: It is not a BERT, cannot be read, does not have two labels, or its
             tokenizer has more tokens than its vocabulary.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, logging
@@ -91,8 +91,8 @@ def load(checkpoint: Checkpoint) -> Classifier:
 def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
     """Loads a checkpoint, fine-tuned on the film reviews if it has no trained head.
 
-    What was fine-tuned is kept in the cache in Hugging Face format, so that
-    another export of the same network does not train it again.
+    A fine-tuned network is kept in the cache in Hugging Face format, so that
+    exporting it again does not train it again.
 
     Raises:
         BuildError: As `load`.

@@ -83,7 +83,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
 
 
 def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
-    """Trains on images UINT8 [n, 28, 28] and labels INT64 [n]; the same each time."""
+    """Trains on images UINT8 [n, 28, 28] and labels INT64 [n], reproducibly."""
     torch.manual_seed(training.seed)
     network = MnistCnn()
     # With the channels last, a step takes three quarters of the time on a CPU.

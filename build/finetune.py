@@ -1,12 +1,12 @@
-"""Fine-tunes a BERT classifier whose head is new on the film reviews.
+"""Fine-tunes a BERT classifier with a new head on the film reviews.
 
-The embeddings and the lower layers stay as they are, so their output is computed
-once for all epochs. Of the last layer only the first token's output is computed,
-since the classifier reads nothing else. Together that is a third of the work.
+The embeddings and the lower layers are frozen, so their output is computed once for
+all epochs. Of the last layer only the first token's output is computed, since the
+classifier reads nothing else. Together that is a third of the work.
 
-There is no dropout: it protects from learning by heart, which few passes cannot do,
-and slows down what they learn (two epochs: 83.7 to 84.0% of the test labels without
-it, 83.4% with it).
+There is no dropout: it prevents overfitting, which a few epochs do not reach, and
+slows down learning (two epochs: 83.7 to 84.0% of the test labels are right without it,
+83.4% with it).
 """
 
 from typing import Any
@@ -99,7 +99,7 @@ def train(network: Any, tokenizer: Tokenizer, data: list[Review], training: Bert
 
 @torch.no_grad()
 def _frozen_output(network: Any, ids: list[list[int]], frozen: int) -> list[Tensor]:
-    """What comes out of the frozen layers, FP32 [tokens, hidden] for each text."""
+    """The output of the frozen layers, FP32 [tokens, hidden] for each text."""
     output: list[Tensor] = [torch.empty(0)] * len(ids)
     by_length = sorted(range(len(ids)), key=lambda row: len(ids[row]))
     starts = range(0, len(ids), 64)

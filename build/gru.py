@@ -35,10 +35,10 @@ class GruTraining(Table):
 
 
 class GruClassifier(nn.Module):
-    """Reads a text token by token; what it remembers is one vector.
+    """Reads a text token by token; its state is one vector.
 
-    The embeddings are frozen: 9,000 reviews hold too few of the words, and the
-    checkpoint's know which words are alike.
+    The embeddings are frozen: 9,000 reviews contain too few words, and the
+    checkpoint's embeddings know which words are alike.
 
     Args:
         embeddings: FP32 [vocabulary, width].
@@ -61,7 +61,7 @@ class GruClassifier(nn.Module):
         Args:
             ids: INT64 [texts, longest], padded at the end.
             lengths: INT64 [texts], 1 or more.
-            hidden: What is remembered from before, FP32 [texts, hidden]; nothing if None.
+            hidden: The state before, FP32 [texts, hidden]; zeros if None.
         """
         tokens = self.dropout(self.project(self.embeddings[ids]))
         states, _ = self.gru(tokens, None if hidden is None else hidden[None])
@@ -81,7 +81,7 @@ def word_embeddings(checkpoint: Checkpoint) -> Tensor:
 def train(
     embeddings: Tensor, ids: list[list[int]], data: list[Review], training: GruTraining
 ) -> GruClassifier:
-    """Trains a network; the same each time.
+    """Trains a network, reproducibly.
 
     As with BERT the targets are soft: a review rated 0.1 is hardly more positive
     than one rated -0.1.

@@ -17,9 +17,9 @@ from build.export import OPSET
 from build.gru import GruClassifier
 
 MAX_PIECE = 1024
-"""Token ids of one piece at most; it bounds the memory of a batch."""
+"""Token ids of one piece; it bounds the memory of a batch."""
 PADDING = 0
-"""An id that is passed over, so that a piece without any token has something to send."""
+"""An id that is skipped, so that a piece without any token has something to send."""
 
 _GRAPH = """
 <ir_version: 10, opset_import: ["": {opset}]>

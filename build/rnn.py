@@ -80,10 +80,10 @@ def probabilities(network: GruClassifier, ids: list[list[int]]) -> npt.NDArray[n
 def compare_in_pieces(
     network: GruClassifier, path: Path, texts: list[list[int]], gates: Gates
 ) -> float:
-    """Sends texts through the file piece by piece, the state with them, in batches of any size.
+    """Runs texts through the file piece by piece, with their states, in batches of any size.
 
     Args:
-        network: What the file was made of.
+        network: The network that was exported.
         path: The exported model.
         texts: Token ids of each text.
         gates: The largest difference that passes.
@@ -118,9 +118,9 @@ def compare_in_pieces(
 
 
 def _samples(ids: list[list[int]], hidden: int, sizes: tuple[int, ...]) -> Iterator[Sample]:
-    """Real reviews at every batch size that is compared, in each one row of full length.
+    """Real reviews at every batch size that is compared, one row of each at full length.
 
-    Reviews are short, so longer rows are several after each other.
+    Reviews are short, so a long row is several of them after each other.
     """
     tokens = cycle([token for text in ids for token in text])
     randomness = np.random.default_rng(0)

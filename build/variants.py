@@ -22,7 +22,7 @@ class Comparison:
     Attributes:
         samples: Real test inputs.
         expected: The labels that the FP32 model gives, in order.
-        truth: The right labels; empty where nobody knows them.
+        truth: The right labels; empty if they are unknown.
     """
 
     samples: Sequence[Sample]
@@ -36,7 +36,7 @@ class Candidate:
 
     Attributes:
         model: The converted graph.
-        facts: What the manifest tells of it.
+        facts: What the manifest says about it.
     """
 
     model: onnx.ModelProto
@@ -111,7 +111,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 def _first_that_passes(
     candidates: Iterator[Candidate], test: Comparison, path: Path, gates: VariantGates
 ) -> dict[str, object]:
-    """Writes the first candidate that passes; raises what the last one fell short of."""
+    """Writes the first candidate that passes; raises the error of the last one."""
     failure: BuildError | None = None
     for candidate in candidates:
         export.save(candidate.model, path)

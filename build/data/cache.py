@@ -86,8 +86,8 @@ def fetch(package: Package, client: PackageClient) -> Path:
     """Returns the cached file of a package, downloading it the first time.
 
     A file gets its name in the cache only once it is complete and its digest
-    is right, so a build that is stopped leaves nothing that looks finished.
-    A second build that wants the same file waits for the first one.
+    is right, so a stopped build leaves nothing that looks finished. A second
+    build that needs the same file waits for the first one.
 
     Args:
         package: What to fetch.
@@ -114,7 +114,7 @@ def fetch(package: Package, client: PackageClient) -> Path:
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Keeps other builds of this user out of the part of the cache that is `name`."""
+    """Locks the part of the cache called `name` for this build."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / f"{name}.lock"):
         yield
@@ -122,7 +122,7 @@ def exclusive(name: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder on the file system of the cache, removed in the end."""
+    """A temporary folder on the file system of the cache."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="incomplete-", dir=cache_folder()))
     try:
