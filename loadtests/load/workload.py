@@ -158,13 +158,22 @@ EXPLAIN = {"digits": explain_digits, "texts": explain_texts}
 _BINARY = ("digits.png",)
 
 
+def workloads(repository: Path) -> dict[str, Workload]:
+    """How each model of a repository is asked that callers ask.
+
+    Raises:
+        BuildError: A description is not valid.
+    """
+    models = catalogue.read(repository).values()
+    return {model.name: _workload(model, model.ask) for model in models if model.ask}
+
+
 class _Workloads(Mapping[str, Workload]):
     """Every model that is asked by callers; the descriptions are read when they are needed."""
 
     @cached_property
     def _all(self) -> dict[str, Workload]:
-        models = catalogue.read().values()
-        return {model.name: _workload(model, model.ask) for model in models if model.ask}
+        return workloads(catalogue.REPOSITORY)
 
     def __getitem__(self, model: str) -> Workload:
         return self._all[model]
