@@ -38,7 +38,7 @@ class Build(Table):
         builder: Which of `BUILDERS` makes it; empty where files are only copied.
         checkpoint: The checkpoint to start from: "packaged", "BERT" for the user's choice,
             a hub name or a folder.
-        training: How to train; see the builder.
+        training: How to train; the builder validates it.
         gates: What it must reach.
         sources: Files beside the description that a version contains.
         needs: Files that a version takes from the published versions of other models.
@@ -46,7 +46,7 @@ class Build(Table):
 
     builder: str = ""
     checkpoint: str | None = None
-    training: Mapping[str, int | float | str] = {}
+    training: Mapping[str, Any] = {}
     gates: Gates = Gates()
     sources: tuple[str, ...] = ()
     needs: Mapping[str, tuple[str, ...]] = {}

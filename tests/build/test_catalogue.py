@@ -52,7 +52,6 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         ("[ask]", "[aks]", "aks is not known: it has to be one of description, build, ask"),
         ("accuracy =", "acuracy =", "build.gates.acuracy is not known: .* accuracy, difference"),
         ('label = "label",', "", "ask.outputs.label is missing"),
-        ("epochs = 2", "epochs = [2]", r"build.training.epochs.* is \[2\]: it has to be"),
         ("[build]", "[build]\nneeds = { none = [] }", "build.needs is 'none': it has to be one"),
         ("[build]", "[build", "cannot be read: .*line 3"),
     ],

@@ -106,11 +106,19 @@ def test_a_file_that_is_missing_is_named(copy: Path) -> None:
         models.ensure(catalogue.read(copy)["mnist_decoder"], Settings(repository=copy))
 
 
-def test_training_that_a_builder_does_not_know_is_named_before_it_trains(copy: Path) -> None:
-    edit(copy / "mnist_cnn/model.toml", "epochs = 2", "epoch = 2")
-    with pytest.raises(
-        BuildError, match=r"mnist_cnn/model\.toml: build\.training\.epoch.*epochs, batch_size"
-    ):
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("epoch = 2", r"epoch is not known: it has to be one of epochs, batch_size"),
+        ("epochs = 0", r"epochs is 0: it has to be greater than 0"),
+        ("epochs = [2]", r"epochs is \[2\]: it has to be a valid integer"),
+    ],
+)
+def test_training_that_a_builder_does_not_take_is_named_before_it_trains(
+    copy: Path, new: str, message: str
+) -> None:
+    edit(copy / "mnist_cnn/model.toml", "epochs = 2", new)
+    with pytest.raises(BuildError, match=rf"mnist_cnn/model\.toml: build\.training\.{message}"):
         models.ensure(catalogue.read(copy)["mnist_cnn"], Settings(repository=copy))
 
 
