@@ -8,7 +8,7 @@ an ensemble, is taken from the config.
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -28,6 +28,7 @@ BUILDERS = {"cnn": "build.cnn", "gru": "build.rnn", "bert": "build.bert"}
 PACKAGED, CHOSEN = "packaged", "BERT"
 """The checkpoint that a package brings, and the one that the user's `BERT=` chooses."""
 
+Precision = Literal["fp32", "fp16", "int8"]
 T = TypeVar("T")
 
 
@@ -70,22 +71,26 @@ class Outputs(Table):
     unread: tuple[str, ...] = ()
 
 
-class Tolerances(Table):
-    """How far a number may be from the offline answer, by the precision of the model file.
+class Tolerance(Table):
+    """How far a model's answer may be from the offline one.
 
-    FP32 differs by rounding only. FP16 and int8 may be computed in another order, and in int8
-    the scale of the activations depends on the texts that share a batch.
+    Attributes:
+        probability: The most that a probability may be off.
+        attribution: The most that what a word or pixel adds to the log-odds may be off.
     """
 
-    fp32: PositiveFloat
-    fp16: PositiveFloat
-    int8: PositiveFloat
+    probability: PositiveFloat
+    attribution: PositiveFloat
 
 
-TOLERANCES = Tolerances(fp32=1e-4, fp16=0.02, int8=0.1)
-"""Of a probability."""
-ATTRIBUTION_TOLERANCES = Tolerances(fp32=1e-3, fp16=0.1, int8=0.1)
-"""Of what a word or pixel adds to the log-odds of the label."""
+TOLERANCES: Mapping[Precision, Tolerance] = {
+    "fp32": Tolerance(probability=1e-4, attribution=1e-3),
+    "fp16": Tolerance(probability=0.02, attribution=0.1),
+    "int8": Tolerance(probability=0.1, attribution=0.1),
+}
+"""By the precision of the model file. FP32 differs by rounding only. FP16 and int8 may be
+computed in another order, and in int8 the scale of the activations depends on the texts that
+share a batch."""
 
 
 class Ask(Table):
@@ -96,8 +101,7 @@ class Ask(Table):
         network: The model whose ONNX file gives the expected answers; it may be itself.
         explain: How those are explained offline; empty where the model only classifies.
         outputs: What is asked for.
-        tolerances: How far a probability may be off.
-        attribution_tolerances: How far an attribution may be off.
+        tolerances: Others than `TOLERANCES`, by precision.
         inputs: How many different inputs a load test draws, where that differs from others.
     """
 
@@ -105,8 +109,7 @@ class Ask(Table):
     network: str
     explain: str = ""
     outputs: Outputs
-    tolerances: Tolerances = TOLERANCES
-    attribution_tolerances: Tolerances = ATTRIBUTION_TOLERANCES
+    tolerances: Mapping[Precision, Tolerance] = {}
     inputs: PositiveInt | None = None
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from build.catalogue import ATTRIBUTION_TOLERANCES, TOLERANCES, Tolerances
+from build.catalogue import TOLERANCES, Precision, Tolerance
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,16 @@ class Expected:
     def of(
         cls,
         answers: Sequence[Answer],
-        precision: str,
-        tolerances: Tolerances = TOLERANCES,
-        attribution_tolerances: Tolerances = ATTRIBUTION_TOLERANCES,
+        precision: Precision,
+        tolerances: Mapping[Precision, Tolerance] = TOLERANCES,
     ) -> Expected:
         """Gathers the answers of a file of some precision, one for each input."""
         return cls(
             tuple(answer.label for answer in answers),
             np.stack([answer.probabilities for answer in answers]),
-            getattr(tolerances, precision),
+            tolerances[precision].probability,
             tuple(answer.explained for answer in answers if answer.explained),
-            getattr(attribution_tolerances, precision),
+            tolerances[precision].attribution,
         )
 
     def problem(self, index: int, answer: Answer) -> str:
@@ -107,6 +106,6 @@ class Expected:
         return "" if off <= self.attribution_tolerance else "other attributions"
 
 
-def precision_of(file: str) -> str:
+def precision_of(file: str) -> Precision:
     """The precision of a model file by its name, as `build/` names them."""
     return next((name for name in ("int8", "fp16") if f".{name}." in file), "fp32")

@@ -81,9 +81,7 @@ def answers_of(workload: Workload, file: Path, folder: Path, samples: Sequence[S
             raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
         explainer = workload.explain(folder, network)
         answers = [explainer(sample.sent, sample.offline) for sample in samples]
-    return Expected.of(
-        answers, network.precision, workload.tolerances, workload.attribution_tolerances
-    )
+    return Expected.of(answers, network.precision, workload.tolerances)
 
 
 def write(settings: LoadSettings, samples: Sequence[Sample], expected: Expected) -> Questions:

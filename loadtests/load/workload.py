@@ -18,7 +18,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from build import catalogue
-from build.catalogue import Ask, Model, Tolerances
+from build.catalogue import TOLERANCES, Ask, Model, Precision, Tolerance
 from build.data import digits, reviews
 from build.ragged import load_tokenizer, pack
 from loadtests.load.chunks import cuts, from_the_start, ids_of
@@ -60,8 +60,7 @@ class Workload:
         fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
         explain: Where the model explains what the network answers: makes, from the folder of
             the model's version, what does so offline.
-        tolerances: How far a probability may be off.
-        attribution_tolerances: How far an attribution may be off.
+        tolerances: How far an answer may be off, by the precision of the network's file.
     """
 
     network: str
@@ -69,8 +68,7 @@ class Workload:
     draw: Draw
     fits_json: bool
     explain: Callable[[Path, Network], Explain] | None
-    tolerances: Tolerances
-    attribution_tolerances: Tolerances
+    tolerances: Mapping[Precision, Tolerance]
 
 
 def _choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
@@ -192,8 +190,7 @@ def _workload(model: Model, ask: Ask) -> Workload:
         draw=catalogue.choose(SAMPLES, ask.samples, model, "ask.samples"),
         fits_json=ask.samples not in _BINARY,
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
-        tolerances=ask.tolerances,
-        attribution_tolerances=ask.attribution_tolerances,
+        tolerances={name: ask.tolerances.get(name, usual) for name, usual in TOLERANCES.items()},
     )
 
 

@@ -40,7 +40,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
     assert model.build.gates.batch_sizes == (1, 2, 7, 32)
     assert model.ask
     assert model.ask.inputs is None
-    assert model.ask.tolerances == catalogue.TOLERANCES
+    assert model.ask.tolerances == {}
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,7 @@ def test_what_is_left_out_has_a_default(tmp_path: Path) -> None:
         ("accuracy =", "acuracy =", "build.gates.acuracy is not known: .* accuracy, difference"),
         ('label = "label",', "", "ask.outputs.label is missing"),
         ("[build]", "[build]\nneeds = { none = [] }", "build.needs is 'none': it has to be one"),
+        ("[ask]", "[ask]\ntolerances.int4 = {}", r"int4.* is 'int4': .* 'fp32', 'fp16' or 'int8'"),
         ("[build]", "[build", "cannot be read: .*line 3"),
     ],
 )

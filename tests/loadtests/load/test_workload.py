@@ -14,7 +14,7 @@ description = "Some model."
 samples = "digits.png"
 network = "some_model"
 outputs = { label = "LABEL", probabilities = "PROBABILITIES" }
-tolerances = { fp32 = 0.5, fp16 = 0.6, int8 = 0.7 }
+tolerances.int8 = { probability = 0.7, attribution = 0.8 }
 """
 
 
@@ -32,7 +32,8 @@ def test_a_model_is_asked_as_it_is_described(tmp_path: Path) -> None:
     workload = workloads(write(tmp_path, DESCRIPTION))["some_model"]
     assert workload.network == "some_model"
     assert workload.outputs.names == ("LABEL", "PROBABILITIES")
-    assert workload.tolerances.int8 == 0.7
+    assert workload.tolerances["int8"].probability == 0.7
+    assert workload.tolerances["fp16"] == catalogue.TOLERANCES["fp16"]
     assert workload.explain is None
     assert not workload.fits_json
     sample = workload.draw(1, 0, tmp_path)[0]
