@@ -12,9 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from build import models
+from build.catalogue import REPOSITORY
+from build.data.cache import cache_folder
 from build.errors import BuildError
 from build.models import Built
-from build.settings import Settings, cache_folder
+from build.settings import Settings
 
 _STOPPED = 130
 
@@ -26,9 +28,7 @@ def main(
     keep_checkpoint: Annotated[
         bool, typer.Option(help="Stay with the checkpoint that is published, if one is.")
     ] = False,
-    repository: Annotated[
-        Path, typer.Option(help="The model repository to fill.")
-    ] = Settings.repository,
+    repository: Annotated[Path, typer.Option(help="The model repository to fill.")] = REPOSITORY,
 ) -> None:
     """Trains, exports, checks and publishes what is not up to date."""
     signal.signal(signal.SIGTERM, _stop)
@@ -38,8 +38,10 @@ def main(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     console = Console()
     try:
-        settings = Settings(repository.resolve(), bert, keep_checkpoint and not bert)
-        built = [model(settings) for model in models.ALL]
+        settings = Settings(
+            repository=repository, bert=bert, keep_checkpoint=keep_checkpoint and not bert
+        )
+        built = models.ensure_all(settings)
     except BuildError as error:
         _fail(str(error))
     except OSError as error:

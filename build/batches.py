@@ -1,4 +1,4 @@
-"""The order in which texts of many lengths are trained on."""
+"""The order in which texts of different lengths are trained on."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -7,12 +7,12 @@ _BATCHES_SORTED_TOGETHER = 50
 
 
 def batches(lengths: Sequence[int], *, size: int, epochs: int, seed: int) -> Iterator[list[int]]:
-    """Row numbers of every batch: shuffled, but of like lengths within a batch.
+    """Yields the row numbers of every batch: shuffled, but of similar lengths within a batch.
 
     Args:
         lengths: Of each text, in tokens.
         size: Texts in a batch.
-        epochs: How often each text comes.
+        epochs: How often each text occurs.
         seed: Of the order.
     """
     order = random.Random(seed)  # noqa: S311 - it shuffles, it guards nothing

@@ -1,6 +1,6 @@
 """`sentiment_bert`: fine-tuned if needed, packed, exported in every precision, checked."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -11,12 +11,13 @@ import torch
 
 from build import check, export, graph_surgery, variants
 from build.classifier import Classifier, prepare
-from build.data import reviews
-from build.data.checkpoints import Checkpoint
+from build.data import checkpoints, reviews
 from build.export import Sample, tensors
+from build.finetune import BertTraining
 from build.packed import PackedClassifier
-from build.settings import BERT_REQUIREMENTS, BertTraining, Requirements
-from build.tokens import pack, pad, tokenize, unpack
+from build.ragged import pack, split
+from build.recipe import Gates, Recipe
+from build.tokens import pad, tokenize
 from build.variants import Comparison
 
 _LENGTHS = (8, 32, 128)
@@ -24,19 +25,16 @@ _MAX_TOKENS = 4096  # of a batch that is compared; the longest texts come in sma
 _CALIBRATION_TEXTS = 256
 
 
-def build(
-    checkpoint: Checkpoint, training: BertTraining, folder: Path, served: Collection[str]
-) -> dict[str, object]:
+def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     """Writes the model in every precision, checked, and `tokenizer.json` into a folder.
 
     A variant that falls short of the FP32 model is left out, and the manifest says
-    why; but what a config serves must be there.
+    why, unless a config serves it.
 
     Args:
-        checkpoint: What to load; fine-tuned first if it has no trained head.
-        training: How to fine-tune.
+        recipe: The checkpoint, which is fine-tuned first if it has no trained head, and what
+            to reach; the accuracy counts for the packaged one only.
         folder: Where to write.
-        served: Names of the files that the model's configs serve.
 
     Returns:
         What was measured, for the manifest.
@@ -44,19 +42,20 @@ def build(
     Raises:
         BuildError: The checkpoint does not fit, or a check failed.
     """
-    classifier = prepare(checkpoint, training)
+    checkpoint, gates = checkpoints.find(recipe.checkpoint), recipe.gates
+    classifier = prepare(checkpoint, recipe.training_as(BertTraining))
     path = folder / "model.onnx"
     model = to_onnx(classifier)
     export.save(model, path)
     classifier.tokenizer.save(str(folder / "tokenizer.json"))
     measured = check.compare(
-        lambda sample: probabilities(classifier, unpack(sample)),
+        lambda sample: probabilities(classifier, split(sample)),
         path,
-        _samples(classifier),
-        BERT_REQUIREMENTS,
+        _samples(classifier, gates.batch_sizes),
+        gates,
     )
     test, truth = _test_set(classifier)
-    required = BERT_REQUIREMENTS if checkpoint.is_default else Requirements(accuracy=0.0)
+    required = gates if checkpoint.is_default else Gates()
     expected = check.labels(path, test)
     accuracy = check.accuracy(path, expected, truth, required) if truth else None
     return {
@@ -72,7 +71,8 @@ def build(
             _calibration(classifier),
             Comparison(test, expected, truth),
             folder,
-            served=served,
+            gates=gates.variants,
+            served=recipe.served,
         ),
     }
 
@@ -112,16 +112,16 @@ def probabilities(classifier: Classifier, ids: list[list[int]]) -> npt.NDArray[n
     return result
 
 
-def _samples(classifier: Classifier) -> Iterator[Sample]:
+def _samples(classifier: Classifier, sizes: tuple[int, ...]) -> Iterator[Sample]:
     """Real reviews at every batch size that is compared, up to several lengths.
 
-    The reviews are short, so longer rows are several reviews after each other;
-    in each batch one row is of full length and the others vary.
+    Reviews are short, so a long row is several of them after each other; in each batch
+    one row is of full length and the others vary.
     """
     texts = cycle([review.text for review in reviews.load_test()])
     randomness = np.random.default_rng(0)
     for longest in sorted({*_LENGTHS, classifier.longest}):
-        for size in BERT_REQUIREMENTS.batch_sizes:
+        for size in sizes:
             if longest > classifier.longest or size * longest > _MAX_TOKENS:
                 continue
             lengths = [longest, *randomness.integers(3, longest, size - 1, endpoint=True)]
@@ -137,7 +137,7 @@ def _samples(classifier: Classifier) -> Iterator[Sample]:
 
 
 def _calibration(classifier: Classifier) -> list[Sample]:
-    """Training reviews in batches, to see what activations are like."""
+    """Training reviews in batches, to observe activations."""
     texts = [review.text for review in reviews.load_train()[:_CALIBRATION_TEXTS]]
     tokens = tokenize(classifier.tokenizer, texts)
     return [pack(tokens[start : start + 32]) for start in range(0, len(tokens), 32)]

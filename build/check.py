@@ -9,14 +9,14 @@ import onnxruntime
 
 from build.errors import BuildError
 from build.export import OPSET, Sample
-from build.settings import Requirements, VariantRequirements
+from build.recipe import Gates, VariantGates
 
 Reference = Callable[[Sample], npt.NDArray[np.float32]]
 """PyTorch's probabilities FP32 [n, classes] for a sample."""
 
 
 def compare(
-    reference: Reference, path: Path, samples: Iterable[Sample], required: Requirements
+    reference: Reference, path: Path, samples: Iterable[Sample], gates: Gates
 ) -> dict[str, object]:
     """Runs samples through PyTorch and through ONNX Runtime.
 
@@ -24,7 +24,7 @@ def compare(
         reference: What PyTorch answers.
         path: The exported model.
         samples: Real test inputs in batches.
-        required: The largest difference that passes.
+        gates: The largest difference that passes.
 
     Returns:
         The largest difference of a probability, how many rows were compared,
@@ -40,10 +40,10 @@ def compare(
         expected = reference(sample)
         found = session.run(["probabilities"], sample)[0]
         difference = float(np.abs(found - expected).max())
-        if not difference <= required.difference:  # NaN must fail, too
+        if not difference <= gates.difference:  # NaN must fail, too
             raise BuildError(
                 f"{_name(path)}: a probability differs from PyTorch by {difference:.1e}, "
-                f"allowed is {required.difference:.0e}; not published"
+                f"allowed is {gates.difference:.0e}; not published"
             )
         if (found.argmax(-1) != expected.argmax(-1)).any():
             raise BuildError(f"{_name(path)}: a label differs from PyTorch; not published")
@@ -51,25 +51,23 @@ def compare(
     return {"largest_difference": largest, "rows_compared": rows, "opset": OPSET}
 
 
-def accuracy(
-    path: Path, found: Sequence[str], truth: Sequence[str], required: Requirements
-) -> float:
+def accuracy(path: Path, found: Sequence[str], truth: Sequence[str], gates: Gates) -> float:
     """The part of an exported model's labels that are right.
 
     Args:
         path: The model.
         found: Its labels.
         truth: The right ones.
-        required: The least accuracy that passes.
+        gates: The least accuracy that passes.
 
     Raises:
         BuildError: The accuracy is below what is required.
     """
     reached = _same(found, truth)
-    if reached < required.accuracy:
+    if reached < gates.accuracy:
         raise BuildError(
             f"{_name(path)}: {reached:.2%} of the test labels are right, required are "
-            f"{required.accuracy:.1%}; not published"
+            f"{gates.accuracy:.1%}; not published"
         )
     return reached
 
@@ -79,7 +77,7 @@ def variant(
     found: Sequence[str],
     expected: Sequence[str],
     truth: Sequence[str],
-    required: VariantRequirements,
+    gates: VariantGates,
 ) -> dict[str, float]:
     """Compares a variant of another precision with the FP32 model.
 
@@ -87,34 +85,34 @@ def variant(
         path: The variant.
         found: Its labels.
         expected: The labels of the FP32 model.
-        truth: The right labels; empty where nobody knows them.
-        required: What the variant must reach.
+        truth: The right labels; empty if they are unknown.
+        gates: What the variant must reach.
 
     Returns:
-        `same_labels`, and `accuracy` where the right labels are known.
+        `same_labels`, and `accuracy` if the right labels are known.
 
     Raises:
         BuildError: The variant falls short.
     """
     measured = {"same_labels": _same(found, expected)}
-    if measured["same_labels"] < required.same_labels:
+    if measured["same_labels"] < gates.same_labels:
         raise BuildError(
             f"{_name(path)}: {measured['same_labels']:.2%} of the labels are those of FP32, "
-            f"required are {required.same_labels:.1%}; not published"
+            f"required are {gates.same_labels:.1%}; not published"
         )
     if truth:
         measured["accuracy"] = _same(found, truth)
         lost = _same(expected, truth) - measured["accuracy"]
-        if lost > required.accuracy_loss:
+        if lost > gates.accuracy_loss:
             raise BuildError(
                 f"{_name(path)}: loses {lost:.2%} of accuracy against FP32, allowed is "
-                f"{required.accuracy_loss:.1%}; not published"
+                f"{gates.accuracy_loss:.1%}; not published"
             )
     return measured
 
 
 def labels(path: Path, samples: Iterable[Sample]) -> list[str]:
-    """What a model with the output `label` STRING [batch, 1] says to samples, in order."""
+    """The labels that a model gives to samples, from its output `label` STRING [batch, 1]."""
     session = _session(path)
     return [
         str(label) for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)

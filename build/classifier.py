@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 
 from build import finetune, fingerprint
 from build.data import cache, reviews
+from build.data.cache import cache_folder
 from build.data.checkpoints import Checkpoint
 from build.errors import BuildError
-from build.settings import BertTraining, cache_folder
+from build.finetune import BertTraining
 
 
 @dataclass
@@ -20,7 +21,7 @@ class Classifier:
 
     Attributes:
         network: A Hugging Face `BertForSequenceClassification`.
-        tokenizer: Makes its token ids; cuts at the most tokens it takes.
+        tokenizer: Makes its token ids; truncates to `longest`.
         labels: In the order of its logits.
         trained: Whether the checkpoint had a trained head.
     """
@@ -40,7 +41,7 @@ def load(checkpoint: Checkpoint) -> Classifier:
     """Loads a checkpoint with two labels: its own, or those of the reviews.
 
     Raises:
-        BuildError: It is no BERT, cannot be read, has not two labels, or its
+        BuildError: It is not a BERT, cannot be read, does not have two labels, or its
             tokenizer has more tokens than its vocabulary.
     """
     from transformers import AutoConfig, AutoModelForSequenceClassification, logging
@@ -90,8 +91,8 @@ def load(checkpoint: Checkpoint) -> Classifier:
 def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
     """Loads a checkpoint, fine-tuned on the film reviews if it has no trained head.
 
-    What was fine-tuned is kept in the cache in Hugging Face format, so that
-    another export of the same network does not train it again.
+    A fine-tuned network is kept in the cache in Hugging Face format, so that
+    exporting it again does not train it again.
 
     Raises:
         BuildError: As `load`.
@@ -114,5 +115,6 @@ def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
 
 def _made_from(checkpoint: Checkpoint, training: BertTraining) -> str:
     """A digest of all that a fine-tuned network depends on."""
-    sources = fingerprint.of_sources("batches.py", "classifier.py", "finetune.py", "tokens.py")
-    return fingerprint.of_text(f"{sources} {reviews.digest()} {checkpoint.digest()} {training!r}")
+    return fingerprint.of_text(
+        f"{fingerprint.of_program(__name__)} {checkpoint.digest()} {training!r}"
+    )

@@ -6,13 +6,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from rich.progress import track
 from torch import Tensor, nn
 
 from build import check, export, graph_surgery
 from build.data import digits
 from build.export import Sample
-from build.settings import CNN_REQUIREMENTS, CnnTraining
+from build.recipe import Recipe, Table
+
+
+class CnnTraining(Table):
+    """How the CNN is trained: Adam with a one-cycle learning rate."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    seed: int
 
 
 class MnistCnn(nn.Module):
@@ -37,12 +47,11 @@ class MnistCnn(nn.Module):
         return logits
 
 
-def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, object]:
+def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     """Trains the network and writes `model.onnx`, checked, into a folder.
 
     Args:
-        labels: The ten labels, from the model's label file.
-        training: How to train.
+        recipe: How to train, what to reach, and the ten labels.
         folder: Where to write.
 
     Returns:
@@ -51,29 +60,30 @@ def build(labels: list[str], training: CnnTraining, folder: Path) -> dict[str, o
     Raises:
         BuildError: The data could not be had, or a check failed.
     """
-    network = train(digits.load_train(), training)
+    network = train(digits.load_train(), recipe.training_as(CnnTraining))
     model = export.to_onnx(
         network,
         Sample(image=np.zeros((2, 1, 28, 28), np.float32)),
         dynamic_axes={"image": {0: "batch"}},
     )
     graph_surgery.refuse_not_finite(model, "image")
-    graph_surgery.add_label_output(model, labels)
-    export.save(model, folder / "model.onnx")
+    graph_surgery.add_label_output(model, recipe.labels)
+    path = folder / "model.onnx"
+    export.save(model, path)
 
     test = digits.load_test()
-    samples = _batches(digits.as_input(test.images))
-    path = folder / "model.onnx"
-    agreement = check.compare(probabilities(network), path, samples, CNN_REQUIREMENTS)
-    truth = [labels[digit] for digit in test.labels]
-    parts = np.split(digits.as_input(test.images), 100)
+    images = digits.as_input(test.images)
+    samples = _batches(images, recipe.gates.batch_sizes)
+    agreement = check.compare(probabilities(network), path, samples, recipe.gates)
+    truth = [recipe.labels[digit] for digit in test.labels]
+    parts = np.split(images, 100)
     found = check.labels(path, (Sample(image=part) for part in parts))
-    accuracy = check.accuracy(path, found, truth, CNN_REQUIREMENTS)
+    accuracy = check.accuracy(path, found, truth, recipe.gates)
     return {"data": digits.digest(), "accuracy": accuracy, **agreement}
 
 
 def train(data: digits.Digits, training: CnnTraining) -> MnistCnn:
-    """Trains on images UINT8 [n, 28, 28] and labels INT64 [n]; the same each time."""
+    """Trains on images UINT8 [n, 28, 28] and labels INT64 [n], reproducibly."""
     torch.manual_seed(training.seed)
     network = MnistCnn()
     # With the channels last, a step takes three quarters of the time on a CPU.
@@ -112,9 +122,9 @@ def probabilities(network: nn.Module) -> check.Reference:
     return reference
 
 
-def _batches(images: npt.NDArray[np.float32]) -> Iterator[Sample]:
+def _batches(images: npt.NDArray[np.float32], sizes: tuple[int, ...]) -> Iterator[Sample]:
     """Real test images at every batch size that is compared."""
     start = 0
-    for size in CNN_REQUIREMENTS.batch_sizes * 4:
+    for size in sizes * 4:
         yield Sample(image=images[start : start + size])
         start += size

@@ -2,4 +2,4 @@
 
 
 class BuildError(Exception):
-    """A build that cannot go on; the message says why and what to do."""
+    """The build cannot continue; the message says why and what to do."""

@@ -42,6 +42,8 @@ def to_onnx(
             `torch.export` takes for constants.
         dynamic_axes: For each input, which axes vary and what they are called.
     """
+    import onnxscript  # noqa: F401 - with which PyTorch exports
+
     axes = {
         name: torch.export.Dim(name) for each in dynamic_axes.values() for name in each.values()
     }

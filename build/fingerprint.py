@@ -1,13 +1,70 @@
-"""Digests of what a version is made from, to tell whether it is up to date."""
+"""Digests of what a version is made from, to tell whether it is up to date.
 
+What a builder consists of is found in its source: the modules of ours that it imports,
+inside functions too, those that they import, and the pinned versions of all libraries on
+the way. Comments, docstrings and layout do not count.
+"""
+
+import ast
+import functools
 import hashlib
-from collections.abc import Iterable
+import importlib.metadata
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from build.settings import ROOT
+from build.errors import BuildError
 
-# What can change an exported model, of all that is installed.
-_LIBRARIES = ("torch", "transformers", "tokenizers", "onnx", "onnxscript", "numpy")
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Program:
+    """A module with all that it imports, directly or not.
+
+    Attributes:
+        sources: Source of every module of ours, by name, without comments and docstrings.
+        libraries: Names of all other modules, those of the standard library left out.
+    """
+
+    sources: dict[str, str]
+    libraries: frozenset[str]
+
+
+def program(module: str) -> Program:
+    """Follows the imports of a module, by its dotted name, and of what it imports."""
+    sources: dict[str, str] = {}
+    libraries: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        file = _file(name)
+        if name in sources:
+            continue
+        if file is None:
+            libraries.add(name.partition(".")[0])
+            continue
+        tree = ast.parse(file.read_bytes())
+        # To import a module runs the packages around it, too.
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+        waiting += _imported(tree, name if file.stem == "__init__" else name.rpartition(".")[0])
+        sources[name] = ast.unparse(_WithoutDocstrings().visit(tree))
+    return Program(sources, frozenset(libraries - sys.stdlib_module_names))
+
+
+def of_program(module: str) -> str:
+    """The digest of a module with all that it imports, and of the libraries' versions.
+
+    Raises:
+        BuildError: A library is not pinned.
+    """
+    found = program(module)
+    pins = sorted({pin for library in found.libraries for pin in _pins(library)})
+    sources = (f"{name}\n{source}" for name, source in sorted(found.sources.items()))
+    return of_text("\n".join([*pins, *sources]))
 
 
 def of_files(paths: Iterable[Path]) -> str:
@@ -19,14 +76,48 @@ def of_files(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def of_sources(*modules: str) -> str:
-    """One digest over modules of `build/`, by file name, and the libraries' versions."""
-    digest = hashlib.sha256(of_files(ROOT / "build" / module for module in modules).encode())
-    pins = (ROOT / "constraints.txt").read_text().splitlines()
-    digest.update("\n".join(pin for pin in pins if pin.split("==")[0] in _LIBRARIES).encode())
-    return digest.hexdigest()
-
-
 def of_text(text: str) -> str:
     """The digest of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file(module: str) -> Path | None:
+    path = ROOT.joinpath(*module.split("."))
+    candidates = (path / "__init__.py", path.with_suffix(".py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            yield base
+            named = (f"{base}.{alias.name}" for alias in node.names)
+            yield from (name for name in named if _file(name))
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Pass() if is_text else node
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+def _pins(library: str) -> list[str]:
+    """The lines of `constraints.txt` that pin the distribution which brings a module."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    names = {_canonical(name) for name in _distributions().get(library, [library])}
+    pins = [line for line in lines if _canonical(line.partition("==")[0]) in names]
+    if not pins:
+        raise BuildError(f"constraints.txt does not pin what brings the module {library}")
+    return pins
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,10 +1,10 @@
-"""What is added to an exported ONNX graph: its label, and refusals of bad input.
+"""Adds to an exported ONNX graph: its label, and refusals of bad input.
 
 A refusal is a Reshape whose target shape is impossible for a bad input. ONNX
 Runtime computes shapes on the host, so it fails there on every execution
 provider (an index out of range, in contrast, is an error on a CPU and silence
-on a GPU), and its error message quotes the node's name: that is where the
-message for the user stands.
+on a GPU), and its error message quotes the node's name, which is the
+message for the user.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,7 @@
 """A GRU on the word embeddings of a BERT checkpoint, and its training on the film reviews."""
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from rich.progress import track
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -8,14 +9,36 @@ from torch import Tensor, nn
 from build.batches import batches
 from build.data.checkpoints import Checkpoint
 from build.data.reviews import Review
-from build.rnn_settings import RnnTraining
+from build.recipe import Share, Table
+
+
+class GruTraining(Table):
+    """How the network is made and trained: AdamW with a one-cycle learning rate.
+
+    Attributes:
+        projected: Numbers that the embedding of a token is reduced to.
+        hidden: Numbers that the network remembers of a text.
+        dropout: Part of the projected embeddings and of the last state that is left out.
+        epochs: Passes over the training reviews.
+        batch_size: Reviews in a batch.
+        learning_rate: Peak of the learning rate.
+        seed: Of the first weights, the dropout and the order of the batches.
+    """
+
+    projected: PositiveInt
+    hidden: PositiveInt
+    dropout: Share
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    seed: int
 
 
 class GruClassifier(nn.Module):
-    """Reads a text token by token; what it remembers is one vector.
+    """Reads a text token by token; its state is one vector.
 
-    The embeddings are frozen: 9,000 reviews hold too few of the words, and the
-    checkpoint's know which words are alike.
+    The embeddings are frozen: 9,000 reviews contain too few words, and the
+    checkpoint's embeddings know which words are alike.
 
     Args:
         embeddings: FP32 [vocabulary, width].
@@ -24,7 +47,7 @@ class GruClassifier(nn.Module):
 
     embeddings: Tensor
 
-    def __init__(self, embeddings: Tensor, training: RnnTraining) -> None:
+    def __init__(self, embeddings: Tensor, training: GruTraining) -> None:
         super().__init__()
         self.register_buffer("embeddings", embeddings)
         self.project = nn.Linear(embeddings.shape[1], training.projected, bias=False)
@@ -38,7 +61,7 @@ class GruClassifier(nn.Module):
         Args:
             ids: INT64 [texts, longest], padded at the end.
             lengths: INT64 [texts], 1 or more.
-            hidden: What is remembered from before, FP32 [texts, hidden]; nothing if None.
+            hidden: The state before, FP32 [texts, hidden]; zeros if None.
         """
         tokens = self.dropout(self.project(self.embeddings[ids]))
         states, _ = self.gru(tokens, None if hidden is None else hidden[None])
@@ -56,9 +79,9 @@ def word_embeddings(checkpoint: Checkpoint) -> Tensor:
 
 
 def train(
-    embeddings: Tensor, ids: list[list[int]], data: list[Review], training: RnnTraining
+    embeddings: Tensor, ids: list[list[int]], data: list[Review], training: GruTraining
 ) -> GruClassifier:
-    """Trains a network; the same each time.
+    """Trains a network, reproducibly.
 
     As with BERT the targets are soft: a review rated 0.1 is hardly more positive
     than one rated -0.1.

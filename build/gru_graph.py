@@ -15,10 +15,11 @@ from onnx import numpy_helper
 from build import graph_surgery
 from build.export import OPSET
 from build.gru import GruClassifier
-from build.rnn_settings import LONGEST_PIECE
 
+MAX_PIECE = 1024
+"""Token ids of one piece; it bounds the memory of a batch."""
 PADDING = 0
-"""An id that is passed over, so that a piece without any token has something to send."""
+"""An id that is skipped, so that a piece without any token has something to send."""
 
 _GRAPH = """
 <ir_version: 10, opset_import: ["": {opset}]>
@@ -123,8 +124,8 @@ def to_onnx(network: GruClassifier, labels: Sequence[str]) -> onnx.ModelProto:
         model,
         "row_shapes",
         1,
-        LONGEST_PIECE,
-        f"input_ids must have from 1 to {LONGEST_PIECE} tokens",
+        MAX_PIECE,
+        f"input_ids must have from 1 to {MAX_PIECE} tokens",
     )
     graph_surgery.add_label_output(model, labels)
     # The state last, as the config has it after the outputs.

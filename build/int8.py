@@ -1,10 +1,10 @@
 """The packed graph with int8 arithmetic in its linear layers, for processors.
 
-A number becomes one of 255 steps, and how large a step is decides what is lost.
-ONNX Runtime's own dynamic quantization takes one step for all activations of a
+A number becomes one of 255 steps, and the size of a step decides how much is lost.
+ONNX Runtime's own dynamic quantization uses one size for all activations of a
 batch, so that an answer depends on its neighbours. Here it is a constant of each
-layer, from training texts, or each token has one of its own. Weights have a step for
-each output channel.
+layer, from training texts, or computed for each token. Weights have a size for each
+output channel.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class Scale(Enum):
     CONSTANT = "constant"
     """From the least and the largest activation of training texts: the fastest."""
     TOKEN = "token"  # noqa: S105 - of a text
-    """From the largest activation of each token: bears activations that no training text had."""
+    """From the largest activation of each token: handles activations that no training text had."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def quantize(
 
     Args:
         model: A packed classifier in FP32.
-        samples: Real texts, to see how large activations grow.
+        samples: Real texts, to observe the range of activations.
         full_layers: How many of the first layers stay FP32; all later ones build
             on their errors.
         scale: Where the step of activations comes from.
@@ -97,7 +97,7 @@ def quantize(
 def _ranges(
     model: onnx.ModelProto, tensors: set[str], samples: Iterable[Sample]
 ) -> dict[str, _Range]:
-    """What the channels of tensors [tokens, channels] reach on real texts."""
+    """The ranges of the channels of tensors [tokens, channels] on real texts."""
     observed = onnx.ModelProto()
     observed.CopyFrom(model)
     names = sorted(tensors)
@@ -121,7 +121,7 @@ def _ranges(
 def _linear(
     node: NodeProto, weight: Floats, seen: _Range, scale: Scale
 ) -> tuple[list[NodeProto], dict[str, npt.NDArray[np.generic]]]:
-    """The nodes and constants that take the place of a linear layer.
+    """The nodes and constants that replace a linear layer.
 
     A few channels are much larger than all others, above all behind a LayerNorm.
     Part of that is moved into the weights (SmoothQuant, Xiao et al. 2023).
@@ -129,7 +129,7 @@ def _linear(
     Args:
         node: The layer; its input is FP32 [tokens, channels].
         weight: FP32 [channels, outputs].
-        seen: What its activations reach.
+        seen: The range of its activations.
         scale: Where their step comes from.
     """
     hidden, _, *bias = node.input  # the exporter drops a bias that is all zeros

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a version was made of, how good it is, and its digests."""
+"""`manifest.json`: what a version was made from, how good it is, and its digests."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -11,7 +11,7 @@ FILENAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands in the `manifest.json` of a version.
+    """The content of the `manifest.json` of a version.
 
     Attributes:
         model: Name of the model.
@@ -44,7 +44,7 @@ def write(manifest: Manifest, folder: Path) -> None:
 
 
 def read(folder: Path) -> Manifest | None:
-    """Reads the manifest of a version; nothing if there is none that can be read."""
+    """Reads the manifest of a version; None if it is missing or unreadable."""
     try:
         content = json.loads((folder / FILENAME).read_text())
         known = {name: content.pop(name) for name in ("model", "fingerprint", "files", "seconds")}
@@ -54,7 +54,7 @@ def read(folder: Path) -> Manifest | None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file of a version but its manifest, by name."""
+    """SHA-256 of every file of a version except its manifest, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): sha256(path)

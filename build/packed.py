@@ -35,8 +35,8 @@ class Packing(NamedTuple):
     first: Tensor
 
 
-def pack(attention_mask: Tensor, lengths: Tensor) -> Packing:
-    """Plans how texts are packed.
+def plan(attention_mask: Tensor, lengths: Tensor) -> Packing:
+    """Finds where the tokens of packed texts stand.
 
     Args:
         attention_mask: INT64 [input tokens]: 0 for padding, which is left out.
@@ -91,7 +91,7 @@ class PackedClassifier(nn.Module):
         mask_shapes: Tensor,  # noqa: ARG002 - an input of the graph, for its refusal
     ) -> Tensor:
         """Returns the logits of all texts."""
-        packing = pack(attention_mask, row_shapes[:, 0].to(torch.int64))
+        packing = plan(attention_mask, row_shapes[:, 0].to(torch.int64))
         embeddings = self.network.bert.embeddings
         hidden = embeddings.word_embeddings(input_ids.index_select(0, packing.kept))
         hidden = hidden + embeddings.token_type_embeddings.weight[0]

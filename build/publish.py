@@ -1,4 +1,4 @@
-"""Puts a version into the repository: written beside, then renamed."""
+"""Puts a version into the repository: written next to the old one, then renamed."""
 
 import shutil
 import tempfile
@@ -23,15 +23,15 @@ Make = Callable[[Path], dict[str, object]]
 def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manifest, bool]:
     """Publishes a version of a model unless the one that is there is up to date.
 
-    Of two builds at once the second waits, and then finds the work done.
+    Of two concurrent builds the second waits, and then finds the work done.
 
     Args:
         model: The folder of the model in the repository.
         fingerprint: Digests of what the version is made from, by kind.
-        make: Makes the version; what it raises leaves the old version in place.
+        make: Makes the version; if it raises, the old version stays.
 
     Returns:
-        The manifest of the published version, and whether it is a new one.
+        The manifest of the published version, and whether it is new.
     """
     with FileLock(model / ".build.lock"):
         _recover(model)
@@ -58,9 +58,9 @@ def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manife
 
 @contextmanager
 def _staged(model: Path) -> Iterator[Path]:
-    """A folder beside the version that takes its place if nothing is raised.
+    """A folder that replaces the version if nothing is raised.
 
-    Triton looks at folders with a number for a name only, so it never sees it.
+    Triton never sees it, since it only looks at folders whose name is a number.
     """
     staging = Path(tempfile.mkdtemp(prefix=_INCOMPLETE, dir=model))
     staging.chmod(0o755)
@@ -75,7 +75,7 @@ def _staged(model: Path) -> Iterator[Path]:
 
 
 def _recover(model: Path) -> None:
-    """Clears what a build that was killed has left; an old version comes back."""
+    """Cleans up after a killed build, and restores the old version."""
     replaced = model / _REPLACED
     if replaced.exists() and not (model / VERSION).exists():
         replaced.rename(model / VERSION)

@@ -11,24 +11,24 @@ import torch
 from tokenizers import Tokenizer
 
 from build import check, export, gru
-from build.data import reviews
-from build.data.checkpoints import Checkpoint
+from build.data import checkpoints, reviews
 from build.errors import BuildError
 from build.export import Sample
-from build.gru import GruClassifier, padded
-from build.gru_graph import to_onnx
-from build.rnn_settings import LONGEST_PIECE, RNN_REQUIREMENTS, RnnTraining
+from build.gru import GruClassifier, GruTraining, padded
+from build.gru_graph import MAX_PIECE, to_onnx
+from build.ragged import add_state, join, load_tokenizer, split
+from build.recipe import Gates, Recipe
 
-_LENGTHS = (1, 2, 9, 64, LONGEST_PIECE)
+_LENGTHS = (1, 2, 9, 64, MAX_PIECE)
 _MAX_TOKENS = 8192  # of a batch that is compared; the longest pieces come in small ones
 
 
-def build(checkpoint: Checkpoint, training: RnnTraining, folder: Path) -> dict[str, object]:
+def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     """Trains the network and writes `model.onnx`, checked, and `tokenizer.json` into a folder.
 
     Args:
-        checkpoint: Whose tokenizer and word embeddings are used.
-        training: How to train.
+        recipe: How to train, what to reach, and the checkpoint whose tokenizer and word
+            embeddings are used.
         folder: Where to write.
 
     Returns:
@@ -37,6 +37,8 @@ def build(checkpoint: Checkpoint, training: RnnTraining, folder: Path) -> dict[s
     Raises:
         BuildError: The data could not be had, or a check failed.
     """
+    training, gates = recipe.training_as(GruTraining), recipe.gates
+    checkpoint = checkpoints.find(recipe.checkpoint)
     tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
     data, test = reviews.load_train(), reviews.load_test()
     embeddings = gru.word_embeddings(checkpoint)
@@ -48,15 +50,15 @@ def build(checkpoint: Checkpoint, training: RnnTraining, folder: Path) -> dict[s
 
     test_ids = _tokenize(tokenizer, [review.text for review in test])
     agreement = check.compare(
-        lambda sample: probabilities(network, unjoin(sample)),
+        lambda sample: probabilities(network, split(sample)),
         path,
-        _samples(test_ids),
-        RNN_REQUIREMENTS,
+        _samples(test_ids, training.hidden, gates.batch_sizes),
+        gates,
     )
-    pieces = compare_in_pieces(network, path, test_ids[:64])
+    pieces = compare_in_pieces(network, path, test_ids[:64], gates)
     batches = (join(test_ids[at : at + 32]) for at in range(0, len(test), 32))
     found = check.labels(path, (add_state(batch, training.hidden) for batch in batches))
-    accuracy = check.accuracy(path, found, [review.label for review in test], RNN_REQUIREMENTS)
+    accuracy = check.accuracy(path, found, [review.label for review in test], gates)
     return {
         "checkpoint": checkpoint.name,
         "data": reviews.digest(),
@@ -68,36 +70,6 @@ def build(checkpoint: Checkpoint, training: RnnTraining, folder: Path) -> dict[s
     }
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """A tokenizer that never cuts, and takes "[SEP]" in a text for four ordinary tokens."""
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def join(pieces: list[list[int]]) -> Sample:
-    """Pieces after each other, all of their ids final; none of them empty."""
-    lengths = np.array([[len(piece)] for piece in pieces], np.int32)
-    return {
-        "input_ids": np.concatenate([np.asarray(piece, np.int64) for piece in pieces]),
-        "kept": lengths,
-        "row_shapes": lengths,
-    }
-
-
-def unjoin(sample: Sample) -> list[list[int]]:
-    """The pieces of a sample."""
-    ends = sample["row_shapes"][:, 0].cumsum()
-    return [part.tolist() for part in np.split(sample["input_ids"], ends[:-1])]
-
-
-def add_state(sample: Sample, hidden: int) -> Sample:
-    """The sample as the beginning of its texts."""
-    return {**sample, "hidden": np.zeros((len(sample["kept"]), hidden), np.float32)}
-
-
 def probabilities(network: GruClassifier, ids: list[list[int]]) -> npt.NDArray[np.float32]:
     """What PyTorch answers to whole texts, FP32 [texts, 2]."""
     with torch.inference_mode():
@@ -105,13 +77,16 @@ def probabilities(network: GruClassifier, ids: list[list[int]]) -> npt.NDArray[n
     return answer
 
 
-def compare_in_pieces(network: GruClassifier, path: Path, texts: list[list[int]]) -> float:
-    """Sends texts through the file piece by piece, the state with them, in batches of any size.
+def compare_in_pieces(
+    network: GruClassifier, path: Path, texts: list[list[int]], gates: Gates
+) -> float:
+    """Runs texts through the file piece by piece, with their states, in batches of any size.
 
     Args:
-        network: What the file was made of.
+        network: The network that was exported.
         path: The exported model.
         texts: Token ids of each text.
+        gates: The largest difference that passes.
 
     Returns:
         The largest difference of a probability from PyTorch on the whole text so far.
@@ -134,28 +109,28 @@ def compare_in_pieces(network: GruClassifier, path: Path, texts: list[list[int]]
         found, hidden[chosen] = session.run(["probabilities", "hidden_after"], feed)
         expected = probabilities(network, [texts[row][: at[row]] for row in chosen])
         largest = max(largest, float(np.abs(found - expected).max()))
-    if not largest <= RNN_REQUIREMENTS.difference:
+    if not largest <= gates.difference:
         raise BuildError(
             f"sentiment_rnn: in pieces a probability differs from PyTorch by {largest:.1e}, "
-            f"allowed is {RNN_REQUIREMENTS.difference:.0e}; not published"
+            f"allowed is {gates.difference:.0e}; not published"
         )
     return largest
 
 
-def _samples(ids: list[list[int]]) -> Iterator[Sample]:
-    """Real reviews at every batch size that is compared, in each one row of full length.
+def _samples(ids: list[list[int]], hidden: int, sizes: tuple[int, ...]) -> Iterator[Sample]:
+    """Real reviews at every batch size that is compared, one row of each at full length.
 
-    Reviews are short, so longer rows are several after each other.
+    Reviews are short, so a long row is several of them after each other.
     """
     tokens = cycle([token for text in ids for token in text])
     randomness = np.random.default_rng(0)
     for longest in _LENGTHS:
-        for size in RNN_REQUIREMENTS.batch_sizes:
+        for size in sizes:
             if size * longest > _MAX_TOKENS:
                 continue
             lengths = [longest, *randomness.integers(1, longest, size - 1, endpoint=True)]
             rows = [list(islice(tokens, int(length))) for length in lengths]
-            yield add_state(join(rows), RnnTraining().hidden)
+            yield add_state(join(rows), hidden)
 
 
 def _tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

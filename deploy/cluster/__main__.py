@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from deploy.cluster.canary import front_model
+from deploy.cluster.canary import front_models
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.next_version import build_next, take_next
 from deploy.cluster.operations import Operator
@@ -122,8 +122,8 @@ def publish(
     with _settings() as settings:
         # Before anything is built for hours.
         read_state(settings.run_dir)
-        front_model(model)
         repository = settings.model_repository.absolute()
+        front_models(repository, [model])
         versions = (
             take_next(repository, model, Path(made))
             if made

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from build import catalogue
+from build.catalogue import Model
 from build.data import digits, reviews
+from build.errors import BuildError
 from clients import Classification, GrpcClient, RetryPolicy, ServingError
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.state import ReplicaState
@@ -20,24 +21,16 @@ SAMPLES = 200
 EXPLAINED = 20
 """An explanation costs as much as many answers."""
 
-_SEEN = {
-    "mnist": ("mnist", "mnist_cnn", "mnist_decoder"),
-    "mnist_explain": ("mnist_explain",),
-    "sentiment": ("sentiment", "sentiment_bert", "sentiment_tokenizer"),
-    "sentiment_explain": ("sentiment_explain",),
-    "sentiment_stream": ("sentiment_stream", "sentiment_rnn", "stream_tokenizer"),
-}
-
 
 @dataclass(frozen=True)
-class Trial:
+class Evaluation:
     """What one server answered.
 
     Attributes:
-        labels: a label for each input; None where the call failed.
-        truths: the label that people gave it.
-        milliseconds: how long each answered call took, one at a time.
-        failure: why the first failed call failed; empty when none did.
+        labels: A label for each input; None where the call failed.
+        truths: The label that people gave it.
+        milliseconds: How long each answered call took, one at a time.
+        failure: Why the first failed call failed; empty when none did.
     """
 
     labels: tuple[str | None, ...]
@@ -55,7 +48,7 @@ class Trial:
         """Part of the inputs that got the right label."""
         return _same(self.labels, self.truths)
 
-    def agreement(self, other: Trial) -> float:
+    def agreement(self, other: Evaluation) -> float:
         """Part of the inputs that got the same label from both."""
         return _same(self.labels, other.labels)
 
@@ -67,55 +60,70 @@ class Trial:
         return cuts[49], cuts[98]
 
 
-def front_model(model: str) -> str:
-    """Names the model that clients ask when they want what a model computes.
-
-    Raises:
-        ClusterError: there is none that real inputs are known for.
-    """
-    for front, seen in _SEEN.items():
-        if model in seen:
-            return front
-    raise ClusterError(
-        f"MODEL is {model!r}: it has to be one of {', '.join(sum(_SEEN.values(), ()))}"
-    )
-
-
-def try_out(replica: ReplicaState, model: str, samples: int = SAMPLES) -> Trial:
-    """Asks a server, around the front door, about held-out inputs.
+def front_models(repository: Path, names: Iterable[str]) -> list[Model]:
+    """The models that clients ask when they want what some models compute, by name.
 
     Args:
-        replica: the server.
-        model: one that `front_model` gives.
-        samples: how many inputs.
+        repository: The folder of models.
+        names: The models.
+
+    Raises:
+        ClusterError: There is none that real inputs are known for.
+    """
+    try:
+        models = catalogue.read(repository)
+    except BuildError as error:
+        raise ClusterError(str(error)) from None
+    fronts = {name: front for name in models if (front := catalogue.front(models, name))}
+    for name in (names := list(names)):
+        if name not in fronts:
+            raise ClusterError(f"MODEL is {name!r}: it has to be one of {', '.join(fronts)}")
+    return [models[front] for front in sorted({fronts[name] for name in names})]
+
+
+def evaluate(replica: ReplicaState, model: Model, samples: int = SAMPLES) -> Evaluation:
+    """Asks a server, around the load balancer, about held-out inputs.
+
+    Args:
+        replica: The server.
+        model: One that `front_models` gives.
+        samples: How many inputs.
 
     Returns:
         Its answers.
+
+    Raises:
+        ClusterError: Nothing here asks a model as its description says.
     """
+    kind = model.ask.samples if model.ask else ""
+    explains = bool(model.ask and model.ask.explain)
+    try:
+        call = catalogue.choose(_EXPLAIN if explains else _CLASSIFY, kind, model, "ask.samples")
+    except BuildError as error:
+        raise ClusterError(str(error)) from None
+    inputs, truths = _held_out(kind, min(samples, EXPLAINED) if explains else samples)
     labels: list[str | None] = []
     milliseconds: list[float] = []
     failure = ""
-    samples = min(samples, EXPLAINED) if model.endswith("_explain") else samples
-    once = RetryPolicy(retries=0)
-    with GrpcClient(f"127.0.0.1:{replica.grpc}", retry=once) as client:
-        calls: list[Callable[[], Classification]]
-        if model.startswith("mnist"):
-            images, digit_labels = digits.load_test()
-            truths = tuple(str(label) for label in digit_labels[:samples])
-            calls = [partial(_DIGIT[model], client, image) for image in images[:samples]]
-        else:
-            held_out = reviews.load_test()[:samples]
-            truths = tuple(review.label for review in held_out)
-            calls = [partial(_TEXT[model], client, review.text) for review in held_out]
-        for call in calls:
+    with GrpcClient(f"127.0.0.1:{replica.grpc}", retry=RetryPolicy(retries=0)) as client:
+        for given in inputs:
             started = time.monotonic()
             try:
-                labels.append(call().label)
+                labels.append(call(client, given).label)
                 milliseconds.append(1e3 * (time.monotonic() - started))
             except ServingError as error:
                 labels.append(None)
                 failure = failure or str(error)
-    return Trial(tuple(labels), truths, tuple(milliseconds), failure)
+    return Evaluation(tuple(labels), truths, tuple(milliseconds), failure)
+
+
+def _held_out(kind: str, count: int) -> tuple[Iterable[Any], tuple[str, ...]]:
+    """Inputs, and the labels that people gave them."""
+    if kind.startswith("digits."):
+        images, labels = digits.load_test()
+        return list(images[:count]), tuple(map(str, labels[:count]))
+    held_out = reviews.load_test()[:count]
+    return [review.text for review in held_out], tuple(review.label for review in held_out)
 
 
 def _in_pieces(client: GrpcClient, text: str) -> Classification:
@@ -124,14 +132,15 @@ def _in_pieces(client: GrpcClient, text: str) -> Classification:
         return stream.finish(text[len(text) // 2 :])
 
 
-_DIGIT: dict[str, Callable[[GrpcClient, NDArray[np.uint8]], Classification]] = {
-    "mnist": lambda client, image: client.classify_digits([image])[0],
-    "mnist_explain": lambda client, image: client.explain_digit(image),
+_Call = Callable[[GrpcClient, Any], Classification]
+_CLASSIFY: dict[str, _Call] = {
+    "digits.png": lambda client, image: client.classify_digits([image])[0],
+    "reviews.text": lambda client, text: client.classify_texts([text])[0],
+    "reviews.text_chunks": _in_pieces,
 }
-_TEXT: dict[str, Callable[[GrpcClient, str], Classification]] = {
-    "sentiment": lambda client, text: client.classify_texts([text])[0],
-    "sentiment_explain": lambda client, text: client.explain_text(text),
-    "sentiment_stream": _in_pieces,
+_EXPLAIN: dict[str, _Call] = {
+    "digits.png": lambda client, image: client.explain_digit(image),
+    "reviews.text": lambda client, text: client.explain_text(text),
 }
 
 

@@ -7,46 +7,46 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from build import manifest, models
+from build import catalogue, manifest, models
 from build.errors import BuildError
 from build.publish import VERSION
 from build.settings import Settings
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.releases import Versions, versions_of
 
-_NEEDS = {
-    "sentiment_bert": ("sentiment_tokenizer", "sentiment_explain"),
-    "sentiment_rnn": ("stream_tokenizer",),
-}
-"""Published together: the tokenizer belongs to the checkpoint."""
-
 
 def build_next(repository: Path, model: str, bert: str = "") -> Versions:
     """Builds a model anew, with all the checks of the build, as its next version.
 
     Args:
-        repository: the folder of models.
-        model: which to build.
-        bert: hub name or folder of a BERT checkpoint; empty for the packaged one.
+        repository: The folder of models.
+        model: Which to build.
+        bert: Hub name or folder of a BERT checkpoint; empty for the packaged one.
 
     Returns:
-        The new version of the model, and of what belongs to it.
+        The new version of the model, and of those that contain files of it: a tokenizer
+        belongs to its checkpoint.
 
     Raises:
-        ClusterError: it cannot be built, or falls short.
+        ClusterError: It cannot be built, or falls short.
     """
-    wanted = [model, *_NEEDS.get(model, ())]
-    build = {function.__name__: function for function in models.ALL}
-    if model not in build:
-        raise ClusterError(f"MODEL is {model!r}: it has to be one of {', '.join(build)}")
+    try:
+        described = catalogue.read(repository)
+    except BuildError as error:
+        raise ClusterError(str(error)) from None
+    if model not in described:
+        raise ClusterError(f"MODEL is {model!r}: it has to be one of {', '.join(described)}")
+    wanted = [model, *catalogue.dependents(described, model)]
     with tempfile.TemporaryDirectory(prefix=".next-", dir=repository) as folder:
         staging = Path(folder)
         # What a model is made from may lie beside it.
         for path in repository.glob("[!.]*"):
             shutil.copytree(path, staging / path.name, ignore=_left_out(set(wanted)))
         try:
+            settings = Settings(repository=staging, bert=bert)
+            staged = catalogue.read(staging)
             for name in wanted:
-                build[name](Settings(staging, bert))
+                models.ensure(staged[name], settings)
         except BuildError as error:
             raise ClusterError(f"nothing is published: {error}") from None
         return {name: _add(staging / name / VERSION, repository / name) for name in wanted}
@@ -56,15 +56,15 @@ def take_next(repository: Path, model: str, made: Path) -> Versions:
     """Takes a version that was made elsewhere as the next version of a model.
 
     Args:
-        repository: the folder of models.
-        model: the model.
-        made: a folder with the version's files and its manifest.
+        repository: The folder of models.
+        model: The model.
+        made: A folder with the version's files and its manifest.
 
     Returns:
         The new version.
 
     Raises:
-        ClusterError: it is no whole version of that model.
+        ClusterError: It is no whole version of that model.
     """
     found = manifest.read(made)
     if found is None or found.model != model or not found.is_intact(made):

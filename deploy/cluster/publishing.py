@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from deploy.cluster.canary import Trial, front_model, try_out
+from deploy.cluster.canary import Evaluation, evaluate, front_models
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.model_control import is_settled, load_model
 from deploy.cluster.operations import Operator
@@ -27,8 +27,8 @@ class Comparison:
     """
 
     model: str
-    old: Trial
-    new: Trial
+    old: Evaluation
+    new: Evaluation
 
     def check(self) -> None:
         """Decides whether the new version may serve.
@@ -116,8 +116,8 @@ class Publisher:
             canary = _canary_of(self._releases())
             new = state.replica(canary.replica)
             old = next(r for r in state.replicas if r.name != canary.replica)
-            fronts = sorted({front_model(model) for model in canary.versions})
-            return [Comparison(m, try_out(old, m), try_out(new, m)) for m in fronts]
+            fronts = front_models(self._repository, canary.versions)
+            return [Comparison(m.name, evaluate(old, m), evaluate(new, m)) for m in fronts]
 
     def _releases(self) -> Releases:
         return read_releases(self._run_dir, self._repository)
@@ -135,11 +135,10 @@ class Publisher:
             for replica in reversed(state.replicas)
             if (change := _changes(old.served(replica.name), new.served(replica.name)))
         }
-        before: dict[str, Trial] = {}
-        if checked and changes:
-            reference = next(iter(changes))  # It still serves the old versions.
-            fronts = {front_model(model) for change in changes.values() for model in change}
-            before = {model: try_out(reference, model) for model in sorted(fronts)}
+        changed = [model for change in changes.values() for model in change]
+        fronts = front_models(self._repository, changed) if checked else []
+        # A server that still serves the old versions.
+        before = [(model, evaluate(next(iter(changes)), model)) for model in fronts]
         found: dict[str, Comparison] = {}
         done: list[ReplicaState] = []
         try:
@@ -151,9 +150,11 @@ class Publisher:
                             partial(is_ready, replica.http_url),
                             f"{replica.name} is not ready with what it loaded",
                         )
-                        for model, trial in before.items():
-                            found[model] = Comparison(model, trial, try_out(replica, model))
-                            found[model].check()
+                        for model, earlier in before:
+                            found[model.name] = Comparison(
+                                model.name, earlier, evaluate(replica, model)
+                            )
+                            found[model.name].check()
                     except ClusterError:
                         # Before it is asked again.
                         self._restore(state, replica, old, change)

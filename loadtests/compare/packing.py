@@ -113,15 +113,16 @@ def _export(folder: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from torch import Tensor, nn
 
-    from build import export, graph_surgery, manifest
+    from build import catalogue, export, graph_surgery, manifest
     from build.classifier import prepare
     from build.data import checkpoints
-    from build.settings import BertTraining
+    from build.finetune import BertTraining
     from build.tokens import pad
 
     published = manifest.read(BERT)
     requested = str(published.facts["requested"]) if published else ""
-    classifier = prepare(checkpoints.find(requested), BertTraining())
+    training = catalogue.read()["sentiment_bert"].recipe().training_as(BertTraining)
+    classifier = prepare(checkpoints.find(requested), training)
 
     class Padded(nn.Module):
         """The Hugging Face network as it is: ids and mask [texts, longest] in, logits out."""

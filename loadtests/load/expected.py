@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-TOLERANCES = {"fp32": 1e-4, "fp16": 0.02, "int8": 0.1}
-"""The most that a probability may differ from the offline answer, by the precision of the
-model file. FP32 differs by rounding only. FP16 and int8 may be computed in another order, and
-in int8 the scale of the activations depends on the texts that share a batch."""
-
-ATTRIBUTION_TOLERANCES = {"fp32": 1e-3, "fp16": 0.1, "int8": 0.1}
-"""The same for what a word or pixel adds to the log-odds of the label."""
+from build.catalogue import TOLERANCES, Precision, Tolerance
 
 
 @dataclass(frozen=True)
@@ -64,14 +58,19 @@ class Expected:
     attribution_tolerance: float = 0.0
 
     @classmethod
-    def of(cls, answers: Sequence[Answer], precision: str) -> Expected:
+    def of(
+        cls,
+        answers: Sequence[Answer],
+        precision: Precision,
+        tolerances: Mapping[Precision, Tolerance] = TOLERANCES,
+    ) -> Expected:
         """Gathers the answers of a file of some precision, one for each input."""
         return cls(
             tuple(answer.label for answer in answers),
             np.stack([answer.probabilities for answer in answers]),
-            TOLERANCES[precision],
+            tolerances[precision].probability,
             tuple(answer.explained for answer in answers if answer.explained),
-            ATTRIBUTION_TOLERANCES[precision],
+            tolerances[precision].attribution,
         )
 
     def problem(self, index: int, answer: Answer) -> str:
@@ -107,6 +106,6 @@ class Expected:
         return "" if off <= self.attribution_tolerance else "other attributions"
 
 
-def precision_of(file: str) -> str:
+def precision_of(file: str) -> Precision:
     """The precision of a model file by its name, as `build/` names them."""
     return next((name for name in ("int8", "fp16") if f".{name}." in file), "fp32")

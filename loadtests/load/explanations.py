@@ -15,8 +15,9 @@ from types import ModuleType
 import numpy as np
 from tokenizers import Tokenizer
 
+from build.ragged import pack
 from loadtests.load.expected import Answer, Explained
-from loadtests.load.network import Network, Tensors, packed
+from loadtests.load.network import Network, Tensors
 from loadtests.load.wire import exact_bytes
 from server.installation import find_installation
 
@@ -37,10 +38,7 @@ def explain_texts(folder: Path, network: Network) -> Explain:
     def explain(sent: Tensors, _: Tensors) -> Answer:
         text = plans.read_text(sent["TEXT"].item())
         plan = plans.explanation(text, tokenizer.encode(text), plans.Options())
-        answers = {
-            copy: network.answer(packed([np.array(plan.ids_of(copy), np.int64)]))
-            for copy in plan.waiting
-        }
+        answers = {copy: network.answer(pack([plan.ids_of(copy)])) for copy in plan.waiting}
         plan.probabilities = {copy: answer.probabilities for copy, answer in answers.items()}
         tokens = np.array([token.encode() for token in plan.tokens], object)
         named = exact_bytes([tokens, np.array(plan.offsets, np.int32)])

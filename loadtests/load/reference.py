@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.expected import Expected
-from loadtests.load.explanations import Explain
 from loadtests.load.network import Network
 from loadtests.load.requests import Questions
 from loadtests.load.settings import LoadSettings, Protocol
@@ -70,10 +69,19 @@ def answers_of(workload: Workload, file: Path, folder: Path, samples: Sequence[S
         file: The ONNX file of its network.
         folder: The version of the model itself, which matters if it explains.
         samples: The inputs.
+
+    Raises:
+        LoadTestError: The folder has no such version.
     """
+    network = Network(file)
     if workload.explain is None:
-        return offline_answers(file, samples)
-    return offline_explanations(file, workload.explain, folder, samples)
+        answers = [network.answer(sample.offline) for sample in samples]
+    else:
+        if not folder.is_dir():
+            raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
+        explainer = workload.explain(folder, network)
+        answers = [explainer(sample.sent, sample.offline) for sample in samples]
+    return Expected.of(answers, network.precision, workload.tolerances)
 
 
 def write(settings: LoadSettings, samples: Sequence[Sample], expected: Expected) -> Questions:
@@ -112,28 +120,3 @@ def offline_answers(file: Path, samples: Sequence[Sample]) -> Expected:
     """Has ONNX Runtime answer each input by itself, as the network takes it."""
     network = Network(file)
     return Expected.of([network.answer(sample.offline) for sample in samples], network.precision)
-
-
-def offline_explanations(
-    file: Path,
-    explain: Callable[[Path, Network], Explain],
-    folder: Path,
-    samples: Sequence[Sample],
-) -> Expected:
-    """Explains each input by itself.
-
-    Args:
-        file: Of the network.
-        explain: See `Workload`.
-        folder: The version of the model that explains.
-        samples: The inputs.
-
-    Raises:
-        LoadTestError: The folder has no such version.
-    """
-    if not folder.is_dir():
-        raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
-    network = Network(file)
-    explainer = explain(folder, network)
-    answers = [explainer(sample.sent, sample.offline) for sample in samples]
-    return Expected.of(answers, network.precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from build import catalogue
 from loadtests.load.errors import SettingsError
 from loadtests.report.objectives import Objectives
 
@@ -48,8 +49,8 @@ DURATIONS = {Shape.STEADY: 30, Shape.RATE: 30, Shape.STEPS: 60, Shape.SPIKE: 60,
 """Seconds, where DURATION says nothing."""
 USERS = {Shape.STEADY: 16, Shape.STEPS: 64}
 """Users, where USERS says nothing."""
-INPUTS, FEW_INPUTS = 500, {"sentiment_explain": 50}
-"""Different inputs, where INPUTS says nothing: fewer where an offline answer takes long."""
+INPUTS = 500
+"""Different inputs, where INPUTS and the model's description say nothing."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class LoadSettings:
         if not self.duration:
             object.__setattr__(self, "duration", DURATIONS[self.shape])
         if not self.inputs:
-            object.__setattr__(self, "inputs", FEW_INPUTS.get(self.model, INPUTS))
+            object.__setattr__(self, "inputs", _inputs_of(self.model))
         if self.users < self.processes:
             raise SettingsError(
                 f"PROCESSES is {self.processes}: it has to be at most USERS, which is {self.users}"
@@ -126,6 +127,11 @@ class LoadSettings:
             *self.objectives.words(),
         ]
         return " ".join(words)
+
+
+def _inputs_of(model: str) -> int:
+    described = catalogue.read().get(model)
+    return (described.ask.inputs if described and described.ask else None) or INPUTS
 
 
 def _check(name: str, value: float, lowest: float, highest: float) -> None:

@@ -1,13 +1,14 @@
 """Real digits and real reviews, as each model takes them.
 
-A further model is served with load as soon as it has an entry in `WORKLOADS`.
+Which of them a model gets stands in its description; see `build/catalogue.py`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +17,13 @@ import numpy.typing as npt
 from PIL import Image
 from tokenizers import Tokenizer
 
+from build import catalogue
+from build.catalogue import TOLERANCES, Ask, Model, Precision, Tolerance
 from build.data import digits, reviews
-from loadtests.load.chunks import cuts, from_the_start, ids_of, whole_tokenizer
+from build.ragged import load_tokenizer, pack
+from loadtests.load.chunks import cuts, from_the_start, ids_of
 from loadtests.load.explanations import Explain, explain_digits, explain_texts
-from loadtests.load.network import Network, Tensors, packed
+from loadtests.load.network import Network, Tensors
 from loadtests.load.wire import Outputs
 
 _MAX_TENTATIVE = 3
@@ -41,6 +45,9 @@ class Sample(NamedTuple):
     last: bool | None = None
 
 
+Draw = Callable[[int, int, Path], list[Sample]]
+
+
 @dataclass(frozen=True)
 class Workload:
     """How a model is asked.
@@ -53,13 +60,15 @@ class Workload:
         fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
         explain: Where the model explains what the network answers: makes, from the folder of
             the model's version, what does so offline.
+        tolerances: How far an answer may be off, by the precision of the network's file.
     """
 
     network: str
     outputs: Outputs
-    draw: Callable[[int, int, Path], list[Sample]]
-    fits_json: bool = True
-    explain: Callable[[Path, Network], Explain] | None = None
+    draw: Draw
+    fits_json: bool
+    explain: Callable[[Path, Network], Explain] | None
+    tolerances: Mapping[Precision, Tolerance]
 
 
 def _choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
@@ -94,7 +103,7 @@ def _texts(wanted: int, seed: int, folder: Path) -> list[Sample]:
     chosen = _reviews(wanted, seed)
     encodings = Tokenizer.from_file(str(folder / "tokenizer.json")).encode_batch(chosen)
     return [
-        Sample({"TEXT": _bytes(text.encode())}, packed([np.array(encoding.ids)]))
+        Sample({"TEXT": _bytes(text.encode())}, pack([encoding.ids]))
         for text, encoding in zip(chosen, encodings, strict=True)
     ]
 
@@ -105,7 +114,7 @@ def _reviews(wanted: int, seed: int) -> list[str]:
 
 
 def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
-    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     chance = np.random.default_rng([seed, 1])
     samples = []
     for text in _reviews(wanted, seed):
@@ -117,7 +126,7 @@ def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
 
 
 def _token_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:
-    tokenizer = whole_tokenizer(folder / "tokenizer.json")
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
     chance = np.random.default_rng([seed, 1])
     samples = []
     for text in _reviews(wanted, seed):
@@ -135,24 +144,54 @@ def _bytes(value: bytes) -> npt.NDArray[np.object_]:
     return np.array([[value]], dtype=object)
 
 
-WORKLOADS = {
-    "mnist_cnn": Workload("mnist_cnn", Outputs("label", "probabilities"), _pixels),
-    "mnist": Workload("mnist_cnn", Outputs("LABEL", "PROBABILITIES"), _pictures, fits_json=False),
-    "sentiment_bert": Workload("sentiment_bert", Outputs("label", "probabilities"), _tokens),
-    "sentiment": Workload("sentiment_bert", Outputs("LABEL", "PROBABILITIES"), _texts),
-    "sentiment_rnn": Workload("sentiment_rnn", Outputs("label", "probabilities"), _token_pieces),
-    "sentiment_stream": Workload("sentiment_rnn", Outputs("LABEL", "PROBABILITIES"), _text_pieces),
-    "sentiment_explain": Workload(
-        "sentiment_bert",
-        Outputs("LABEL", "PROBABILITIES", "ATTRIBUTIONS", exact=("TOKENS", "OFFSETS")),
-        _texts,
-        explain=explain_texts,
-    ),
-    "mnist_explain": Workload(
-        "mnist_cnn",
-        Outputs("LABEL", "PROBABILITIES", "HEATMAP", unread=("OVERLAY",)),
-        _pictures,
-        fits_json=False,
-        explain=explain_digits,
-    ),
+SAMPLES: dict[str, Draw] = {
+    "digits.pixels": _pixels,
+    "digits.png": _pictures,
+    "reviews.text": _texts,
+    "reviews.tokens": _tokens,
+    "reviews.text_chunks": _text_pieces,
+    "reviews.token_chunks": _token_pieces,
 }
+EXPLAIN = {"digits": explain_digits, "texts": explain_texts}
+_BINARY = ("digits.png",)
+
+
+def workloads(repository: Path) -> dict[str, Workload]:
+    """How each model of a repository is asked that callers ask.
+
+    Raises:
+        BuildError: A description is not valid.
+    """
+    models = catalogue.read(repository).values()
+    return {model.name: _workload(model, model.ask) for model in models if model.ask}
+
+
+class _Workloads(Mapping[str, Workload]):
+    """Every model that is asked by callers; the descriptions are read when they are needed."""
+
+    @cached_property
+    def _all(self) -> dict[str, Workload]:
+        return workloads(catalogue.REPOSITORY)
+
+    def __getitem__(self, model: str) -> Workload:
+        return self._all[model]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+
+def _workload(model: Model, ask: Ask) -> Workload:
+    return Workload(
+        network=ask.network,
+        outputs=Outputs(**ask.outputs.model_dump()),
+        draw=catalogue.choose(SAMPLES, ask.samples, model, "ask.samples"),
+        fits_json=ask.samples not in _BINARY,
+        explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
+        tolerances={name: ask.tolerances.get(name, usual) for name, usual in TOLERANCES.items()},
+    )
+
+
+WORKLOADS = _Workloads()

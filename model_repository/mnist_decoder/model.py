@@ -1,7 +1,7 @@
-"""`mnist_decoder`: encoded images in, what `mnist_cnn` takes out.
+"""`mnist_decoder`: decodes images to the input of `mnist_cnn`.
 
-Runs in Triton's Python backend. An image of 28 × 28 grey pixels passes as it
-is. Any other is turned to grey, scaled with its proportions kept, and centred
+Runs in Triton's Python backend. An image of 28 × 28 grey pixels is kept as it
+is. Any other is converted to grey, scaled with its proportions kept, and centred
 on black. Digits must be white on black, as in MNIST.
 """
 
@@ -20,12 +20,12 @@ FORMATS = ("PNG", "JPEG")
 # image that fills the memory.
 MAX_PIXELS = 16_000_000
 
-# Ours stands in place of Pillow's limit, whose error would not tell the size.
+# Our own check replaces Pillow's limit, whose error would not tell the size.
 Image.MAX_IMAGE_PIXELS = None
 
 
 class ImageError(ValueError):
-    """Bytes that cannot be classified; the message names their row."""
+    """An image that cannot be decoded; the message says why."""
 
 
 def decode(encoded: bytes) -> npt.NDArray[np.float32]:
@@ -38,7 +38,7 @@ def decode(encoded: bytes) -> npt.NDArray[np.float32]:
         FP32 [1, 28, 28] from 0 (black) to 1 (white).
 
     Raises:
-        ImageError: It is no such file, is cut off, or has too many pixels.
+        ImageError: It is not a PNG or JPEG, is truncated, or has too many pixels.
     """
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
@@ -48,7 +48,7 @@ def decode(encoded: bytes) -> npt.NDArray[np.float32]:
                     f"at most {MAX_PIXELS:,} are decoded"
                 )
             if image.format == "JPEG":
-                # Lets the decoder itself skip what would be scaled away.
+                # The decoder itself skips what would be scaled away.
                 image.draft("L", (8 * SIZE, 8 * SIZE))
             grey = _to_grey(image)
     except ImageError:
@@ -89,7 +89,7 @@ def _fit(grey: Image.Image) -> Image.Image:
 
 
 class TritonPythonModel:
-    """What the Python backend loads, once an instance."""
+    """The class that the Python backend loads, once per instance."""
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Decodes the images of each request; a bad request fails alone."""

@@ -1,11 +1,11 @@
-"""`mnist_explain`: how much each pixel of a digit speaks for the label it gets.
+"""`mnist_explain`: how much each pixel of a digit contributes to its label.
 
 Runs in Triton's Python backend. Images are decoded by the served `mnist_decoder`.
 Copies with one patch hidden each (made black, as the background is) are sent to
-the served `mnist_cnn`, so what is explained is exactly what answers. What a copy
-loses of the log-odds of the label is shared by the pixels that were hidden in it,
-by their brightness: hiding a black pixel hides nothing. A pixel's heat is the sum
-of its shares, over the number of patches that cover it.
+the served `mnist_cnn`, so the model that is explained is the one that answers. The
+log-odds of the label that a copy loses are shared among its hidden pixels by their
+brightness, since hiding a black pixel hides nothing. A pixel's heat is the sum of its
+shares divided by the number of patches that cover it.
 
 The method is occlusion, after Zeiler and Fergus, "Visualizing and Understanding
 Convolutional Networks", 2014, with overlapping patches.
@@ -28,26 +28,26 @@ CLASSIFIER = "mnist_cnn"
 MAX_ROWS = 64
 """Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
 ROWS_PARAMETER = "max_batch_size_of_{}"
-"""The parameter of the config that says how many rows another model takes at once."""
+"""The config's parameter for how many rows another model takes at once."""
 EXECUTIONS_AT_ONCE = 2
-"""How many are asked for together, so that other callers get their turn between them."""
+"""Concurrent executions; other callers get their turn between them."""
 SIZE = 28
 PATCH = 4
 """Pixels of a hidden square's side."""
 STRIDE = 2
 """Pixels from one square to the next."""
 MIN_PROBABILITY = 1e-12
-"""What a probability of 0 counts as, which has no logarithm."""
+"""Stands in for a probability of 0, which has no logarithm."""
 SCALE = 12
 """Pixels of the overlay for each pixel of the digit."""
 FOR, AGAINST = np.array([230.0, 40.0, 30.0]), np.array([40.0, 90.0, 230.0])
-"""Colours, red, green and blue, of the strongest heat."""
+"""RGB colours of the strongest heat."""
 
 Pixels = npt.NDArray[np.float32]
 
 
 def _patches() -> npt.NDArray[np.bool_]:
-    """Every place of the square, BOOL [patches, 28, 28]."""
+    """Every position of the square, BOOL [patches, 28, 28]."""
     starts = range(0, SIZE - PATCH + 1, STRIDE)
     patches = np.zeros((len(starts) ** 2, SIZE, SIZE), np.bool_)
     for number, (top, left) in enumerate((top, left) for top in starts for left in starts):
@@ -59,14 +59,14 @@ PATCHES = _patches()
 
 
 def hidden(image: Pixels) -> tuple[Pixels, Pixels]:
-    """Hides each patch that holds anything but black.
+    """Makes a copy for each patch that is not all black, with that patch hidden.
 
     Args:
         image: FP32 [28, 28], 0 to 1.
 
     Returns:
-        The copies, FP32 [n, 28, 28], n from 0 to 169; and how much of what is hidden in
-        each was in each pixel, FP32 [n, 28, 28], summing to 1 a copy.
+        The copies, FP32 [n, 28, 28], n from 0 to 169; and the share of each pixel in what
+        a copy hides, FP32 [n, 28, 28], summing to 1 per copy.
     """
     ink = PATCHES * image
     total = ink.sum(axis=(1, 2), keepdims=True)
@@ -82,7 +82,7 @@ def heat(shares: Pixels, probabilities: Pixels) -> Pixels:
         probabilities: FP32 [1 + n, classes], of the whole image and then of each copy.
 
     Returns:
-        FP32 [28, 28], in log-odds of the label; above 0 speaks for it, below 0 against.
+        FP32 [28, 28], in log-odds of the label: positive for it, negative against it.
     """
     of_label = np.arange(probabilities.shape[1]) == probabilities[0].argmax()
     odds = [probabilities[:, chosen].sum(axis=1) for chosen in (of_label, ~of_label)]
@@ -92,7 +92,7 @@ def heat(shares: Pixels, probabilities: Pixels) -> Pixels:
 
 
 def overlay(image: Pixels, heatmap: Pixels) -> bytes:
-    """Draws heat over a digit: red speaks for the label, blue against it.
+    """Draws heat over a digit: red for the label, blue against it.
 
     Args:
         image: FP32 [28, 28], 0 to 1.
@@ -113,15 +113,15 @@ def overlay(image: Pixels, heatmap: Pixels) -> bytes:
 
 
 @dataclass
-class Asked:
+class Pending:
     """A request with its decoded images, FP32 [rows, 28, 28], or with an error.
 
     Attributes:
-        copies: The images to classify, FP32 [n, 28, 28]: of each row the whole, then the
-            copies with a patch hidden.
+        copies: The images to classify, FP32 [n, 28, 28]: for each row the whole image, then
+            its copies.
         shares: For each row, see `hidden`.
-        probabilities: The answers, a row a copy, in parts as they arrive.
-        labels: What each copy is called, likewise.
+        probabilities: Those of each copy that was classified so far.
+        labels: Its label, likewise.
     """
 
     request: Any
@@ -139,15 +139,15 @@ class Asked:
 
 
 class TritonPythonModel:
-    """What the Python backend loads, once an instance."""
+    """The class that the Python backend loads, once per instance."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Reads how many rows the models take that are asked."""
+        """Reads how many rows the called models take."""
         config = json.loads(args["model_config"])
 
-        def rows_of(model: str, otherwise: int) -> int:
-            told = config.get("parameters", {}).get(ROWS_PARAMETER.format(model), {})
-            return int(told.get("string_value", otherwise))
+        def rows_of(model: str, default: int) -> int:
+            parameter = config.get("parameters", {}).get(ROWS_PARAMETER.format(model), {})
+            return int(parameter.get("string_value", default))
 
         self.decoded_at_once = rows_of(DECODER, config["max_batch_size"])
         self.copies_at_once = rows_of(CLASSIFIER, MAX_ROWS)
@@ -157,38 +157,38 @@ class TritonPythonModel:
 
         A bad request fails alone.
         """
-        most = self.copies_at_once
-        asked = await asyncio.gather(*(decode(each, self.decoded_at_once) for each in requests))
-        copies = [(each, copy) for each in asked for copy in each.copies]
-        batches = [copies[at : at + most] for at in range(0, len(copies), most)]
+        pending = await asyncio.gather(*(decode(each, self.decoded_at_once) for each in requests))
+        step = self.copies_at_once
+        copies = [(each, copy) for each in pending for copy in each.copies]
+        batches = [copies[at : at + step] for at in range(0, len(copies), step)]
         for at in range(0, len(batches), EXECUTIONS_AT_ONCE):
             together = batches[at : at + EXECUTIONS_AT_ONCE]
             answers = await asyncio.gather(*(classify([c for _, c in batch]) for batch in together))
             for batch, answer in zip(together, answers, strict=True):
-                _note(batch, answer)
-        return [_answer(each) for each in asked]
+                _record(batch, answer)
+        return [_answer(each) for each in pending]
 
 
-async def decode(request: Any, most_rows: int) -> Asked:
-    """Has the images of a request decoded; the decoder says what is wrong with one."""
+async def decode(request: Any, max_rows: int) -> Pending:
+    """Has the images of a request decoded; the decoder explains what is wrong with one."""
     encoded = pb_utils.get_input_tensor_by_name(request, "IMAGE").as_numpy()
     images = [np.zeros((0, SIZE, SIZE), np.float32)]
-    for at in range(0, len(encoded), most_rows):
+    for at in range(0, len(encoded), max_rows):
         response = await pb_utils.InferenceRequest(
             model_name=DECODER,
             requested_output_names=["image"],
-            inputs=[pb_utils.Tensor("IMAGE", encoded[at : at + most_rows])],
+            inputs=[pb_utils.Tensor("IMAGE", encoded[at : at + max_rows])],
         ).async_exec()
         if response.has_error():
             error = _failure(_of_whole_request(response.error().message(), at))
-            return Asked(request, images[0], error)
+            return Pending(request, images[0], error)
         decoded = pb_utils.get_output_tensor_by_name(response, "image").as_numpy()
         images.append(decoded[:, 0].copy())
-    return Asked(request, np.concatenate(images))
+    return Pending(request, np.concatenate(images))
 
 
 def _of_whole_request(message: str, at: int) -> str:
-    """The decoder's message about a row of its own, which is a later one of the request."""
+    """The decoder's message with the number of the row in the whole request."""
     prefix = "IMAGE row "
     number, _, rest = message.removeprefix(prefix).partition(":")
     if not message.startswith(prefix) or not number.isdigit():
@@ -197,11 +197,7 @@ def _of_whole_request(message: str, at: int) -> str:
 
 
 async def classify(copies: Sequence[Pixels]) -> Any:
-    """Classifies copies in one execution.
-
-    Returns:
-        The classifier's response.
-    """
+    """Classifies copies in one execution and returns the response."""
     images = np.stack(copies)[:, np.newaxis]
     return await pb_utils.InferenceRequest(
         model_name=CLASSIFIER,
@@ -210,24 +206,24 @@ async def classify(copies: Sequence[Pixels]) -> Any:
     ).async_exec()
 
 
-def _note(batch: Sequence[tuple[Asked, Pixels]], response: Any) -> None:
+def _record(batch: Sequence[tuple[Pending, Pixels]], response: Any) -> None:
     """Gives each request of a batch its answers, or the error."""
     if response.has_error():
-        for asked, _ in batch:
-            asked.error = _failure(response.error().message())
+        for pending, _ in batch:
+            pending.error = _failure(response.error().message())
         return
     probabilities, labels = (
         pb_utils.get_output_tensor_by_name(response, name).as_numpy()
         for name in ("probabilities", "label")
     )
-    for (asked, _), row, label in zip(batch, probabilities, labels[:, 0], strict=True):
-        asked.probabilities.append(row.copy())
-        asked.labels.append(label)
+    for (pending, _), row, label in zip(batch, probabilities, labels[:, 0], strict=True):
+        pending.probabilities.append(row.copy())
+        pending.labels.append(label)
 
 
 def _failure(message: str) -> Any:
-    # A call from a model to a model loses the code: the decoder's own refusals are told by
-    # how they begin. A server that drains is worth asking again.
+    # A call between models loses the code; the decoder's own refusals are known by their
+    # beginning. A draining server is worth another try.
     if message.startswith("IMAGE row "):
         return pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
     unavailable = message.endswith("Server not ready")
@@ -235,24 +231,24 @@ def _failure(message: str) -> Any:
     return pb_utils.TritonError(message, code)
 
 
-def _answer(asked: Asked) -> Any:
-    if asked.error:
-        return pb_utils.InferenceResponse(error=asked.error)
-    sizes = [1 + len(shares) for shares in asked.shares]
+def _answer(pending: Pending) -> Any:
+    if pending.error:
+        return pb_utils.InferenceResponse(error=pending.error)
+    sizes = [1 + len(shares) for shares in pending.shares]
     starts = np.cumsum([0, *sizes[:-1]])
-    all_probabilities = np.stack(asked.probabilities)
+    all_probabilities = np.stack(pending.probabilities)
     heatmaps = [
         heat(shares, all_probabilities[start : start + size])
-        for shares, start, size in zip(asked.shares, starts, sizes, strict=True)
+        for shares, start, size in zip(pending.shares, starts, sizes, strict=True)
     ]
-    pictures = [overlay(*pair) for pair in zip(asked.images, heatmaps, strict=True)]
+    pictures = [overlay(*pair) for pair in zip(pending.images, heatmaps, strict=True)]
     outputs = {
         "HEATMAP": np.stack(heatmaps),
         "OVERLAY": np.array(pictures, object).reshape(-1, 1),
-        "LABEL": np.array([asked.labels[start] for start in starts], object).reshape(-1, 1),
+        "LABEL": np.array([pending.labels[start] for start in starts], object).reshape(-1, 1),
         "PROBABILITIES": all_probabilities[starts],
     }
-    wanted = asked.request.requested_output_names()
+    wanted = pending.request.requested_output_names()
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, outputs[name]) for name in outputs if name in wanted]
     )

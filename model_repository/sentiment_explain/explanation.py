@@ -1,11 +1,11 @@
-"""A text, copies of it with words left out, and what the words speak for.
+"""Explains a text by copies of it with words left out.
 
 A text has a value: the log-odds of the label that the whole text gets. A word's
 attribution is the mean of what it adds to that value. Without samples it is
-added once, to all other words (leave one out). With them, words are added one by
+added once, to all other words (leave one out). With samples, words are added one by
 one in that many random orders: an estimate of the Shapley value (Castro, Gómez
 and Tejada, "Polynomial calculation of the Shapley value based on sampling",
-2009), each second order the reverse of the one before, which lessens the noise
+2009). Every second order is the reverse of the one before, which reduces noise
 (Mitchell et al., "Sampling Permutations for Shapley Value Estimation", 2022).
 """
 
@@ -19,11 +19,11 @@ import numpy.typing as npt
 from tokenizers import Encoding
 
 MAX_TOKENS = 8192
-"""Tokens of all copies that leave one out. A text that would need more goes by groups of words."""
+"""Tokens of all leave-one-out copies. The words of a longer text are put into groups."""
 MAX_SAMPLES = 32
 MAX_SEED = 2**63 - 1
 MIN_PROBABILITY = 1e-12
-"""What a probability of 0 counts as, which has no logarithm."""
+"""Stands in for a probability of 0, which has no logarithm."""
 
 Copy = int
 """Which words a copy keeps: bit 0 is the first word or group of words."""
@@ -47,17 +47,19 @@ class Options:
 
 
 def read_options(parameters: str) -> Options:
-    """Reads the parameters of a request, a JSON object; others than ours are not looked at.
+    """Reads the parameters of a request, a JSON object; others are ignored.
 
     Raises:
-        RefusedError: One is not a number that is allowed.
+        RefusedError: A value is not allowed.
     """
     given = json.loads(parameters or "{}")
 
-    def number(name: str, most: int) -> int:
+    def number(name: str, maximum: int) -> int:
         value = given.get(name, 0)
-        if type(value) is not int or not 0 <= value <= most:
-            raise RefusedError(f"{name} is {value!r}: a whole number from 0 to {most} is allowed")
+        if type(value) is not int or not 0 <= value <= maximum:
+            raise RefusedError(
+                f"{name} is {value!r}: a whole number from 0 to {maximum} is allowed"
+            )
         return value
 
     return Options(number("SAMPLES", MAX_SAMPLES), number("SEED", MAX_SEED))
@@ -79,11 +81,10 @@ def read_text(encoded: bytes) -> str:
 
 
 def words_of(text: str, encoding: Encoding) -> list[int]:
-    """Tells the word of each piece of a text.
+    """Assigns each token of a text to a word.
 
-    Pieces without space between them are one word, with the punctuation at its ends.
-    Where the tokenizer cuts between two letters all the same, as in Chinese, it knows
-    better.
+    Tokens without space between them are one word, punctuation included, unless the
+    tokenizer itself splits words between two letters, as in Chinese.
 
     Returns:
         The number of the word for each token, counted from 0; -1 for those that the
@@ -108,13 +109,13 @@ def words_of(text: str, encoding: Encoding) -> list[int]:
 
 
 def grouped(words: Sequence[int]) -> list[int]:
-    """Puts following words together until the copies fit into the budget of tokens.
+    """Groups neighbouring words until the copies fit into the budget of tokens.
 
     Args:
         words: The number of the word for each token; -1 for none.
 
     Returns:
-        The same with numbers of groups, as equal in words as can be.
+        The same with the numbers of groups, which are about equal in words.
     """
     count = max(words) + 1
     groups = min(count, MAX_TOKENS // len(words))
@@ -122,7 +123,7 @@ def grouped(words: Sequence[int]) -> list[int]:
 
 
 def comparisons(groups: int, options: Options) -> Iterator[tuple[int, Copy, Copy]]:
-    """Lists what is compared: a group, a copy with it, and the same one without it."""
+    """Yields what is compared: a group, a copy with it, and the same copy without it."""
     everything = (1 << groups) - 1
     if not options.samples:
         for group in range(groups):
@@ -136,7 +137,7 @@ def comparisons(groups: int, options: Options) -> Iterator[tuple[int, Copy, Copy
 
 
 def orders(groups: int, options: Options) -> Iterator[list[int]]:
-    """Draws random orders of the groups, each second one the reverse of the one before."""
+    """Draws random orders of the groups; every second one is the reverse of the one before."""
     random = np.random.default_rng(options.seed)
     for sample in range(0, options.samples, 2):
         order = random.permutation(groups).tolist()
@@ -147,7 +148,7 @@ def orders(groups: int, options: Options) -> Iterator[list[int]]:
 
 @dataclass(eq=False)
 class Explanation:
-    """One text, the copies of it that are compared, and what is known of them.
+    """One text, the copies of it that are compared, and their answers so far.
 
     Attributes:
         tokens: The words, or groups of words, as they stand in the text.
@@ -155,9 +156,9 @@ class Explanation:
         ids: Token ids of the whole text.
         groups: The number of the group for each token id; -1 for none.
         compared: See `comparisons`.
-        waiting: The copies that are still to be classified; the whole text is the first.
+        waiting: The copies still to be classified, the whole text first.
         probabilities: The answers, by copy.
-        label: What the whole text is called.
+        label: The label of the whole text.
     """
 
     tokens: list[str]
@@ -209,7 +210,7 @@ def explanation(text: str, encoding: Encoding, options: Options) -> Explanation:
         options: How to explain.
 
     Raises:
-        RefusedError: It has no words, only characters that the tokenizer drops.
+        RefusedError: The text has no words, only characters that the tokenizer drops.
     """
     words = words_of(text, encoding)
     if max(words, default=-1) < 0:

@@ -1,9 +1,9 @@
-"""`sentiment_explain`: how much each word of a text speaks for the label it gets.
+"""`sentiment_explain`: how much each word of a text contributes to its label.
 
 Runs in Triton's Python backend. Copies of the text with words left out are sent
-to the served `sentiment_bert`, so what is explained is exactly what answers. How
-they are chosen and compared stands in `explanation.py`, which lies beside the
-built copy of this file; so does `tokenizer.json`, as in `sentiment_tokenizer`.
+to the served `sentiment_bert`, so the model that is explained is the one that
+answers. `explanation.py` chooses and compares them; it lies beside the built copy of
+this file, and so does `tokenizer.json`, as in `sentiment_tokenizer`.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ MAX_ROWS = 32
 """Copies in one execution: the classifier's `max_batch_size`, unless the config says another."""
 MAX_ROWS_PARAMETER = f"max_batch_size_of_{CLASSIFIER}"
 MAX_TOKENS_AT_ONCE = 2048
-"""Tokens in one request: what others wait for who want something classified meanwhile."""
+"""Tokens in one request: how long other callers of the classifier have to wait."""
 EXECUTIONS_AT_ONCE = 2
-"""Requests together: one computes while the other is on its way, or both at once."""
+"""Concurrent requests: one computes while the other is on its way, or both at once."""
 
 
 def next_round(
-    explanations: Sequence[Explanation], most_rows: int = MAX_ROWS
+    explanations: Sequence[Explanation], max_rows: int = MAX_ROWS
 ) -> list[list[tuple[Explanation, Copy]]]:
-    """Takes the copies that are classified next, one of each text in turn.
+    """Takes the copies to classify next, from each text in turn.
 
     Args:
-        explanations: Texts under way.
-        most_rows: Copies in one execution.
+        explanations: Texts in progress.
+        max_rows: Copies in one execution.
 
     Returns:
         At most `EXECUTIONS_AT_ONCE` batches.
@@ -46,7 +46,7 @@ def next_round(
     while turns and len(batches) < EXECUTIONS_AT_ONCE:
         batch: list[tuple[Explanation, Copy]] = []
         tokens = 0
-        while turns and len(batch) < most_rows:
+        while turns and len(batch) < max_rows:
             each = turns[0]
             tokens += len(each.ids_of(each.waiting[0]))
             if batch and tokens > MAX_TOKENS_AT_ONCE:
@@ -60,8 +60,8 @@ def next_round(
 
 
 @dataclass
-class Asked:
-    """A request and the texts of its rows; an error once it cannot be answered."""
+class Pending:
+    """A request with the texts of its rows, and an error if it cannot be answered."""
 
     request: Any
     rows: list[Explanation] = field(default_factory=list)
@@ -69,20 +69,20 @@ class Asked:
 
     @property
     def done(self) -> bool:
-        """Whether there is an answer."""
+        """Whether it can be answered."""
         return bool(self.error) or all(row.done for row in self.rows)
 
 
 class TritonPythonModel:
-    """What the Python backend loads, once an instance."""
+    """The class that the Python backend loads, once per instance."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
         folder = Path(args["model_repository"]) / args["model_version"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         parameters = json.loads(args["model_config"]).get("parameters", {})
-        told = parameters.get(MAX_ROWS_PARAMETER, {}).get("string_value")
-        self.most_rows = int(told or MAX_ROWS)
+        parameter = parameters.get(MAX_ROWS_PARAMETER, {})
+        self.max_rows = int(parameter.get("string_value", MAX_ROWS))
 
     async def execute(self, requests: list[Any]) -> list[Any]:
         """Explains requests that arrived together.
@@ -90,29 +90,31 @@ class TritonPythonModel:
         Their copies share executions, and each request is answered as soon as its own are
         classified: a short text does not wait for a long one. A bad request fails alone.
         """
-        waiting = [self._asked(request) for request in requests]
+        waiting = [self._plan(request) for request in requests]
         while waiting:
-            for asked in waiting:
-                if asked.done:
-                    asked.request.get_response_sender().send(
-                        _answer(asked), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+            for pending in waiting:
+                if pending.done:
+                    pending.request.get_response_sender().send(
+                        _answer(pending), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
                     )
-            waiting = [asked for asked in waiting if not asked.done]
-            batches = next_round([row for asked in waiting for row in asked.rows], self.most_rows)
+            waiting = [pending for pending in waiting if not pending.done]
+            batches = next_round(
+                [row for pending in waiting for row in pending.rows], self.max_rows
+            )
             errors = await asyncio.gather(*map(classify, batches))
             for batch, error in zip(batches, errors, strict=True):
                 texts = [id(text) for text, _ in batch] if error else []
-                for asked in waiting:
-                    if any(id(row) in texts for row in asked.rows):
-                        asked.error = error
-                    elif asked.request.is_cancelled():
-                        asked.error = pb_utils.TritonError(
+                for pending in waiting:
+                    if any(id(row) in texts for row in pending.rows):
+                        pending.error = error
+                    elif pending.request.is_cancelled():
+                        pending.error = pb_utils.TritonError(
                             "cancelled", pb_utils.TritonError.CANCELLED
                         )
         return [None] * len(requests)
 
-    def _asked(self, request: Any) -> Asked:
-        asked = Asked(request)
+    def _plan(self, request: Any) -> Pending:
+        pending = Pending(request)
         texts = pb_utils.get_input_tensor_by_name(request, "TEXT").as_numpy().reshape(-1)
         place = ""
         try:
@@ -120,23 +122,19 @@ class TritonPythonModel:
             for number, encoded in enumerate(texts):
                 place = f"TEXT row {number}: "
                 text = read_text(bytes(encoded))
-                asked.rows.append(explanation(text, self.tokenizer.encode(text), options))
+                pending.rows.append(explanation(text, self.tokenizer.encode(text), options))
         except RefusedError as error:
             message = f"{place}{error}"
-            asked.error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
-        return asked
+            pending.error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
+        return pending
 
 
 async def classify(batch: Sequence[tuple[Explanation, Copy]]) -> Any:
-    """Classifies copies in one execution and notes the answers.
-
-    Returns:
-        Nothing, or the classifier's error.
-    """
+    """Classifies copies in one execution and records the answers; returns an error or None."""
     rows = [text.ids_of(copy) for text, copy in batch]
     ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
     mask = np.zeros_like(ids)
-    # What the mask leaves out is dropped by the classifier before it computes.
+    # The classifier drops what is masked before it computes.
     for row, tokens in enumerate(rows):
         ids[row, : len(tokens)] = tokens
         mask[row, : len(tokens)] = 1
@@ -159,17 +157,17 @@ async def classify(batch: Sequence[tuple[Explanation, Copy]]) -> Any:
 
 
 def _failure(message: str) -> Any:
-    # A call from a model to a model loses the code. A server that drains is worth asking again.
+    # A call between models loses the code. A draining server is worth another try.
     unavailable = message.endswith("Server not ready")
     code = pb_utils.TritonError.UNAVAILABLE if unavailable else pb_utils.TritonError.INTERNAL
     return pb_utils.TritonError(message, code)
 
 
-def _answer(asked: Asked) -> Any:
-    """The response; rows with fewer words than the longest end in empty ones."""
-    if asked.error:
-        return pb_utils.InferenceResponse(error=asked.error)
-    rows = asked.rows
+def _answer(pending: Pending) -> Any:
+    """The response; rows are padded with empty words to the longest."""
+    if pending.error:
+        return pb_utils.InferenceResponse(error=pending.error)
+    rows = pending.rows
     longest = max(len(row.tokens) for row in rows)
     tokens = np.full((len(rows), longest), b"", object)
     attributions = np.zeros((len(rows), longest), np.float32)
@@ -186,7 +184,7 @@ def _answer(asked: Asked) -> Any:
         "LABEL": labels,
         "PROBABILITIES": np.stack([row.probabilities[row.whole] for row in rows]),
     }
-    wanted = asked.request.requested_output_names()
+    wanted = pending.request.requested_output_names()
     return pb_utils.InferenceResponse(
         [pb_utils.Tensor(name, outputs[name]) for name in outputs if name in wanted]
     )

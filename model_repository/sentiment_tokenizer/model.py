@@ -1,8 +1,8 @@
-"""`sentiment_tokenizer`: texts in, token ids and attention mask out.
+"""`sentiment_tokenizer`: turns texts into token ids and an attention mask.
 
 Runs in Triton's Python backend. `tokenizer.json` lies beside the built copy of
-this file; it is the checkpoint's own, and cuts a text at the most tokens that
-the model takes.
+this file; it is the checkpoint's own, and truncates a text to the most tokens
+that the model takes.
 """
 
 import os
@@ -19,7 +19,7 @@ TEXT, IDS, MASK = "TEXT", "input_ids", "attention_mask"
 
 
 class TextError(ValueError):
-    """A text that cannot be classified; the message names its row."""
+    """An invalid text; the message gives row and cause."""
 
 
 def read_texts(rows: npt.NDArray[np.object_]) -> list[str]:
@@ -55,11 +55,11 @@ def pad(rows: list[list[int]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.in
 
 
 class TritonPythonModel:
-    """What the Python backend loads, once an instance."""
+    """The class that the Python backend loads, once per instance."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
-        # A batch of texts is done before other threads are awake, and the network wants the cores.
+        # A batch is done before other threads wake up, and the network needs the cores.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         folder = Path(args["model_repository"]) / args["model_version"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -83,12 +83,12 @@ class TritonPythonModel:
         ]
 
     def finalize(self) -> None:
-        """Lets go of tensors while the memory that they lie in is still there."""
+        """Releases cached tensors while their memory still exists."""
         _mask_of_one.cache_clear()
 
 
 def _answer(encodings: list[Encoding]) -> Any:
-    rows = [encoding.ids for encoding in encodings]  # each look at it makes a new list
+    rows = [encoding.ids for encoding in encodings]  # each access makes a new list
     if len(rows) == 1:
         ids = np.array(rows, np.int64)
         return pb_utils.InferenceResponse([pb_utils.Tensor(IDS, ids), _mask_of_one(ids.shape[1])])
@@ -98,10 +98,7 @@ def _answer(encodings: list[Encoding]) -> Any:
 
 @lru_cache(maxsize=128)
 def _mask_of_one(length: int) -> Any:
-    """The mask of a single text; any number of responses may hold it.
-
-    The Python backend takes longer to make a tensor than numpy to fill it.
-    """
+    """The mask of a single text, shared by responses: to make a tensor takes the backend long."""
     return pb_utils.Tensor(MASK, np.ones((1, length), np.int64))
 
 

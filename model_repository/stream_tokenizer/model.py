@@ -1,7 +1,7 @@
-"""`stream_tokenizer`: the next piece of a text in, its token ids out.
+"""`stream_tokenizer`: turns the next piece of a text into token ids.
 
-Runs in Triton's Python backend, one sequence a text. Triton keeps no state for
-Python models, so what a sequence holds back is kept here, by its correlation ID.
+Runs in Triton's Python backend, one sequence per text. Triton keeps no state for
+Python models, so the text that a sequence holds back is kept here, by correlation ID.
 `tokenizer.json` and `pieces.py` lie beside the built copy of this file.
 """
 
@@ -23,16 +23,16 @@ _GRACE_SECONDS = 60.0
 
 
 class HeldTexts:
-    """What each sequence holds back, until it ends or is forgotten.
+    """The text that each sequence holds back, until it ends or expires.
 
-    Triton does not tell a Python model when it gives a sequence up. So one goes when
-    it was idle for a minute longer than Triton allows, or when there are more than
-    Triton has places for; the piece that Triton would refuse never gets here.
+    Triton does not tell a Python model when it gives up a sequence. So one is dropped
+    when it was idle for a minute longer than Triton allows, or when there are more than
+    Triton has slots for; a piece that Triton refuses never gets here.
 
     Args:
-        places: Sequences that are kept at most.
-        idle_seconds: After how long without a piece one is forgotten.
-        clock: Gives the time in seconds.
+        places: The most sequences that are kept.
+        idle_seconds: How long one is kept without a further piece.
+        clock: Returns the time in seconds.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class HeldTexts:
         return len(self._kept)
 
     def get(self, sequence: int | str) -> Held | None:
-        """What a sequence holds; nothing if it is not known."""
+        """The text that a sequence holds; None if the sequence is not known."""
         held, _ = self._kept.get(sequence, (None, 0.0))
         return held
 
     def put(self, sequence: int | str, held: Held) -> None:
-        """Keeps what a sequence holds, and forgets those that are gone."""
+        """Keeps the text of a sequence, and drops expired ones."""
         now = self._clock()
         self._kept[sequence] = held, now
         self._kept.move_to_end(sequence)
@@ -60,7 +60,7 @@ class HeldTexts:
             self._kept.popitem(last=False)
 
     def drop(self, sequence: int | str) -> None:
-        """Forgets a sequence."""
+        """Drops a sequence."""
         self._kept.pop(sequence, None)
 
     def _oldest(self) -> float:
@@ -69,7 +69,7 @@ class HeldTexts:
 
 
 class TritonPythonModel:
-    """What the Python backend loads, once an instance."""
+    """The class that the Python backend loads, once per instance."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
@@ -82,7 +82,7 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Tokenizes a piece of each of several sequences; a bad one fails alone."""
+        """Tokenizes one piece of each of several sequences; a bad one fails alone."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
@@ -94,7 +94,7 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(f"TEXT: {error}", pb_utils.TritonError.INVALID_ARG)
             )
-        # At least one id, since a piece without any cannot share a batch.
+        # At least one id, since a piece without ids cannot share a batch.
         ids = [*tokens.final, *tokens.tentative] or [_PADDING]
         return pb_utils.InferenceResponse(
             [
@@ -104,16 +104,16 @@ class TritonPythonModel:
         )
 
     def add(self, sequence: int | str, flags: int, piece: bytes) -> Tokens:
-        """Takes the next piece of a sequence.
+        """Adds the next piece of a sequence.
 
-        A refused piece leaves the sequence as it was: it may go on without it. Only
-        a first one has nothing to go on from.
+        A refused piece leaves the sequence as it was, so that it may continue without
+        it, unless it is the first.
 
         Raises:
-            TextError: The piece cannot be taken, or the sequence is not known.
+            TextError: The piece is invalid, or the sequence is not known.
         """
         held = Held() if flags & _START else self.held.get(sequence)
-        # Whatever comes of this piece: it starts anew, or is the last.
+        # Whatever becomes of this piece: the sequence starts anew or ends.
         if flags & (_START | _END):
             self.held.drop(sequence)
         if held is None:

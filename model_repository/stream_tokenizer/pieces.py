@@ -1,10 +1,10 @@
-"""Text that comes in pieces, cut anywhere: which of its tokens are final.
+"""Tokenizes text that comes in pieces, cut anywhere.
 
-A word is final once something came that separates words: white space, punctuation,
-or a character that BERT takes for a word of its own, like a Chinese one. Until then
-a further piece may change its tokens ("wonder" becomes "wonderful"), so it is held
-back, and so is the beginning of a UTF-8 character. What separates words is asked of
-the tokenizer itself: it knows about accents, control characters and scripts.
+A word is final once a separator follows: white space, punctuation, or a character
+that BERT takes for a word of its own, like a Chinese one. Until then a further piece
+may change its tokens ("wonder" becomes "wonderful"), so it is held back, and so is
+the beginning of a UTF-8 character. The tokenizer itself decides what a separator is:
+it knows about accents, control characters and scripts.
 """
 
 import codecs
@@ -18,21 +18,21 @@ MAX_BYTES = 65_536
 """Of one piece."""
 MAX_TOKENS = 1024
 """Of one piece; `sentiment_rnn` takes no more."""
-LONGEST_WORD = 4096
-"""Characters of an unfinished word that are held at most."""
+MAX_WORD = 4096
+"""Characters of an unfinished word that are held."""
 
 
 class TextError(ValueError):
-    """A piece that cannot be taken; what was held before stays valid."""
+    """An invalid piece; what was held before stays valid."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """What is left of the pieces before.
+    """The text held back from the pieces before.
 
     Attributes:
-        word: A word that may go on.
-        cut: The first bytes of a character.
+        word: A word that may continue.
+        cut: The first bytes of an unfinished character.
     """
 
     word: str = ""
@@ -44,8 +44,8 @@ class Tokens:
     """The token ids of a piece, with what was held before it.
 
     Attributes:
-        final: Those that no further piece can change.
-        tentative: Those of the unfinished word, as if the text ended here.
+        final: Tokens that no further piece can change.
+        tentative: Tokens of the unfinished word, as if the text ended here.
     """
 
     final: list[int]
@@ -53,7 +53,7 @@ class Tokens:
 
 
 class PieceTokenizer:
-    """Tokenizes a text piece by piece exactly as it would the whole.
+    """Tokenizes a text piece by piece, with the same tokens as for the whole.
 
     Args:
         tokenizer: One of BERT's kind.
@@ -62,28 +62,28 @@ class PieceTokenizer:
     def __init__(self, tokenizer: Tokenizer) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        # Else "[SEP]" in a text would be one token where it came whole, and four in pieces.
+        # Otherwise "[SEP]" would be one token as a whole, and four in pieces.
         tokenizer.encode_special_tokens = True
         self._tokenizer = tokenizer
         # A longer word is one unknown token, whatever follows.
         self._longest_known = int(
             json.loads(tokenizer.to_str())["model"].get("max_input_chars_per_word", 100)
         )
-        self._separates = lru_cache(maxsize=65_536)(self._asked_whether_it_separates)
+        self._separates = lru_cache(maxsize=65_536)(self._is_separator)
 
     def add(self, held: Held, piece: bytes, last: bool) -> tuple[Held, Tokens]:
-        """Takes the next piece of a text.
+        """Adds the next piece of a text.
 
         Args:
-            held: What the pieces before left.
+            held: The text held back so far.
             piece: UTF-8, cut at any byte; it may be empty.
             last: Whether the text ends with it.
 
         Returns:
-            What is left now, and the tokens that came.
+            The text held back now, and the new tokens.
 
         Raises:
-            TextError: It is no UTF-8, or too large.
+            TextError: It is not UTF-8, or too large.
         """
         if len(piece) > MAX_BYTES:
             raise TextError(
@@ -112,26 +112,26 @@ class PieceTokenizer:
         normalized: str = self._tokenizer.normalizer.normalize_str(text)
         return normalized
 
-    def _asked_whether_it_separates(self, character: str) -> bool:
+    def _is_separator(self, character: str) -> bool:
         """Whether the letters on both sides of a character are words of their own."""
         normalized = self._normalize(f"x{character}x")
         words = [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normalized)]
         return len(words) > 1 and words[0] == words[-1] == "x"
 
     def _shortened(self, word: str) -> str:
-        """As much of an unfinished word as matters for its tokens."""
-        if len(word) <= LONGEST_WORD:
+        """The part of an unfinished word that matters for its tokens."""
+        if len(word) <= MAX_WORD:
             return word
-        beginning = word[:LONGEST_WORD]
+        beginning = word[:MAX_WORD]
         if len(self._normalize(beginning)) <= self._longest_known:
             raise TextError(
-                f"a word has more than {LONGEST_WORD:,} characters that the tokenizer ignores"
+                f"a word has more than {MAX_WORD:,} characters that the tokenizer ignores"
             )
         return beginning
 
 
 def _decode(cut: bytes, piece: bytes, last: bool) -> tuple[str, bytes]:
-    """The text of a piece, and the bytes of a character that it does not finish."""
+    """The text of a piece, and the bytes of its unfinished last character."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         text = decoder.decode(cut + piece, final=last)

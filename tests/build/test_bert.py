@@ -10,22 +10,25 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from build import bert, finetune
+from build import bert, catalogue, finetune
 from build.classifier import load, prepare
 from build.data import checkpoints, reviews
 from build.errors import BuildError
-from build.settings import BertTraining
-from build.tokens import pack, pad, tokenize
+from build.finetune import BertTraining
+from build.ragged import pack
+from build.tokens import pad, tokenize
 from tests.build.conftest import WriteCheckpoint
 
 LABELS = ("gut", "schlecht")
+RECIPE = catalogue.read()["sentiment_bert"].recipe()
+TRAINING = RECIPE.training_as(BertTraining)
 
 
 def test_a_checkpoint_with_labels_is_exported_as_it_is(
     write_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
     checkpoint = checkpoints.find(str(write_checkpoint(*LABELS)))
-    facts = bert.build(checkpoint, BertTraining(), tmp_path, served=())
+    facts = bert.build(RECIPE.model_copy(update={"checkpoint": checkpoint.name}), tmp_path)
     assert facts["fine_tuned"] is False
     assert facts["labels"] == list(LABELS)
     assert facts["accuracy"] is None
@@ -56,7 +59,7 @@ def test_fine_tuning_is_done_once(
     monkeypatch.setattr(finetune, "train", train)
     monkeypatch.setattr(reviews, "load_train", list)
     for _ in range(2):
-        classifier = prepare(checkpoint, BertTraining())
+        classifier = prepare(checkpoint, TRAINING)
         assert classifier.network.classifier.bias.tolist() == [3.0, 3.0]
         assert classifier.labels == reviews.LABELS
         assert not classifier.trained
@@ -86,12 +89,14 @@ def test_fine_tuning_learns_what_the_reviews_say(write_checkpoint: WriteCheckpoi
         classifier.network,
         classifier.tokenizer,
         data,
-        BertTraining(
-            epochs=4,
-            frozen_layers=0,
-            learning_rate=2e-3,
-            head_learning_rate=1e-2,
-            label_softness=2.0,
+        TRAINING.model_copy(
+            update={
+                "epochs": 4,
+                "frozen_layers": 0,
+                "learning_rate": 2e-3,
+                "head_learning_rate": 1e-2,
+                "label_softness": 2.0,
+            }
         ),
     )
     inputs = pad(tokenize(classifier.tokenizer, [review.text for review in data]))

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from build.data import cache
+from build.data.cache import Package, cache_folder
 from build.errors import BuildError
-from build.settings import Package, cache_folder
 
 CONTENT = b"the pinned content"
 

@@ -10,9 +10,9 @@ from build import check, export, graph_surgery
 from build.cnn import MnistCnn, probabilities
 from build.errors import BuildError
 from build.export import Sample
-from build.settings import Requirements
+from build.recipe import Gates
 
-REQUIRED = Requirements(accuracy=0.9)
+GATES = Gates(accuracy=0.9)
 LABELS = [str(digit) for digit in range(10)]
 
 
@@ -39,7 +39,7 @@ def test_an_export_agrees_with_its_network_at_any_batch_size(
     exported: tuple[MnistCnn, Path],
 ) -> None:
     network, path = exported
-    facts = check.compare(probabilities(network), path, images(1, 2, 7, 32), REQUIRED)
+    facts = check.compare(probabilities(network), path, images(1, 2, 7, 32), GATES)
     assert facts["rows_compared"] == 42
     assert float(str(facts["largest_difference"])) < 1e-5
 
@@ -49,7 +49,7 @@ def test_other_weights_are_refused(exported: tuple[MnistCnn, Path]) -> None:
     with torch.no_grad():
         next(network.parameters()).add_(0.01)
     with pytest.raises(BuildError, match="mnist_cnn: a probability differs from PyTorch by"):
-        check.compare(probabilities(network), path, images(7), REQUIRED)
+        check.compare(probabilities(network), path, images(7), GATES)
 
 
 def test_weights_that_are_no_numbers_are_refused(exported: tuple[MnistCnn, Path]) -> None:
@@ -57,12 +57,12 @@ def test_weights_that_are_no_numbers_are_refused(exported: tuple[MnistCnn, Path]
     with torch.no_grad():
         next(network.parameters()).mul_(float("nan"))
     with pytest.raises(BuildError, match="by nan"):
-        check.compare(probabilities(network), path, images(1), REQUIRED)
+        check.compare(probabilities(network), path, images(1), GATES)
 
 
 def test_a_label_that_differs_is_refused_however_close(exported: tuple[MnistCnn, Path]) -> None:
     network, path = exported
-    lenient = Requirements(accuracy=0.9, difference=2.0)
+    lenient = Gates(accuracy=0.9, difference=2.0)
     with torch.no_grad():
         list(network.parameters())[-1].neg_().add_(torch.arange(10.0))
     with pytest.raises(BuildError, match="a label differs"):
@@ -79,9 +79,9 @@ def test_accuracy_counts_the_labels_that_are_right(exported: tuple[MnistCnn, Pat
             for digit in network(torch.from_numpy(sample["image"])).argmax(-1)
         ]
     found = check.labels(path, samples)
-    assert check.accuracy(path, found, truth, REQUIRED) == 1.0
+    assert check.accuracy(path, found, truth, GATES) == 1.0
     truth[0] = "none"
-    assert check.accuracy(path, found, truth, REQUIRED) == 0.95
+    assert check.accuracy(path, found, truth, GATES) == 0.95
     truth[:3] = ["none"] * 3
     with pytest.raises(BuildError, match=r"85\.00% .* required are 90\.0%"):
-        check.accuracy(path, found, truth, REQUIRED)
+        check.accuracy(path, found, truth, GATES)

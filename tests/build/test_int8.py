@@ -14,7 +14,7 @@ from build import bert, int8
 from build.classifier import load
 from build.data import checkpoints
 from build.int8 import Scale
-from build.tokens import pack
+from build.ragged import pack
 from tests.build.conftest import WriteCheckpoint
 
 LONGEST = 40

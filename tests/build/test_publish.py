@@ -85,21 +85,24 @@ def test_a_build_killed_between_the_renames_is_undone(model: Path) -> None:
     assert not (model / ".incomplete-x").exists()
 
 
-def test_of_two_builds_at_once_the_second_finds_the_work_done(tmp_path: Path) -> None:
-    folder = tmp_path / "some_model"
-    folder.mkdir()
-    both_started = threading.Barrier(2)
-    made = []
+def test_of_two_builds_at_once_the_second_waits_and_finds_the_work_done(model: Path) -> None:
+    first_inside, second_inside = threading.Event(), threading.Event()
 
-    def make(into: Path) -> dict[str, object]:
-        made.append(into)
-        return writes("weights")(into)
+    def first(into: Path) -> dict[str, object]:
+        first_inside.set()
+        # A second build that did not wait would be inside at once.
+        assert not second_inside.wait(1)
+        return writes("new weights")(into)
 
-    def build() -> bool:
-        both_started.wait()
-        return publish.ensure(folder, NEW, make)[1]
+    def second(into: Path) -> dict[str, object]:
+        second_inside.set()
+        return writes("made twice")(into)
 
     with ThreadPoolExecutor(2) as pool:
-        results = [pool.submit(build) for _ in range(2)]
-    assert sorted(result.result() for result in results) == [False, True]
-    assert len(made) == 1
+        one = pool.submit(publish.ensure, model, NEW, first)
+        assert first_inside.wait(10)
+        other = pool.submit(publish.ensure, model, NEW, second)
+        assert one.result()[1]
+        assert not other.result()[1]
+    assert not second_inside.is_set()
+    assert weights(model) == "new weights"

@@ -1,5 +1,6 @@
 """A variant is kept if it passes its check; one that a config serves must."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
@@ -10,11 +11,12 @@ from build.classifier import load
 from build.data import checkpoints
 from build.errors import BuildError
 from build.export import Sample, save
-from build.settings import VARIANTS, VariantRequirements
-from build.tokens import pack
+from build.ragged import pack
+from build.recipe import VariantGates
 from build.variants import Comparison
 from tests.build.conftest import WriteCheckpoint
 
+GATES = dict.fromkeys(("int8", "fp16"), VariantGates(accuracy_loss=0.0, same_labels=1.0))
 BATCHES: list[Sample] = [pack([[1, 5, 9, 2], [1, 7, 2]])]
 
 
@@ -31,9 +33,12 @@ def made(
 
 
 def write(
-    made: tuple[onnx.ModelProto, Comparison], folder: Path, *served: str
+    made: tuple[onnx.ModelProto, Comparison],
+    folder: Path,
+    *served: str,
+    gates: Mapping[str, VariantGates] = GATES,
 ) -> dict[str, object]:
-    return variants.write(made[0], 2, BATCHES, made[1], folder, served=served)
+    return variants.write(made[0], 2, BATCHES, made[1], folder, gates=gates, served=served)
 
 
 def test_what_passes_is_written_and_told(
@@ -73,10 +78,12 @@ def test_what_loses_less_is_tried_until_the_check_passes(
 
 
 def test_what_fails_is_left_out_unless_a_config_serves_it(
-    made: tuple[onnx.ModelProto, Comparison], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: tuple[onnx.ModelProto, Comparison], tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(VARIANTS, "int8", VariantRequirements(0.0, same_labels=1.1))
-    assert "100.00% of the labels are those of FP32" in str(write(made, tmp_path)["int8"])
+    # More than all, which no description may ask for.
+    gates = {"int8": VariantGates.model_construct(accuracy_loss=0.0, same_labels=1.1)}
+    found = write(made, tmp_path, gates=gates)
+    assert "100.00% of the labels are those of FP32" in str(found["int8"])
     assert not (tmp_path / "model.int8.onnx").exists()
     with pytest.raises(BuildError, match=r"to serve FP32, let the config .* name model\.onnx"):
-        write(made, tmp_path, "model.int8.onnx")
+        write(made, tmp_path, "model.int8.onnx", gates=gates)

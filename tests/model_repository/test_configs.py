@@ -7,10 +7,12 @@ import onnxruntime
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from build import model_config
+from build import catalogue, model_config
 
 ROOT = Path(__file__).resolve().parents[2] / "model_repository"
-MODELS = sorted(path.parent.name for path in ROOT.glob("*/config.pbtxt"))
+DESCRIBED = catalogue.read(ROOT)
+MODELS = sorted(DESCRIBED)
+ASKED = {name: model.ask for name, model in DESCRIBED.items() if model.ask}
 # What is shipped; somebody may have a tuned.pbtxt of their own beside it.
 CONFIGS = sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/cpu.pbtxt")])
 # What a GPU makes different: where instances run and how many, what runs the
@@ -75,11 +77,20 @@ PROMISED = {
     ),
     "sentiment_stream": (TEXT, OF_TEXTS),
 }
-STEPS = {"mnist_decoder", "sentiment_tokenizer", "stream_tokenizer"}
 
 
-def test_every_model_is_there() -> None:
-    assert set(MODELS) == {*PROMISED, *STEPS}
+def test_every_model_is_there_and_described() -> None:
+    assert model_config.models(ROOT) == MODELS
+    assert set(ASKED) == set(PROMISED)
+
+
+@pytest.mark.parametrize("model", ASKED)
+def test_what_callers_are_said_to_ask_for_is_what_the_model_answers(model: str) -> None:
+    outputs = {tensor.name for tensor in parse(ROOT / model / "config.pbtxt").output}
+    described = ASKED[model].outputs
+    explained = {described.attributions, *described.exact, *described.unread} - {""}
+    assert {described.label, described.probabilities, *explained} <= outputs
+    assert bool(explained) == bool(ASKED[model].explain)
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("*/configs/cpu.pbtxt")), ids=short)
@@ -110,12 +121,13 @@ def _promise(tensors: Any) -> dict[str, tuple[str, list[int]]]:
 
 
 @pytest.mark.parametrize(
-    ("explains", "classifier", "given"),
-    [("mnist_explain", "mnist_cnn", "mnist"), ("sentiment_explain", "sentiment_bert", "sentiment")],
+    ("explains", "classifier"),
+    [(name, ask.network) for name, ask in ASKED.items() if ask.explain],
 )
 def test_what_explains_takes_and_answers_what_the_classifier_does(
-    explains: str, classifier: str, given: str
+    explains: str, classifier: str
 ) -> None:
+    given = str(catalogue.front(DESCRIBED, classifier))
     explained, of_classifier, plain = (
         parse(ROOT / model / "config.pbtxt") for model in (explains, classifier, given)
     )
@@ -226,7 +238,9 @@ def test_a_state_begins_in_its_own_shape_and_type(path: Path) -> None:
 
 def test_what_remembers_texts_is_batched_by_sequences_and_nothing_else_is() -> None:
     found = {parse(path).name for path in CONFIGS if parse(path).HasField("sequence_batching")}
-    assert found == {"stream_tokenizer", "sentiment_rnn"}
+    in_pieces = [name for name, ask in ASKED.items() if ask.samples.endswith("_chunks")]
+    assert found == {step for name in in_pieces for step in DESCRIBED[name].steps or [name]}
+    assert found
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=short)

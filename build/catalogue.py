@@ -1,0 +1,226 @@
+"""The models of a repository, as their descriptions say: `<model>/model.toml`.
+
+Build, load tests, tuner and cluster read here what a model is made from, how it is asked
+and how closely its answers are compared. What Triton's config says, such as the steps of
+an ensemble, is taken from the config.
+"""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from build import model_config
+from build.errors import BuildError
+from build.recipe import Gates, Recipe, Table
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILENAME = "model.toml"
+REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+BUILDERS = {"cnn": "build.cnn", "gru": "build.rnn", "bert": "build.bert"}
+"""The modules whose `build` makes the files of a network, by the name in a description."""
+PACKAGED, CHOSEN = "packaged", "BERT"
+"""The checkpoint that a package brings, and the one that the user's `BERT=` chooses."""
+
+Precision = Literal["fp32", "fp16", "int8"]
+T = TypeVar("T")
+
+
+class Build(Table):
+    """`[build]`: what a version is made from.
+
+    Attributes:
+        builder: Which of `BUILDERS` makes it; empty where files are only copied.
+        checkpoint: The checkpoint to start from: "packaged", "BERT" for the user's choice,
+            a hub name or a folder.
+        training: How to train; the builder validates it.
+        gates: What it must reach.
+        sources: Files beside the description that a version contains.
+        needs: Files that a version takes from the published versions of other models.
+    """
+
+    builder: str = ""
+    checkpoint: str | None = None
+    training: Mapping[str, Any] = {}
+    gates: Gates = Gates()
+    sources: tuple[str, ...] = ()
+    needs: Mapping[str, tuple[str, ...]] = {}
+
+
+class Outputs(Table):
+    """`[ask.outputs]`: the names of the outputs that are asked for.
+
+    Attributes:
+        label: BYTES [1].
+        probabilities: FP32 [classes].
+        attributions: FP32, of any shape; empty where nothing is explained.
+        exact: Those of an explanation that have to be the same to the byte.
+        unread: Those that nobody looks at, asked for because callers do.
+    """
+
+    label: str
+    probabilities: str
+    attributions: str = ""
+    exact: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+class Tolerance(Table):
+    """How far a model's answer may be from the offline one.
+
+    Attributes:
+        probability: The most that a probability may be off.
+        attribution: The most that what a word or pixel adds to the log-odds may be off.
+    """
+
+    probability: PositiveFloat
+    attribution: PositiveFloat
+
+
+TOLERANCES: Mapping[Precision, Tolerance] = {
+    "fp32": Tolerance(probability=1e-4, attribution=1e-3),
+    "fp16": Tolerance(probability=0.02, attribution=0.1),
+    "int8": Tolerance(probability=0.1, attribution=0.1),
+}
+"""By the precision of the model file. FP32 differs by rounding only. FP16 and int8 may be
+computed in another order, and in int8 the scale of the activations depends on the texts that
+share a batch."""
+
+
+class Ask(Table):
+    """`[ask]`: how a model is asked, and how its answers are compared.
+
+    Attributes:
+        samples: The real inputs that it gets, such as "digits.png".
+        network: The model whose ONNX file gives the expected answers; it may be itself.
+        explain: How those are explained offline; empty where the model only classifies.
+        outputs: What is asked for.
+        tolerances: Others than `TOLERANCES`, by precision.
+        inputs: How many different inputs a load test draws, where that differs from others.
+    """
+
+    samples: str
+    network: str
+    explain: str = ""
+    outputs: Outputs
+    tolerances: Mapping[Precision, Tolerance] = {}
+    inputs: PositiveInt | None = None
+
+
+class Model(Table):
+    """One model of a repository.
+
+    Attributes:
+        folder: Where it lies.
+        description: What it does, in a sentence.
+        build: What it is made from.
+        ask: How it is asked; nothing where only other models ask it.
+    """
+
+    folder: Path = Field(exclude=True)  # not from the file
+    description: str
+    build: Build = Build()
+    ask: Ask | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name, which is that of its folder."""
+        return self.folder.name
+
+    @property
+    def file(self) -> Path:
+        """Its description."""
+        return self.folder / FILENAME
+
+    @property
+    def steps(self) -> list[str]:
+        """The models that an ensemble consists of, in order."""
+        return model_config.steps(model_config.read(self.folder / model_config.PLAIN))
+
+    def recipe(self, chosen: str = "") -> Recipe:
+        """What its builder is given.
+
+        Args:
+            chosen: The checkpoint that the user chose, for a model that lets him choose.
+        """
+        configs = [model_config.read(path) for path in model_config.paths_of(self.folder)]
+        label_files = {output.label_filename for output in configs[0].output} - {""}
+        named = {None: "", PACKAGED: "", CHOSEN: chosen}
+        return Recipe(
+            file=self.file,
+            training=self.build.training,
+            gates=self.build.gates,
+            checkpoint=named.get(self.build.checkpoint, self.build.checkpoint or ""),
+            labels=tuple(
+                label
+                for name in sorted(label_files)
+                for label in (self.folder / name).read_text().split()
+            ),
+            served=tuple(sorted({model_config.served_file(config) for config in configs})),
+        )
+
+
+Catalogue = dict[str, Model]
+"""All models that a repository describes, by name."""
+
+
+def read(repository: Path = REPOSITORY) -> Catalogue:
+    """Reads all descriptions of a repository.
+
+    Raises:
+        BuildError: One cannot be read, or is not valid.
+    """
+    models = {
+        path.parent.name: _read(path) for path in sorted(repository.glob(f"[!.]*/{FILENAME}"))
+    }
+    for model in models.values():
+        for name in model.build.needs:
+            choose(models, name, model, "build.needs")
+        if model.ask:
+            choose(models, model.ask.network, model, "ask.network")
+        if model.build.builder:
+            choose(BUILDERS, model.build.builder, model, "build.builder")
+    return models
+
+
+def choose(registry: Mapping[str, T], name: str, model: Model, key: str) -> T:
+    """What a registry holds under the name that a description gives.
+
+    Args:
+        registry: What there is to choose from.
+        name: What the description says.
+        model: The model that it describes.
+        key: Where it says so.
+
+    Raises:
+        BuildError: The registry does not hold it.
+    """
+    if name not in registry:
+        allowed = ", ".join(registry)
+        raise BuildError(f"{model.file}: {key} is {name!r}: it has to be one of {allowed}")
+    return registry[name]
+
+
+def dependents(models: Catalogue, name: str) -> list[str]:
+    """The models whose versions contain files of a model, so that they change with it."""
+    return [other for other, model in models.items() if name in model.build.needs]
+
+
+def front(models: Catalogue, name: str) -> str | None:
+    """The model that callers ask for what a model computes: an ensemble of it, or itself."""
+    ensembles = (each.name for each in models.values() if each.ask and name in each.steps)
+    return next(ensembles, name if models[name].ask else None)
+
+
+def _read(path: Path) -> Model:
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{path} cannot be read: {error}") from error
+    return Model.of({**content, "folder": path.parent}, path)
