@@ -2,7 +2,7 @@
 
 What a builder consists of is found in its source: the modules of ours that it imports,
 inside functions too, those that they import, and the pinned versions of all libraries on
-the way. Comments, docstrings and layout do not count.
+the way. Comments, docstrings and empty lines do not count.
 """
 
 import ast
@@ -10,8 +10,10 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +53,7 @@ def program(module: str) -> Program:
         # To import a module runs the packages around it, too.
         waiting += [name.rpartition(".")[0]] if "." in name else []
         waiting += _imported(tree, name if file.stem == "__init__" else name.rpartition(".")[0])
-        sources[name] = ast.unparse(_WithoutDocstrings().visit(tree))
+        sources[name] = _code(file.read_text(), tree)
     return Program(sources, frozenset(libraries - sys.stdlib_module_names))
 
 
@@ -98,10 +100,28 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
             yield from (name for name in named if _file(name))
 
 
-class _WithoutDocstrings(ast.NodeTransformer):
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
-        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return ast.Pass() if is_text else node
+def _code(source: str, tree: ast.Module) -> str:
+    """The lines of a module without comments, docstrings and what is empty then.
+
+    Its text, since every Python version prints a syntax tree in another way, and a model is not
+    to be trained again for that.
+    """
+    lines = source.encode().splitlines()
+    comments = tokenize.tokenize(io.BytesIO(source.encode()).readline)
+    for token in (token for token in comments if token.type == tokenize.COMMENT):
+        row, column = token.start
+        lines[row - 1] = lines[row - 1].decode()[:column].encode()
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+            and node.end_lineno is not None
+        ):
+            first, last = node.lineno - 1, node.end_lineno - 1
+            kept = lines[first][: node.col_offset], lines[last][node.end_col_offset :]
+            lines[first : last + 1] = [b"".join(kept), *[b""] * (last - first)]
+    return "\n".join(line.decode().rstrip() for line in lines if line.strip())
 
 
 @functools.cache

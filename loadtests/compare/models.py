@@ -1,4 +1,4 @@
-"""CNN, RNN and BERT side by side, each behind a server of its own."""
+"""The networks of the repository side by side, each behind a server of its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import onnx
 import psutil
 
-from build import manifest, model_config
+from build import catalogue, manifest, model_config
 from loadtests.compare.measure import Bench, Case, Running
 from loadtests.compare.repository import PUBLISHED, repository
 from loadtests.compare.results import Figure, Measurement
@@ -31,26 +31,27 @@ FACTS = (
 
 
 class Family(NamedTuple):
-    """A kind of network and how it is served.
+    """A network and how it is served.
 
     Attributes:
-        name: What it is called in the table.
         network: The model with the weights.
-        served: The ensemble that callers use.
-        before: Its other part.
+        served: The model that callers ask.
+        models: All that serving it takes.
     """
 
-    name: str
     network: str
     served: str
-    before: str
+    models: tuple[str, ...]
 
 
-FAMILIES = (
-    Family("CNN", "mnist_cnn", "mnist", "mnist_decoder"),
-    Family("RNN", "sentiment_rnn", "sentiment_stream", "stream_tokenizer"),
-    Family("BERT", "sentiment_bert", "sentiment", "sentiment_tokenizer"),
-)
+def families() -> list[Family]:
+    """Every network of the repository that callers can ask."""
+    models = catalogue.read(PUBLISHED)
+    found = []
+    for network in (name for name, model in models.items() if model.build.builder):
+        if served := catalogue.front(models, network):
+            found.append(Family(network, served, tuple({network, served, *models[served].steps})))
+    return found
 
 
 @contextlib.contextmanager
@@ -58,16 +59,16 @@ def models(bench: Bench) -> Iterator[list[Case]]:
     """Images and texts over HTTP, decoding and tokenizing included, one caller and many."""
     with contextlib.ExitStack() as stack:
         served = []
-        for family in FAMILIES:
+        for family in families():
             variants = stack.enter_context(repository())
-            for model in (family.network, family.served, family.before):
+            for model in family.models:
                 variants.add(model, model)
             server = stack.enter_context(bench.triton(variants.folder))
             served.append((family, server, _questions(bench, family), _facts(family)))
         yield [
             Case(
                 counted(callers, "caller"),
-                family.name,
+                family.network,
                 partial(_measured, bench, server, questions, callers, facts),
             )
             for callers in (1, CALLERS)
@@ -77,7 +78,7 @@ def models(bench: Bench) -> Iterator[list[Case]]:
 
 def _questions(bench: Bench, family: Family) -> Questions:
     samples = bench.inputs.draw(family.served)
-    if family.name == "RNN":
+    if samples[0].last is not None:
         samples = whole(samples)
     file = _served_file(family)
     (questions,) = bench.inputs.asked(samples, family.served, Protocol.HTTP, file, [family.served])
