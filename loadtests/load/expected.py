@@ -1,4 +1,4 @@
-"""The answers that are expected, and whether one that came is right."""
+"""The expected answers, and whether one that came is right."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 0.02, "int8": 0.1}
-"""The most that a probability may differ from the offline answer, by the precision of the
+"""The most that a probability may differ from the expected one, by the precision of the
 model file. FP32 differs by rounding only. FP16 and int8 may be computed in another order, and
 in int8 the scale of the activations depends on the texts that share a batch."""
 
@@ -47,7 +47,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Expected:
-    """The offline answers.
+    """The expected answers.
 
     Attributes:
         labels: The label of each input, as bytes.

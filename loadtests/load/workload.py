@@ -17,9 +17,16 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from build.data import digits, reviews
-from loadtests.load.chunks import cuts, from_the_start, ids_of, whole_tokenizer
 from loadtests.load.explanations import Explain, explain_digits, explain_texts
-from loadtests.load.network import Network, Tensors, packed
+from loadtests.load.network import (
+    Network,
+    Tensors,
+    cuts,
+    from_the_start,
+    ids_of,
+    packed,
+    whole_tokenizer,
+)
 from loadtests.load.wire import Outputs
 
 _MAX_TENTATIVE = 3
