@@ -22,8 +22,8 @@ from loadtests.compare.runner import measure
 from loadtests.compare.settings import BenchSettings
 from loadtests.compare.terminal import print_comparison
 from loadtests.load.errors import LoadTestError, SettingsError
-from loadtests.load.options import option
 from loadtests.load.run import ROOT
+from loadtests.load.settings import option
 from loadtests.report.result import to_plain
 from server.errors import ServerError
 from server.signals import StopSignals

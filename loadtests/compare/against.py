@@ -16,7 +16,7 @@ from loadtests.compare.padded import FILES, padded_files
 from loadtests.compare.peer_servers import MLSERVER_MODEL, PEERS, Peer, serve
 from loadtests.compare.repository import serves
 from loadtests.compare.results import Measured
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
 from loadtests.load.wire import encode
 from loadtests.load.workload import WORKLOADS
@@ -81,7 +81,7 @@ def _asked(
         tensors = [sample.sent for sample in bench.inputs.draw("sentiment")]
         written = [encode(protocol, MLSERVER_MODEL, outputs, each) for each in tensors]
         bodies, headers = [body for body, _ in written], [length for _, length in written]
-    questions = Questions(
+    questions = Requests(
         MLSERVER_MODEL, outputs, tuple(bodies), tuple(headers), expected, peer.path
     )
     return partial(bench.meter.served, server, questions, protocol, callers)

@@ -10,7 +10,7 @@ from loadtests.compare.explanations import WORDS, explanations
 from loadtests.compare.inputs import PADDED_TO
 from loadtests.compare.serving_cost import serving_cost
 from loadtests.compare.streams import streams
-from loadtests.load.chunks import MAX_PIECES
+from loadtests.load.network import MAX_CHUNKS
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ the threads each.""",
     "streams": Entry(
         "Texts in pieces and whole texts",
         f"""\
-`sentiment_stream` over gRPC streams. The same reviews in 1 to {MAX_PIECES} pieces, cut anywhere,
+`sentiment_stream` over gRPC streams. The same reviews in 1 to {MAX_CHUNKS} pieces, cut anywhere,
 and in one piece; each piece is answered, and is sent once the one before it is. Without batching
 means `max_batch_size` 1 in the ensemble and its parts, so that a piece is computed alone. Counted
 are answers: a text in pieces has several.""",

@@ -14,8 +14,12 @@ from loadtests.compare.repository import PUBLISHED
 from loadtests.compare.settings import BenchSettings
 from loadtests.load.expected import Expected
 from loadtests.load.network import Tensors
-from loadtests.load.reference import answers_of, offline_answers, written
-from loadtests.load.requests import Questions
+from loadtests.load.requests import (
+    Requests,
+    encode_requests,
+    expected_answers,
+    reference_answers,
+)
 from loadtests.load.settings import Protocol
 from loadtests.load.wire import encode
 from loadtests.load.workload import WORKLOADS, Sample
@@ -35,7 +39,7 @@ class Inputs:
 
     def questions(
         self, workload: str, served_as: str, protocol: Protocol, file: Path, *, rows: int = 1
-    ) -> Questions:
+    ) -> Requests:
         """Requests to a variant of a published model, with the answers of its own file.
 
         Args:
@@ -51,9 +55,9 @@ class Inputs:
         encoded = [encode(protocol, served_as, outputs, tensors) for tensors in batches]
         requests, headers = zip(*encoded, strict=True)
         expected = expected_together(self._answers(workload, file), rows)
-        return Questions(served_as, outputs, requests, headers, expected)
+        return Requests(served_as, outputs, requests, headers, expected)
 
-    def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Questions:
+    def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Requests:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
         outputs = WORKLOADS["sentiment_bert"].outputs
         ids = [sample.sent["input_ids"][0] for sample in self.draw("sentiment_bert")]
@@ -61,13 +65,13 @@ class Inputs:
         requests, headers = zip(
             *(encode(protocol, served_as, outputs, each) for each in tensors), strict=True
         )
-        expected = offline_answers(file, [Sample(each, each) for each in tensors])
-        return Questions(served_as, outputs, requests, headers, expected)
+        expected = reference_answers(file, [Sample(each, each) for each in tensors])
+        return Requests(served_as, outputs, requests, headers, expected)
 
     def padded_answers(self, file: Path) -> Expected:
         """What the padded graph answers to each review alone, without any padding."""
         samples = [Sample(sample.sent, sample.sent) for sample in self.draw("sentiment_bert")]
-        return offline_answers(file, samples)
+        return reference_answers(file, samples)
 
     def texts(self) -> list[str]:
         """The reviews, in the order of all questions."""
@@ -87,11 +91,14 @@ class Inputs:
         protocol: Protocol,
         file: Path,
         served_as: Sequence[str],
-    ) -> list[Questions]:
+    ) -> list[Requests]:
         """The same requests to several variants of a model that all answer as one file does."""
         of_model = WORKLOADS[workload]
-        expected = answers_of(of_model, file, PUBLISHED / workload / "1", samples)
-        return [written(protocol, name, of_model.outputs, samples, expected) for name in served_as]
+        expected = expected_answers(of_model, file, PUBLISHED / workload / "1", samples)
+        return [
+            encode_requests(protocol, name, of_model.outputs, samples, expected)
+            for name in served_as
+        ]
 
     def _draw(self, workload: str) -> list[Sample]:
         drawn = WORKLOADS[workload]
@@ -99,7 +106,7 @@ class Inputs:
         return drawn.draw(self._settings.inputs, self._settings.seed, folder)
 
     def _computed(self, workload: str, file: Path) -> Expected:
-        return offline_answers(file, self.draw(workload))
+        return reference_answers(file, self.draw(workload))
 
 
 def pad_to(ids: npt.NDArray[np.int64], length: int) -> Tensors:

@@ -14,7 +14,7 @@ from pathlib import Path
 from loadtests.compare.results import Measured
 from loadtests.compare.settings import BenchSettings
 from loadtests.load.errors import LoadTestError
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.run import ROOT, run
 from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.target import Target
@@ -91,7 +91,7 @@ class Meter:
     def served(
         self,
         server: Running,
-        questions: Questions,
+        questions: Requests,
         protocol: Protocol,
         callers: int,
         rows: int = 1,
@@ -106,9 +106,9 @@ class Meter:
             rows: Inputs in a request.
         """
         load = LoadSettings(
-            questions.model,
-            protocol,
-            Shape.STEADY,
+            model=questions.model,
+            protocol=protocol,
+            shape=Shape.STEADY,
             users=callers,
             duration=self.settings.seconds,
             warm_up=self.settings.warm_up,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ _TEMPLATE = "report.html.jinja"
 def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
     """Everything that a report says, for JSON; what was not measured is null."""
     settings = run.settings
-    plain: dict[str, Any] = to_plain(asdict(settings))
+    plain: dict[str, Any] = to_plain(settings.as_dict())
     return {
         "began": datetime.fromtimestamp(run.began).astimezone().isoformat(timespec="seconds"),
         "command": _command(run),

@@ -21,7 +21,7 @@ from loadtests.compare.page import page
 from loadtests.compare.results import read
 from loadtests.compare.settings import BenchSettings
 from loadtests.load.expected import Expected
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
 from loadtests.load.target import Target
 from loadtests.load.wire import Outputs
@@ -105,7 +105,7 @@ def another_server() -> Iterator[Running]:
 
 
 def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared() -> None:
-    questions = Questions(
+    questions = Requests(
         "sentiment",
         Outputs("", ""),
         tuple(json.dumps({"text": text}).encode() for text in ("good", "bad")),
