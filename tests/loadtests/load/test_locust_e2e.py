@@ -101,7 +101,8 @@ def test_workers_elsewhere_get_everything_from_the_master(at: list[str], tmp_pat
     (tmp_path / "counting.py").write_text(COUNTING)
     port = str(free_port())
     # Neither models nor data: a worker cannot draw or compute anything itself.
-    bare = {"MODEL_REPOSITORY": "/nowhere", "XDG_CACHE_HOME": "/nowhere"}
+    nowhere = str(tmp_path / "counting.py" / "below a file")
+    bare = {"MODEL_REPOSITORY": nowhere, "XDG_CACHE_HOME": nowhere}
     joining = ["--worker", "--master-host", "127.0.0.1", "--master-port", port]
     workers = [start(tmp_path / name, *joining, variables=bare) for name in ("one", "two")]
     try:
