@@ -10,9 +10,11 @@ from tokenizers import Tokenizer
 
 Batch = dict[str, npt.NDArray[Any]]
 """The inputs of one call, by name."""
+TokenIds = Sequence[int] | npt.NDArray[np.int64]
+"""Of one text, in order."""
 
 
-def pack(ids: Sequence[Sequence[int]]) -> Batch:
+def pack(ids: Sequence[TokenIds]) -> Batch:
     """Token ids of several texts, as `PackedClassifier` takes them."""
     tokens, lengths = _join(ids)
     return {
@@ -23,7 +25,7 @@ def pack(ids: Sequence[Sequence[int]]) -> Batch:
     }
 
 
-def join(pieces: Sequence[Sequence[int]]) -> Batch:
+def join(pieces: Sequence[TokenIds]) -> Batch:
     """Token ids of several pieces, all of them final, as the recurrent network takes them."""
     tokens, lengths = _join(pieces)
     return {"input_ids": tokens, "kept": lengths, "row_shapes": lengths}
@@ -55,7 +57,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 
 def _join(
-    ids: Sequence[Sequence[int]],
+    ids: Sequence[TokenIds],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """INT64 [tokens] and INT32 [texts, 1], the length of each."""
     tokens = np.concatenate([np.asarray(text, np.int64) for text in ids])

@@ -1,67 +1,31 @@
-"""What Locust runs. `python -m loadtests` prepares it, starts it and reports on it."""
+"""Load on the served models, for Locust: a user class for each model and protocol.
 
-from __future__ import annotations
+    locust -f loadtests/locustfile.py --host localhost:8000 SentimentHttp MnistCnnGrpc
+    locust -f loadtests/locustfile.py --host localhost:8000 --class-picker
+    locust -f loadtests/locustfile.py --host localhost:8000 --headless -u 16 -r 16 -t 30s --csv out
 
-import os
+With a master and workers, on any machines that have this repository:
+
+    locust -f loadtests/locustfile.py --host server:8000 --master SentimentGrpc
+    locust -f loadtests/locustfile.py --worker --master-host master
+
+Each user waits for its answer before it asks again. Every answer is compared with the expected
+one; a wrong one is a failure. Model and protocol are tags, too. gRPC is on the port after
+HTTP's. `make loadtest` runs this file as well; docs/load-tests.md describes both.
+"""
+
+import sys
 from pathlib import Path
-from typing import Any
 
-from locust import events, runners
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # wherever Locust was started
 
-from loadtests.load.coordinator import REPORT_SECONDS, Leader, LedShape, report_to
-from loadtests.load.requests import Questions
-from loadtests.load.settings import TIMEOUT_SECONDS
-from loadtests.load.users import ArrivalsUser, ClosedLoopUser
-from loadtests.load.worker import FOLDER_VARIABLE, QUESTIONS_FILE, UI_FILE, Load, read_run
+from loadtests.load.coordinator import models
+from loadtests.load.settings import user_class_name
+from loadtests.load.users import RunShape, user_class
 
-if FOLDER_VARIABLE not in os.environ:
-    raise SystemExit("make loadtest and make loadtest-ui run this file")
-FOLDER = Path(os.environ[FOLDER_VARIABLE])
-SETTINGS, TARGET = read_run(FOLDER)
-LOAD = Load(SETTINGS, TARGET, Questions.load(FOLDER / QUESTIONS_FILE))
-IS_SHOWN = (FOLDER / UI_FILE).exists()
+__all__ = ["RunShape"]  # what `make loadtest` wants; Locust finds shapes by their being here
 
-runners.WORKER_REPORT_INTERVAL = REPORT_SECONDS
-
-
-class Caller(ClosedLoopUser):
-    """A caller of a closed loop."""
-
-    abstract = SETTINGS.shape.is_open
-    load = LOAD
-    settings = SETTINGS
-    is_shown = IS_SHOWN
-
-
-class Arrivals(ArrivalsUser):
-    """All callers of an open loop in one process."""
-
-    abstract = not SETTINGS.shape.is_open
-    load = LOAD
-    settings = SETTINGS
-    is_shown = IS_SHOWN
-
-
-class Led(LedShape):
-    """The shape of a run without the web page, where a person decides."""
-
-    abstract = IS_SHOWN
-    settings = SETTINGS
-
-
-def _begin(environment: Any, runner: Any, **_: Any) -> None:
-    # Longer than any request: none is cut off and lost.
-    environment.stop_timeout = TIMEOUT_SECONDS + 5
-    if isinstance(runner, runners.WorkerRunner):
-        report_to(LOAD, runner)
-        return
-    leader = Led.leader = Leader(LOAD, SETTINGS, runner)
-    environment.events.quitting.add_listener(lambda **_: leader.save(FOLDER))
-
-
-def _end(**_: Any) -> None:
-    LOAD.close()
-
-
-events.init.add_listener(_begin)
-events.quit.add_listener(_end)  # once no request is under way
+# SentimentHttp, SentimentHttpJson, SentimentGrpc, SentimentGrpcStream, SentimentGrpcShm,
+# MnistCnnHttp, ...
+for model, protocol in models():
+    globals()[user_class_name(model, protocol)] = user_class(model, protocol)

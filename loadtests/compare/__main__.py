@@ -22,8 +22,8 @@ from loadtests.compare.repository import BERT, CNN, FILES, RNN
 from loadtests.compare.results import Figure, Measurement, Results, file_of, number, read, write
 from loadtests.compare.served import counted
 from loadtests.load.errors import LoadTestError, SettingsError
-from loadtests.load.options import option
 from loadtests.load.run import ROOT
+from loadtests.load.settings import option
 from loadtests.report.machine import machine
 from loadtests.report.result import to_plain
 from server.errors import ServerError

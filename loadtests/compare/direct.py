@@ -23,11 +23,12 @@ import onnxruntime
 import psutil
 from tokenizers import Tokenizer
 
+from build.ragged import pack
 from loadtests.compare.inputs import PADDED_TO, padded
 from loadtests.compare.measure import Bench, repeat
 from loadtests.compare.results import Measurement
 from loadtests.load.errors import LoadTestError
-from loadtests.load.network import Tensors, packed
+from loadtests.load.network import Tensors
 from loadtests.load.run import ROOT
 from loadtests.report.resource_usage import machine_seconds
 from server.parent_death import in_child
@@ -56,7 +57,7 @@ WAYS = {
     f"padded to {PADDED_TO}": Way(partial(padded, length=PADDED_TO)),
     "padded to the longest": Way(padded),
     "sorted, then padded": Way(padded, sort=True),
-    "packed": Way(packed, packed=True),
+    "packed": Way(pack, packed=True),
 }
 
 

@@ -13,8 +13,12 @@ import numpy.typing as npt
 from loadtests.compare.repository import PUBLISHED
 from loadtests.load.expected import Expected
 from loadtests.load.network import Tensors
-from loadtests.load.reference import answers_of, offline_answers, written
-from loadtests.load.requests import Questions
+from loadtests.load.requests import (
+    Requests,
+    encode_requests,
+    expected_answers,
+    reference_answers,
+)
 from loadtests.load.settings import Protocol
 from loadtests.load.workload import WORKLOADS, Sample
 
@@ -36,9 +40,9 @@ class Inputs:
         self.draw = lru_cache(self._draw)
         self._answers = lru_cache(self._computed)
 
-    def questions(
+    def requests(
         self, workload: str, served_as: str, protocol: Protocol, file: Path, *, rows: int = 1
-    ) -> Questions:
+    ) -> Requests:
         """Requests to a variant of a published model, with the answers of its own file.
 
         Args:
@@ -51,22 +55,22 @@ class Inputs:
         sent = together([sample.sent for sample in self.draw(workload)], rows)
         samples = [Sample(tensors, {}) for tensors in sent]
         expected = expected_together(self._answers(workload, file), rows)
-        return written(protocol, served_as, WORKLOADS[workload].outputs, samples, expected)
+        return encode_requests(protocol, served_as, WORKLOADS[workload].outputs, samples, expected)
 
-    def padded_questions(self, served_as: str, protocol: Protocol, file: Path) -> Questions:
+    def padded_requests(self, served_as: str, protocol: Protocol, file: Path) -> Requests:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
         sent = [padded([ids], PADDED_TO) for ids in self.tokens()]
         samples = [Sample(tensors, tensors) for tensors in sent]
-        outputs, expected = WORKLOADS["sentiment_bert"].outputs, offline_answers(file, samples)
-        return written(protocol, served_as, outputs, samples, expected)
+        outputs, expected = WORKLOADS["sentiment_bert"].outputs, reference_answers(file, samples)
+        return encode_requests(protocol, served_as, outputs, samples, expected)
 
     def padded_answers(self, file: Path) -> Expected:
         """What the padded graph answers to each review alone, without any padding."""
         samples = [Sample(sample.sent, sample.sent) for sample in self.draw("sentiment_bert")]
-        return offline_answers(file, samples)
+        return reference_answers(file, samples)
 
     def texts(self) -> list[str]:
-        """The reviews, in the order of all questions."""
+        """The reviews, in the order of all requests."""
         return [sample.sent["TEXT"].item().decode() for sample in self.draw("sentiment")]
 
     def tokens(self) -> list[npt.NDArray[np.int64]]:
@@ -87,11 +91,14 @@ class Inputs:
         protocol: Protocol,
         file: Path,
         served_as: Sequence[str],
-    ) -> list[Questions]:
+    ) -> list[Requests]:
         """The same requests to several variants of a model that all answer as one file does."""
         of_model = WORKLOADS[workload]
-        expected = answers_of(of_model, file, PUBLISHED / workload / "1", samples)
-        return [written(protocol, name, of_model.outputs, samples, expected) for name in served_as]
+        expected = expected_answers(of_model, file, PUBLISHED / workload / "1", samples)
+        return [
+            encode_requests(protocol, name, of_model.outputs, samples, expected)
+            for name in served_as
+        ]
 
     def _draw(self, workload: str) -> list[Sample]:
         drawn = WORKLOADS[workload]
@@ -99,7 +106,7 @@ class Inputs:
         return drawn.draw(self._count, self._seed, folder)
 
     def _computed(self, workload: str, file: Path) -> Expected:
-        return offline_answers(file, self.draw(workload))
+        return reference_answers(file, self.draw(workload))
 
 
 def padded(texts: Sequence[npt.NDArray[np.int64]], length: int = 0) -> Tensors:

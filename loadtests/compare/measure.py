@@ -15,7 +15,7 @@ from pydantic import Field
 from loadtests.compare.inputs import Inputs
 from loadtests.compare.results import Measurement, Variant
 from loadtests.load.errors import SettingsError
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.run import run
 from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.target import Target
@@ -119,7 +119,7 @@ class Bench:
     def served(
         self,
         server: Running,
-        questions: Questions,
+        requests: Requests,
         protocol: Protocol,
         callers: int,
         rows: int = 1,
@@ -128,7 +128,7 @@ class Bench:
 
         Args:
             server: The server.
-            questions: The requests and their expected answers.
+            requests: The requests and their expected answers.
             protocol: The protocol of the requests.
             callers: How many callers; each waits for its answer before it asks again.
             rows: Inputs in a request.
@@ -139,9 +139,9 @@ class Bench:
             `server`, `client` and `others` kept busy.
         """
         load = LoadSettings(
-            questions.model,
-            protocol,
-            Shape.STEADY,
+            model=requests.model,
+            protocol=protocol,
+            shape=Shape.STEADY,
             users=callers,
             duration=self.settings.measure_s,
             warm_up=self.settings.warm_up,
@@ -150,7 +150,7 @@ class Bench:
         )
         server.resume()
         try:
-            done = run(load, server.target, questions, check=server.check, stop=self.stop)
+            done = run(load, server.target, requests, check=server.check, stop=self.stop)
         finally:
             server.pause()
         result = sum_up(done)

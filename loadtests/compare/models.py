@@ -18,7 +18,7 @@ from loadtests.compare.measure import Bench, Case, Running
 from loadtests.compare.repository import PUBLISHED, repository
 from loadtests.compare.results import Figure, Measurement
 from loadtests.compare.served import counted, whole
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
 
 CALLERS = 16
@@ -64,31 +64,31 @@ def models(bench: Bench) -> Iterator[list[Case]]:
             for model in family.models:
                 variants.add(model, model)
             server = stack.enter_context(bench.triton(variants.folder))
-            served.append((family, server, _questions(bench, family), _facts(family)))
+            served.append((family, server, _requests(bench, family), _facts(family)))
         yield [
             Case(
                 counted(callers, "caller"),
                 family.network,
-                partial(_measured, bench, server, questions, callers, facts),
+                partial(_measured, bench, server, requests, callers, facts),
             )
             for callers in (1, CALLERS)
-            for family, server, questions, facts in served
+            for family, server, requests, facts in served
         ]
 
 
-def _questions(bench: Bench, family: Family) -> Questions:
+def _requests(bench: Bench, family: Family) -> Requests:
     samples = bench.inputs.draw(family.served)
     if samples[0].last is not None:
         samples = whole(samples)
     file = _served_file(family)
-    (questions,) = bench.inputs.asked(samples, family.served, Protocol.HTTP, file, [family.served])
-    return questions
+    (requests,) = bench.inputs.asked(samples, family.served, Protocol.HTTP, file, [family.served])
+    return requests
 
 
 def _measured(
-    bench: Bench, server: Running, questions: Questions, callers: int, facts: dict[str, float]
+    bench: Bench, server: Running, requests: Requests, callers: int, facts: dict[str, float]
 ) -> Measurement:
-    measured = bench.served(server, questions, Protocol.HTTP, callers)
+    measured = bench.served(server, requests, Protocol.HTTP, callers)
     if callers == 1:
         return measured
     figures = {**measured.figures, **facts, "memory": _memory(server.target.pid)}

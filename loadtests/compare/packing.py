@@ -52,10 +52,10 @@ def packing(bench: Bench) -> Iterator[list[Case]]:
             cases = []
             for precision, name in FILES.items():
                 group = f"Triton, {precision}, {MANY} callers"
-                questions = bench.inputs.padded_questions(
+                requests = bench.inputs.padded_requests(
                     f"padded_{precision}", Protocol.HTTP, exported[precision]
                 )
-                full = partial(bench.served, server, questions, Protocol.HTTP, MANY)
+                full = partial(bench.served, server, requests, Protocol.HTTP, MANY)
                 served_as = f"packed_{precision}"
                 packed = asked(bench, server, "sentiment_bert", served_as, BERT / name)
                 cases += [

@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from loadtests.compare import explanations, inputs, served
 from loadtests.compare.catalogue import CATALOGUE, Entry
 from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
-from loadtests.load.chunks import MAX_PIECES
+from loadtests.load.network import MAX_CHUNKS
 from loadtests.report.charts import COLOURS, STYLE
 
 PAGE = "benchmarks.md"
@@ -154,7 +154,7 @@ def page(results: Results) -> str:
         served=served,
         inputs=inputs,
         explanations=explanations,
-        max_pieces=MAX_PIECES,
+        max_chunks=MAX_CHUNKS,
     )
 
 

@@ -100,15 +100,15 @@ def peers(bench: Bench) -> Iterator[list[Case]]:
 
 def _asked(bench: Bench, peer: Peer, server: Running, precision: str, callers: int) -> Measure:
     protocol, file = Protocol.HTTP_JSON, BERT / FILES[precision]
-    questions = replace(
-        bench.inputs.questions("sentiment", MLSERVER_MODEL, protocol, file),
+    requests = replace(
+        bench.inputs.requests("sentiment", MLSERVER_MODEL, protocol, file),
         expected=bench.inputs.padded_answers(padded_files()[precision]),
     )
     if peer.path:
         bodies = tuple(json.dumps({"text": text}).encode() for text in bench.inputs.texts())
-        headers = (0,) * len(bodies)
-        questions = replace(questions, requests=bodies, headers=headers, path=peer.path)
-    return partial(bench.served, server, questions, protocol, callers)
+        lengths = (0,) * len(bodies)
+        requests = replace(requests, payloads=bodies, json_lengths=lengths, path=peer.path)
+    return partial(bench.served, server, requests, protocol, callers)
 
 
 def peer_aims(comparison: Comparison) -> list[AimResult]:

@@ -91,8 +91,8 @@ def asked(
         callers: How many ask at once.
         rows: Inputs in a request.
     """
-    questions = bench.inputs.questions(model, served_as, protocol, file, rows=rows)
-    return partial(bench.served, server, questions, protocol, callers, rows)
+    requests = bench.inputs.requests(model, served_as, protocol, file, rows=rows)
+    return partial(bench.served, server, requests, protocol, callers, rows)
 
 
 @contextlib.contextmanager
@@ -218,9 +218,9 @@ def streams(bench: Bench) -> Iterator[list[Case]]:
                 Case(
                     f"{STREAM}, {counted(callers, 'stream')}",
                     name,
-                    partial(bench.served, server, questions, protocol, callers),
+                    partial(bench.served, server, requests, protocol, callers),
                 )
-                for callers, (name, questions) in product((1, MANY), variety.items())
+                for callers, (name, requests) in product((1, MANY), variety.items())
             ]
 
 
@@ -260,8 +260,8 @@ def explanations(bench: Bench) -> Iterator[list[Case]]:
                 of_inputs.items(), kinds.items()
             ):
                 name = f"{model}{kind}"
-                (questions,) = bench.inputs.asked(samples, name, Protocol.GRPC, file, [name])
-                measure = partial(bench.served, server, questions, Protocol.GRPC, 1)
+                (requests,) = bench.inputs.asked(samples, name, Protocol.GRPC, file, [name])
+                measure = partial(bench.served, server, requests, Protocol.GRPC, 1)
                 cases.append(Case(f"{what}, 1 caller", title, measure))
             yield cases
 

@@ -1,4 +1,4 @@
-"""The answers that are expected, and whether one that came is right."""
+"""The expected answers, and whether one that came is right."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Expected:
-    """The offline answers.
+    """The expected answers.
 
     Attributes:
         labels: The label of each input, as bytes.

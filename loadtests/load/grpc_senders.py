@@ -8,17 +8,19 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import gevent
 import grpc
 import numpy as np
+from gevent.queue import SimpleQueue
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import shared_memory
 
 from clients.transport import SequencePosition
+from loadtests.load.errors import FailedRequestError, first_words
 from loadtests.load.expected import Answer
-from loadtests.load.failed import FailedRequestError, first_words
-from loadtests.load.last_answers import LastAnswers
 from loadtests.load.request_log import Outcome
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
+from loadtests.load.senders import LastAnswers
 from loadtests.load.settings import TIMEOUT_SECONDS
 from loadtests.load.wire import Outputs, decode_grpc, in_sequence_grpc, move_to_region
 
@@ -35,21 +37,23 @@ _CODES = {
 class GrpcSender:
     """Unary gRPC calls on one channel."""
 
-    def __init__(self, address: str, questions: Questions) -> None:
+    def __init__(self, address: str, requests: Requests) -> None:
+        self.received = 0
         self._channel = _channel(address)
         self._call = self._channel.unary_unary(f"{_SERVICE}ModelInfer")
-        self._requests = questions.requests
-        self._answers = LastAnswers(partial(_read, questions.outputs))
+        self._payloads = requests.payloads
+        self._answers = LastAnswers(partial(_read, requests.outputs))
 
-    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
+    def send(self, index: int, position: SequencePosition | None = None) -> Answer:
         """See `Sender`."""
-        request = self._requests[index]
-        if place:
-            request = in_sequence_grpc(request, place)
+        request = self._payloads[index]
+        if position:
+            request = in_sequence_grpc(request, position)
         try:
             response = self._call(request, timeout=TIMEOUT_SECONDS)
         except grpc.RpcError as error:
             raise _failed(error) from None
+        self.received = len(response)
         return self._answers.answer(index, response)
 
     def close(self) -> None:
@@ -64,21 +68,23 @@ class SharedMemorySender(GrpcSender):
     answers come in messages, since they are small.
     """
 
-    def __init__(self, address: str, questions: Questions) -> None:
-        super().__init__(address, questions)
-        messages = [service_pb2.ModelInferRequest.FromString(data) for data in questions.requests]
+    def __init__(self, address: str, requests: Requests) -> None:
+        super().__init__(address, requests)
+        messages = [service_pb2.ModelInferRequest.FromString(data) for data in requests.payloads]
         self._region = f"loadtest_{secrets.token_hex(8)}"
         contents = move_to_region(messages, self._region)
         key = f"/{self._region}"
         self._memory = shared_memory.create_shared_memory_region(self._region, key, len(contents))
         shared_memory.set_shared_memory_region(self._memory, [np.frombuffer(contents, np.uint8)])
-        self._requests = tuple(message.SerializeToString() for message in messages)
-        self._tell(
-            "SystemSharedMemoryRegister",
-            service_pb2.SystemSharedMemoryRegisterRequest(
-                name=self._region, key=key, byte_size=len(contents)
-            ),
+        self._payloads = tuple(message.SerializeToString() for message in messages)
+        register = service_pb2.SystemSharedMemoryRegisterRequest(
+            name=self._region, key=key, byte_size=len(contents)
         )
+        try:
+            self._tell("SystemSharedMemoryRegister", register)
+        except grpc.RpcError as error:  # it runs on another machine, for one
+            self.close()
+            raise _failed(error) from None
 
     def close(self) -> None:
         """See `Sender`."""
@@ -102,7 +108,8 @@ class StreamSender:
     keeps its stream until it ends.
     """
 
-    def __init__(self, address: str, questions: Questions) -> None:
+    def __init__(self, address: str, requests: Requests) -> None:
+        self.received = 0
         self._channel = _channel(address)
         self._open = self._channel.stream_stream(
             f"{_SERVICE}ModelStreamInfer",
@@ -110,26 +117,27 @@ class StreamSender:
         )
         self._idle: list[_Stream] = []
         self._kept: dict[int, _Stream] = {}
-        self._outputs = questions.outputs
-        self._requests = questions.requests
+        self._outputs = requests.outputs
+        self._payloads = requests.payloads
 
-    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
+    def send(self, index: int, position: SequencePosition | None = None) -> Answer:
         """See `Sender`."""
-        request = self._requests[index]
-        if place:
-            request = in_sequence_grpc(request, place)
-        stream = self._taken(place)
+        request = self._payloads[index]
+        if position:
+            request = in_sequence_grpc(request, position)
+        stream = self._taken(position)
         try:
             response = stream.ask(request)
         except BaseException:
             stream.cancel()
             raise
-        if place and not place.last and not response.error_message:
-            self._kept[place.sequence] = stream
+        if position and not position.last and not response.error_message:
+            self._kept[position.sequence] = stream
         else:
             self._idle.append(stream)
         if response.error_message:
             raise FailedRequestError(Outcome.FAILED, first_words(response.error_message))
+        self.received = response.ByteSize()
         return decode_grpc(self._outputs, response.infer_response)
 
     def close(self) -> None:
@@ -138,22 +146,18 @@ class StreamSender:
             stream.cancel()
         self._channel.close()
 
-    def _taken(self, place: SequencePosition | None) -> _Stream:
-        if place and not place.first:
-            return self._kept.pop(place.sequence)
+    def _taken(self, position: SequencePosition | None) -> _Stream:
+        if position and not position.first:
+            return self._kept.pop(position.sequence)
         return self._idle.pop() if self._idle else _Stream(self._open)
 
 
 class _Stream:
     def __init__(self, open_stream: Any) -> None:
-        from gevent.queue import SimpleQueue
-
         self._outgoing = SimpleQueue()
         self._responses = open_stream(self._requests())
 
     def ask(self, request: bytes) -> Any:
-        import gevent
-
         self._outgoing.put(request)
         try:
             with gevent.Timeout(TIMEOUT_SECONDS):

@@ -1,7 +1,8 @@
-"""What is kept of each request, in a form that processes can send to each other."""
+"""The log of all requests, in a form that processes can send to each other."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Samples = npt.NDArray[Any]
-"""An array [requests] of `SAMPLE`."""
+RequestLog = npt.NDArray[Any]
+"""An array [requests] of `LOG_ENTRY`."""
 
-SAMPLE = np.dtype(
+LOG_ENTRY = np.dtype(
     [
         ("intended", "<f8"),  # when it was due, seconds since 1970
         ("lag", "<f4"),  # seconds from then until it was really sent
@@ -49,75 +50,80 @@ _TITLES = {
 
 
 class Recorder:
-    """Collects the samples of one process."""
+    """Keeps the log of one process.
+
+    Attributes:
+        failures: How often each failure occurred, by its text.
+    """
 
     def __init__(self) -> None:
+        self.failures: Counter[str] = Counter()
         self._rows: list[tuple[float, float, float, int]] = []
 
     def add(self, intended: float, lag: float, latency: float, outcome: Outcome) -> None:
-        """Keeps one request."""
+        """Logs one request; times in seconds, `intended` since 1970."""
         self._rows.append((intended, lag, latency, int(outcome)))
 
-    def take(self) -> Samples:
-        """The samples since the last call."""
+    def take(self) -> RequestLog:
+        """The log since the last call."""
         rows, self._rows = self._rows, []
-        return np.array(rows, SAMPLE)
+        return np.array(rows, LOG_ENTRY)
 
 
-def to_bytes(samples: Samples) -> bytes:
+def to_bytes(log: RequestLog) -> bytes:
     """For a message to another process."""
-    return samples.tobytes()
+    return log.tobytes()
 
 
-def from_bytes(data: bytes) -> Samples:
+def from_bytes(data: bytes) -> RequestLog:
     """What `to_bytes` made."""
-    return np.frombuffer(data, SAMPLE)
+    return np.frombuffer(data, LOG_ENTRY)
 
 
-def merge(parts: Sequence[Samples]) -> Samples:
-    """All samples of all processes, by the time when they were due.
+def merge(parts: Sequence[RequestLog]) -> RequestLog:
+    """The logs of all processes, by the time when they were due.
 
     Quantiles are taken of this, since those of several processes cannot be averaged.
     """
-    merged = np.concatenate([np.empty(0, SAMPLE), *parts])
-    ordered: Samples = merged[np.argsort(merged["intended"], kind="stable")]
+    merged = np.concatenate([np.empty(0, LOG_ENTRY), *parts])
+    ordered: RequestLog = merged[np.argsort(merged["intended"], kind="stable")]
     return ordered
 
 
-def due_between(samples: Samples, start: float, end: float) -> Samples:
+def due_between(log: RequestLog, start: float, end: float) -> RequestLog:
     """Those that were due from `start` until before `end`, whenever they ended."""
-    return samples[(samples["intended"] >= start) & (samples["intended"] < end)]
+    return log[(log["intended"] >= start) & (log["intended"] < end)]
 
 
-def ended_between(samples: Samples, start: float, end: float) -> Samples:
+def ended_between(log: RequestLog, start: float, end: float) -> RequestLog:
     """Those that ended from `start` until before `end`."""
-    ends = samples["intended"] + samples["latency"].astype(np.float64)
-    return samples[(ends >= start) & (ends < end)]
+    ends = log["intended"] + log["latency"].astype(np.float64)
+    return log[(ends >= start) & (ends < end)]
 
 
-def right(samples: Samples) -> Samples:
+def right(log: RequestLog) -> RequestLog:
     """Those that were answered rightly."""
-    kept: Samples = samples[samples["outcome"] == Outcome.RIGHT]
+    kept: RequestLog = log[log["outcome"] == Outcome.RIGHT]
     return kept
 
 
-def waited(samples: Samples) -> npt.NDArray[np.float64]:
+def waited(log: RequestLog) -> npt.NDArray[np.float64]:
     """Latencies in milliseconds of those that were answered, or waited in vain.
 
     A request that ran into its timeout counts with the time that it waited. One that was
     refused at once took little time, but that is no answer, so it does not count.
     """
-    kept = np.isin(samples["outcome"], (Outcome.RIGHT, Outcome.WRONG, Outcome.LATE))
-    seconds: npt.NDArray[np.float64] = samples["latency"][kept].astype(np.float64)
+    kept = np.isin(log["outcome"], (Outcome.RIGHT, Outcome.WRONG, Outcome.LATE))
+    seconds: npt.NDArray[np.float64] = log["latency"][kept].astype(np.float64)
     return seconds * 1e3
 
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 
 
-def quantiles(samples: Samples) -> dict[str, float]:
+def quantiles(log: RequestLog) -> dict[str, float]:
     """Latency quantiles in milliseconds; NaN where nothing was answered."""
-    latencies = waited(samples)
+    latencies = waited(log)
     if not len(latencies):
         return dict.fromkeys(QUANTILES, float("nan"))
     # The smallest latency that so many requests did not exceed: one that was measured.

@@ -1,111 +1,201 @@
-"""The requests of a load test with their offline answers, made once before it begins."""
+"""The requests of a load test with the answers that are expected, made before it begins."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgpack
 import numpy as np
-import numpy.typing as npt
 
+from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.expected import Expected, Explained
-from loadtests.load.wire import Outputs
+from loadtests.load.settings import LoadSettings, Protocol
+from loadtests.load.target import Target
+from loadtests.load.wire import Outputs, encode
+
+if TYPE_CHECKING:  # ONNX Runtime and the data sets: not in a process that only sends
+    from loadtests.load.workload import Sample, Workload
 
 
 @dataclass(frozen=True)
-class Questions:
-    """What is asked, and what has to be answered.
+class Requests:
+    """What is sent to a model, and what it has to answer.
+
+    An input is one request, or a sequence of several that are sent one after the other.
 
     Attributes:
-        model: The model that is asked.
+        model: The model.
         outputs: Its outputs.
-        requests: The bytes of each request, as the protocol takes them.
-        headers: Length of the JSON part of each, or 0 where there is none to tell.
-        expected: The offline answers.
+        payloads: The bytes of each request, as the protocol takes them.
+        json_lengths: Length of the JSON part of each, or 0 where there is none to tell.
+        expected: The expected answers.
         path: Where another server than Triton takes `{"text": ...}`; empty for Triton, and
             for others that speak its protocol.
-        sizes: How many following requests each question has, sent one after the other as a
-            sequence; empty where each request is a question of its own.
+        sequence_lengths: The number of following requests that make up each input; empty where
+            each request is an input of its own.
     """
 
     model: str
     outputs: Outputs
-    requests: tuple[bytes, ...]
-    headers: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+    json_lengths: tuple[int, ...]
     expected: Expected
     path: str = ""
-    sizes: tuple[int, ...] = ()
+    sequence_lengths: tuple[int, ...] = ()
 
     def __len__(self) -> int:
-        """How many questions there are."""
-        return len(self.sizes or self.requests)
+        """The number of inputs."""
+        return len(self.sequence_lengths or self.payloads)
 
     @cached_property
     def sequences(self) -> tuple[range, ...]:
-        """The requests of each question, where it has several."""
-        return tuple(range(a, b) for a, b in pairwise([0, *accumulate(self.sizes)]))
+        """The requests of each input, where it has several."""
+        return tuple(range(a, b) for a, b in pairwise([0, *accumulate(self.sequence_lengths)]))
 
-    def save(self, path: Path) -> None:
-        """Writes them to a file, for the processes that make load."""
-        np.savez(
-            path,
-            model=np.array(self.model),
-            outputs=np.array(json.dumps(asdict(self.outputs))),
-            **_joined("requests", self.requests),
-            headers=np.array(self.headers),
-            path=np.array(self.path),
-            sizes=np.array(self.sizes, np.int64),
-            **_expected_as_arrays(self.expected),
-        )
+    def to_bytes(self) -> bytes:
+        """For another process, on this machine or on another one."""
+        expected = self.expected
+        fields = {
+            **vars(self),
+            "outputs": asdict(self.outputs),
+            "expected": {
+                **vars(expected),
+                "probabilities": [row.tobytes() for row in expected.probabilities],
+                "explained": [
+                    (each.attributions.tobytes(), each.exact) for each in expected.explained
+                ],
+            },
+        }
+        fields.pop("sequences", None)
+        packed: bytes = msgpack.packb(fields)
+        return packed
 
     @classmethod
-    def load(cls, path: Path) -> Questions:
-        """Reads what `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            outputs: dict[str, Any] = json.loads(str(file["outputs"]))
-            outputs |= {name: tuple(outputs[name]) for name in ("exact", "unread")}
-            return cls(
-                str(file["model"]),
-                Outputs(**outputs),
-                _parted("requests", file),
-                tuple(file["headers"].tolist()),
-                _expected_of(file),
-                str(file["path"]),
-                tuple(file["sizes"].tolist()),
-            )
+    def from_bytes(cls, data: bytes) -> Requests:
+        """What `to_bytes` made."""
+        fields: dict[str, Any] = msgpack.unpackb(data, use_list=False)
+        expected = fields["expected"]
+        expected["probabilities"] = np.stack([_floats(row) for row in expected["probabilities"]])
+        expected["explained"] = tuple(
+            Explained(_floats(attributions), exact) for attributions, exact in expected["explained"]
+        )
+        outputs = Outputs(**fields["outputs"])
+        return cls(**{**fields, "outputs": outputs, "expected": Expected(**expected)})
 
 
-def _expected_as_arrays(expected: Expected) -> dict[str, npt.NDArray[Any]]:
-    return {
-        "labels": np.array(expected.labels),
-        "probabilities": expected.probabilities,
-        "tolerances": np.array([expected.tolerance, expected.attribution_tolerance]),
-        **_joined("attributions", [each.attributions.tobytes() for each in expected.explained]),
-        **_joined("exact", [each.exact for each in expected.explained]),
-    }
+def _floats(data: bytes) -> Any:
+    return np.frombuffer(data, np.float32)
 
 
-def _expected_of(file: Any) -> Expected:
-    pairs = zip(_parted("attributions", file), _parted("exact", file), strict=True)
-    explained = tuple(Explained(np.frombuffer(data, np.float32), exact) for data, exact in pairs)
-    tolerance, of_attributions = file["tolerances"].tolist()
-    labels = tuple(file["labels"].tolist())
-    return Expected(labels, file["probabilities"], tolerance, explained, of_attributions)
+def workload_of(settings: LoadSettings) -> Workload:
+    """How inputs of the model are drawn and its answers computed.
+
+    Raises:
+        SettingsError: Nobody has said so, or the protocol cannot carry its inputs.
+    """
+    from loadtests.load.workload import WORKLOADS
+
+    model = settings.model
+    if model not in WORKLOADS:
+        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(WORKLOADS)}")
+    if settings.protocol is Protocol.HTTP_JSON and not WORKLOADS[model].fits_json:
+        raise SettingsError(
+            f"PROTOCOL is 'http-json': the inputs of {model} are bytes that JSON cannot carry; "
+            "it has to be http, grpc, grpc-stream or grpc-shm"
+        )
+    return WORKLOADS[model]
 
 
-def _joined(name: str, parts: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
-    """Byte strings as two arrays of a file."""
-    lengths = np.array([len(part) for part in parts], np.int64)
-    return {name: np.frombuffer(b"".join(parts), np.uint8), f"{name}_lengths": lengths}
+def prepare(settings: LoadSettings, target: Target, repository: Path) -> Requests:
+    """Draws the inputs, computes the expected answers and encodes the requests.
+
+    The answers are those of the file that the server's config names; ONNX Runtime runs it here,
+    one input at a time, so that no answer depends on another input.
+
+    Args:
+        settings: The model, the protocol, the seed and the number of inputs.
+        target: The running server.
+        repository: The folder that it serves.
+
+    Raises:
+        LoadTestError: The server does not have the model, or the folder not its file.
+    """
+    outputs = workload_of(settings).outputs
+    samples, expected = draw(settings, target, repository)
+    return encode_requests(settings.protocol, settings.model, outputs, samples, expected)
 
 
-def _parted(name: str, file: Any) -> tuple[bytes, ...]:
-    """What `_joined` joined."""
-    data = file[name].tobytes()
-    edges = [0, *file[f"{name}_lengths"].cumsum().tolist()]
-    return tuple(data[a:b] for a, b in pairwise(edges))
+def draw(settings: LoadSettings, target: Target, repository: Path) -> tuple[list[Sample], Expected]:
+    """The inputs and the expected answers, which are the same over every protocol."""
+    workload = workload_of(settings)
+    file = _served_file(target, workload.network, repository)
+    folder = repository / settings.model / target.version(settings.model)
+    samples = workload.draw(settings.inputs, settings.seed, file.parent)
+    return samples, expected_answers(workload, file, folder, samples)
+
+
+def _served_file(target: Target, network: str, repository: Path) -> Path:
+    name = target.config(network).get("default_model_filename") or "model.onnx"
+    file = repository / network / target.version(network) / name
+    if not file.is_file():
+        raise LoadTestError(
+            f"MODEL_REPOSITORY is {str(repository)!r}, where {file.relative_to(repository)} is "
+            "missing: it has to be the folder that the server serves, to compare its answers"
+        )
+    return file
+
+
+def expected_answers(
+    workload: Workload, file: Path, folder: Path, samples: Sequence[Sample]
+) -> Expected:
+    """The answers of a network to some inputs, with explanations where the model explains.
+
+    Args:
+        workload: Of the model.
+        file: The ONNX file of its network.
+        folder: The version of the model itself, which matters if it explains.
+        samples: The inputs.
+
+    Raises:
+        LoadTestError: The model explains, and the folder is missing.
+    """
+    from loadtests.load.network import Network
+
+    network = Network(file)
+    if workload.explain is None:
+        answers = [network.answer(sample.offline) for sample in samples]
+    else:
+        if not folder.is_dir():
+            raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
+        explain = workload.explain(folder, network)
+        answers = [explain(sample.sent, sample.offline) for sample in samples]
+    return Expected.of(answers, network.precision, workload.tolerances)
+
+
+def reference_answers(file: Path, samples: Sequence[Sample]) -> Expected:
+    """Has ONNX Runtime answer each input by itself, as the network takes it."""
+    from loadtests.load.network import Network
+
+    network = Network(file)
+    return Expected.of([network.answer(sample.offline) for sample in samples], network.precision)
+
+
+def encode_requests(
+    protocol: Protocol, model: str, outputs: Outputs, samples: Sequence[Sample], expected: Expected
+) -> Requests:
+    """Encodes inputs as requests to a model."""
+    encoded = [encode(protocol, model, outputs, sample.sent) for sample in samples]
+    payloads, json_lengths = zip(*encoded, strict=True)
+    lengths = sequence_lengths(samples)
+    return Requests(model, outputs, payloads, json_lengths, expected, sequence_lengths=lengths)
+
+
+def sequence_lengths(samples: Sequence[Sample]) -> tuple[int, ...]:
+    """The number of requests of each text in pieces; nothing where each stands for itself."""
+    ends = [number for number, sample in enumerate(samples, 1) if sample.last]
+    return tuple(end - start for start, end in pairwise([0, *ends]))

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from loadtests.load.errors import LoadTestError
-from loadtests.load.request_log import Samples
-from loadtests.load.requests import Questions
+from loadtests.load.request_log import RequestLog
+from loadtests.load.requests import Requests
 from loadtests.load.settings import LoadSettings
 from loadtests.load.target import Target
-from loadtests.load.worker import FOLDER_VARIABLE, OUTCOME_FILE, SAMPLES_FILE, write_run
+from loadtests.load.worker import LOG_FILE, OUTCOME_FILE, Job
 from loadtests.report.metrics import Scrape, read_counters
 from loadtests.report.resource_usage import EnergyMeters, ProcessTree, Used, machine_seconds
 from server.parent_death import in_child
@@ -49,7 +49,7 @@ class Run:
         parts: The models that the model is made of; only itself where it is no ensemble.
         config: The config of the model and of its parts, as the server has it.
         triton: The server's version.
-        samples: Every request.
+        log: Every request.
         began: When the load began, seconds since 1970; the warm-up comes first.
         ended: When the last request was sent.
         stages: When each number of users began, without the warm-up.
@@ -64,7 +64,7 @@ class Run:
     parts: list[str]
     config: dict[str, str] = field(default_factory=dict)
     triton: str = ""
-    samples: Samples = field(default_factory=lambda: np.empty(0))
+    log: RequestLog = field(default_factory=lambda: np.empty(0))
     began: float = 0.0
     ended: float = 0.0
     stages: list[tuple[float, int]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Run:
 def run(
     settings: LoadSettings,
     target: Target,
-    questions: Questions,
+    requests: Requests,
     *,
     check: Callable[[], None] = _nothing,
     stop: Callable[[], bool] = _never,
@@ -88,7 +88,7 @@ def run(
     Args:
         settings: What load.
         target: The server.
-        questions: What is asked and what has to be answered.
+        requests: What is sent, and what has to be answered.
         check: Called now and then; raises where the server has died.
         stop: Asked now and then; when true, the load is ended without a result.
         on_poll: Called after each look at the server.
@@ -99,8 +99,8 @@ def run(
     watched = _watched(settings, target)
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
         folder = Path(name)
-        write_run(folder, settings, target, questions)
-        with _locust(folder, locust_command(settings, headless=True)) as process:
+        job = Job(settings, target.address(settings.protocol), folder)
+        with _locust(folder, _command(settings), job.write(requests)) as process:
             watcher = _Watcher(watched, process.pid)
             while process.poll() is None:
                 if stop():
@@ -124,11 +124,13 @@ def _watched(settings: LoadSettings, target: Target) -> Run:
     return Run(settings, target, parts, config, target.server_version())
 
 
-def locust_command(settings: LoadSettings, *, headless: bool) -> list[str]:
-    """Locust's command line, apart from what its web page takes."""
+def _command(settings: LoadSettings) -> list[str]:
+    return [*locust_command(settings), "--headless", "--only-summary", "--loglevel", "WARNING"]
+
+
+def locust_command(settings: LoadSettings) -> list[str]:
+    """Locust's command line, with its processes."""
     command = [sys.executable, "-m", "locust", "--locustfile", str(_LOCUSTFILE)]
-    command += ["--loglevel", "WARNING"] if headless else []
-    command += ["--headless", "--only-summary"] if headless else []
     if settings.processes > 1:
         command += ["--processes", str(settings.processes), "--master-bind-host", "127.0.0.1"]
         command += ["--master-host", "127.0.0.1", *_master_port()]
@@ -136,7 +138,7 @@ def locust_command(settings: LoadSettings, *, headless: bool) -> list[str]:
 
 
 def _master_port() -> list[str]:
-    """A free port, so that two load tests on a machine do not lead each other's processes."""
+    """A free port, so that two load tests on a machine do not mix up their processes."""
     import socket
 
     with socket.socket() as probe:
@@ -146,13 +148,14 @@ def _master_port() -> list[str]:
 
 
 @contextlib.contextmanager
-def _locust(folder: Path, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, FOLDER_VARIABLE: str(folder), "PYTHONPATH": str(ROOT)}
+def _locust(
+    folder: Path, command: list[str], variables: dict[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
     with (folder / "locust.log").open("wb") as log:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=environment,
+            env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -196,7 +199,7 @@ class _Watcher:
 
     def _scrape(self) -> None:
         models = [self._run.settings.model, *self._run.parts]
-        # A server that does not even answer this is seen in the samples.
+        # A server that does not even answer this is seen in the log.
         with contextlib.suppress(LoadTestError):
             text = self._run.target.scrape()
             self._run.scrapes.append(Scrape(time.time(), read_counters(text, models)))
@@ -208,9 +211,9 @@ def _read_outcome(run: Run, folder: Path) -> None:
     if not outcome_file.is_file():
         raise LoadTestError(f"Locust made no load: {log[-1] if log else 'it said nothing'}")
     outcome = json.loads(outcome_file.read_text())
-    run.samples = np.load(folder / SAMPLES_FILE, allow_pickle=False)
+    run.log = np.load(folder / LOG_FILE, allow_pickle=False)
     run.began, run.ended = outcome["began"], outcome["ended"]
-    if not len(run.samples) or not outcome["stages"]:
+    if not len(run.log) or not outcome["stages"]:
         raise LoadTestError("no request was sent: the processes of Locust did not begin")
     run.stages = [(at, users) for at, users in outcome["stages"]]
     run.messages = outcome["messages"]

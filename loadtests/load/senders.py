@@ -1,53 +1,135 @@
-"""One protocol's way of sending a request.
+"""What sends requests over one protocol; here over HTTP, over gRPC in `grpc_senders`.
 
-A process has one sender, and with it one gRPC channel or one pool of HTTP connections, however
-many users it plays.
+A process has one sender for each of its user classes, and with it one gRPC channel or one pool
+of HTTP connections, however many users it plays.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from clients.transport import SequencePosition
+from loadtests.load.errors import FailedRequestError, first_words
 from loadtests.load.expected import Answer
-from loadtests.load.grpc_senders import GrpcSender, SharedMemorySender, StreamSender
-from loadtests.load.http_sender import HttpSender
-from loadtests.load.requests import Questions
-from loadtests.load.settings import Protocol as WireProtocol
+from loadtests.load.http_pool import LENGTH_HEADER, Connections, Response, written
+from loadtests.load.request_log import Outcome
+from loadtests.load.requests import Requests
+from loadtests.load.settings import TIMEOUT_SECONDS
+from loadtests.load.wire import decode_http, decode_plain, in_sequence_http
+
+SEQUENCE_HEADER = "x-sequence-id"
+"""Tells a front door which requests have to reach the same server."""
+
+_STATUSES = {400: Outcome.REFUSED, 404: Outcome.REFUSED, 503: Outcome.UNAVAILABLE}
+
+Raw = TypeVar("Raw")
 
 
 class Sender(Protocol):
-    """Sends requests; many greenlets may use it at once."""
+    """Sends requests; many greenlets may use it at once.
 
-    def send(self, index: int, place: SequencePosition | None = None) -> Answer:
+    Attributes:
+        received: Bytes of the answer that `send` returned last.
+    """
+
+    received: int
+
+    def send(self, index: int, position: SequencePosition | None = None) -> Answer:
         """Sends the request with this index and waits for its answer.
 
         Args:
-            index: Which request.
-            place: Its place in a sequence, for a model that remembers.
+            index: The number of the request.
+            position: Its place in a sequence, for a model that remembers.
 
         Raises:
-            FailedRequestError: There was none.
+            FailedRequestError: There was no answer.
         """
         ...
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes the connections."""
         ...
 
 
-def sender(protocol: WireProtocol, address: str, questions: Questions) -> Sender:
-    """The sender of a protocol.
+class LastAnswers(Generic[Raw]):
+    """The last answer to each request; one of the same bytes is not read again.
+
+    A server mostly says the same to the same input, to the byte. Reading it again would take
+    processor time from the server on this machine, and could say nothing new.
 
     Args:
-        protocol: How requests are sent.
-        address: `host:port` of the service.
-        questions: What is sent.
+        read: Reads what came over the wire; the same from the same bytes.
     """
-    if protocol is WireProtocol.GRPC:
-        return GrpcSender(address, questions)
-    if protocol is WireProtocol.GRPC_STREAM:
-        return StreamSender(address, questions)
-    if protocol is WireProtocol.GRPC_SHM:
-        return SharedMemorySender(address, questions)
-    return HttpSender(address, questions)
+
+    def __init__(self, read: Callable[[Raw], Answer]) -> None:
+        self._read = read
+        self._last: dict[int, tuple[Raw, Answer]] = {}
+
+    def raw(self, index: int) -> Raw | None:
+        """What came over the wire last time; None before the first."""
+        last = self._last.get(index)
+        return last[0] if last else None
+
+    def answer(self, index: int, raw: Raw) -> Answer:
+        """The answer to a request: the same object as last time for the same bytes."""
+        last = self._last.get(index)
+        if last is not None and (last[0] is raw or last[0] == raw):
+            return last[1]
+        answer = self._read(raw)
+        self._last[index] = raw, answer
+        return answer
+
+
+class HttpSender:
+    """HTTP/1.1 with connections that are kept, as many as requests are under way."""
+
+    def __init__(self, address: str, requests: Requests) -> None:
+        self.received = 0
+        self._connections = Connections(address, TIMEOUT_SECONDS)
+        self._host = address
+        self._path = requests.path or f"/v2/models/{requests.model}/infer"
+        self._is_plain = bool(requests.path)
+        self._outputs = requests.outputs
+        self._bodies = requests.payloads
+        self._json_lengths = requests.json_lengths
+        self._messages = tuple(
+            self._written(body, _headers(length))
+            for body, length in zip(self._bodies, self._json_lengths, strict=True)
+        )
+        self._answers = LastAnswers(self._read)
+
+    def send(self, index: int, position: SequencePosition | None = None) -> Answer:
+        """See `Sender`."""
+        message = self._in_sequence(index, position) if position else self._messages[index]
+        response = self._connections.post(message, self._answers.raw(index))
+        if response.status != 200:
+            outcome = _STATUSES.get(response.status, Outcome.FAILED)
+            raise FailedRequestError(outcome, first_words(response.body.decode(errors="replace")))
+        self.received = len(response.body)
+        return self._answers.answer(index, response)
+
+    def close(self) -> None:
+        """See `Sender`."""
+        self._connections.close()
+
+    def _read(self, response: Response) -> Answer:
+        if self._is_plain:
+            return decode_plain(response.body)
+        return decode_http(self._outputs, response.body, response.json_length or None)
+
+    def _written(self, body: bytes, headers: dict[str, str]) -> bytes:
+        return written(self._path, self._host, body, headers)
+
+    def _in_sequence(self, index: int, position: SequencePosition) -> bytes:
+        before, length = self._bodies[index], self._json_lengths[index]
+        body = in_sequence_http(before, position)
+        headers = _headers(length + len(body) - len(before) if length else 0)
+        return self._written(body, {**headers, SEQUENCE_HEADER: str(position.sequence)})
+
+
+def _headers(json_length: int) -> dict[str, str]:
+    """The headers of a request whose JSON part has this length; 0 where all of it is JSON."""
+    if json_length:
+        return {LENGTH_HEADER: str(json_length)}
+    return {"Content-Type": "application/json"}

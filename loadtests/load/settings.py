@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import asdict
 from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from build import catalogue
 from loadtests.load.errors import SettingsError
-from loadtests.report.objectives import Objectives
+from loadtests.report.objectives import Failures, Objectives
+from server.environment import EnvironmentSettings
+
+if TYPE_CHECKING:
+    from typer.models import OptionInfo
 
 TIMEOUT_SECONDS = 30.0
 """After this long without an answer a request has failed."""
@@ -53,87 +62,110 @@ INPUTS = 500
 """Different inputs, where INPUTS and the model's description say nothing."""
 
 
-@dataclass(frozen=True)
-class LoadSettings:
-    """One load test; each field is the variable of the same name.
+class LoadSettings(EnvironmentSettings):
+    """One load test; each field is the variable and the option of the same name.
 
-    Attributes:
-        model: The model that is asked.
-        protocol: How.
-        shape: How the load develops.
-        users: Callers of a closed loop, each of which waits for its answer; with
-            `steps` the most of them. 0 for the shape's default; nothing to an open loop.
-        rate: Requests a second that arrive in an open loop; where texts come in pieces, texts.
-        duration: Seconds that are measured. 0 for the shape's default.
-        warm_up: Seconds of the same load before that, which are not measured.
-        seed: Of the inputs, of their order and of the arrivals.
-        processes: Processes that make load.
-        inputs: How many different test inputs are drawn from. 0 for the model's default.
-        objectives: What has to be reached.
+    A 0 of `users`, `duration` or `inputs` is replaced by the default of the shape or model. In
+    an open loop one user plays all callers of a process, so `users` is `processes` there.
+
+    Raises:
+        SettingsError: It names the setting, its value and what is allowed.
     """
 
-    model: str = "sentiment"
-    protocol: Protocol = Protocol.GRPC
-    shape: Shape = Shape.STEADY
-    users: int = 0
-    rate: float = 50.0
-    duration: int = 0
-    warm_up: int = 3
-    seed: int = 0
-    processes: int = 1
-    inputs: int = 0
-    objectives: Objectives = field(default_factory=Objectives)
+    error: ClassVar[type[Exception]] = SettingsError
 
-    def __post_init__(self) -> None:
-        """Checks every field and fills in the shape's defaults.
+    model: Annotated[str, Field(description="The model that is asked.")] = "sentiment"
+    protocol: Annotated[
+        Protocol, Field(description="http, http-json, grpc, grpc-stream or grpc-shm.")
+    ] = Protocol.GRPC
+    shape: Annotated[
+        Shape, Field(description="How the load develops: steady, rate, steps, spike or soak.")
+    ] = Shape.STEADY
+    users: Annotated[
+        int, Field(ge=0, le=10_000, description="Callers; with steps the most. 0: 16, steps 64.")
+    ] = 0
+    rate: Annotated[
+        float,
+        Field(ge=0.1, le=100_000, description="Requests, or texts in pieces, a second, open loop."),
+    ] = 50.0
+    duration: Annotated[
+        int, Field(ge=0, le=7 * 86_400, description="Seconds. 0: 30, steps and spike 60, soak 600.")
+    ] = 0
+    warm_up: Annotated[
+        int, Field(ge=0, le=3600, description="Seconds of load that are not measured.")
+    ] = 3
+    seed: Annotated[int, Field(ge=0, le=2**31, description="Of inputs and arrivals.")] = 0
+    processes: Annotated[int, Field(ge=1, le=64, description="Processes that make load.")] = 1
+    inputs: Annotated[
+        int, Field(ge=0, le=10_000, description="Different inputs. 0: 500, sentiment_explain 50.")
+    ] = 0
+    p99_ms: Annotated[
+        float | None, Field(description="Objective: p99 in milliseconds, at most.")
+    ] = None
+    min_rps: Annotated[
+        float | None, Field(description="Objective: right answers a second, at least.")
+    ] = None
+    max_fail: Annotated[
+        str | None, Field(description="Objective: failed requests at most, 5 or 0.5%.")
+    ] = None
 
-        Raises:
-            SettingsError: It names the setting, its value and what is allowed.
-        """
-        _check("USERS", self.users, 0, 10_000)
-        _check("RATE", self.rate, 0.1, 100_000)
-        _check("DURATION", self.duration, 0, 7 * 86_400)
-        _check("WARM_UP", self.warm_up, 0, 3600)
-        _check("SEED", self.seed, 0, 2**31)
-        _check("PROCESSES", self.processes, 1, 64)
-        _check("INPUTS", self.inputs, 0, 10_000)
-        if self.shape.is_open:
-            # One user plays all callers of a process.
-            object.__setattr__(self, "users", self.processes)
-        elif not self.users:
-            object.__setattr__(self, "users", USERS[self.shape])
-        if not self.duration:
-            object.__setattr__(self, "duration", DURATIONS[self.shape])
-        if not self.inputs:
-            object.__setattr__(self, "inputs", _inputs_of(self.model))
-        if self.users < self.processes:
+    @property
+    def objectives(self) -> Objectives:
+        """What has to be reached."""
+        max_fail = Failures.parse(self.max_fail) if self.max_fail else None
+        return Objectives(self.p99_ms, self.min_rps, max_fail)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        # Once here, `users` and the others are those of the run, whatever the shape.
+        users = self.processes if self.shape.is_open else self.users or USERS[self.shape]
+        self.__dict__.update(
+            users=users,
+            duration=self.duration or DURATIONS[self.shape],
+            inputs=self.inputs or _inputs_of(self.model),
+        )
+        if users < self.processes:
             raise SettingsError(
-                f"PROCESSES is {self.processes}: it has to be at most USERS, which is {self.users}"
+                f"PROCESSES is {self.processes}: it has to be at most USERS, which is {users}"
             )
+        _ = self.objectives  # raises where one cannot be used
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """As reports have it, the objectives together."""
+        objectives = {"p99_ms", "min_rps", "max_fail"}
+        plain = self.model_dump(mode="json", exclude=objectives)
+        return {**plain, "objectives": asdict(self.objectives)}
 
     def command(self) -> str:
         """The command that repeats this load test."""
-        words = [
-            "make loadtest",
-            f"MODEL={self.model}",
-            f"PROTOCOL={self.protocol.value}",
-            f"SHAPE={self.shape.value}",
-            f"RATE={self.rate:g}" if self.shape.is_open else f"USERS={self.users}",
-            f"DURATION={self.duration}",
-            f"WARM_UP={self.warm_up}",
-            f"SEED={self.seed}",
-            f"PROCESSES={self.processes}",
-            f"INPUTS={self.inputs}",
-            *self.objectives.words(),
-        ]
-        return " ".join(words)
+        unused = "users" if self.shape.is_open else "rate"
+        given = self.model_dump(mode="json", exclude={unused}, exclude_none=True)
+        words = []
+        for name, value in given.items():
+            text = f"{value:g}" if isinstance(value, float) else value
+            words.append(f"{name.upper()}={text}")
+        return " ".join(["make loadtest", *words])
+
+
+def user_class_name(model: str, protocol: Protocol) -> str:
+    """The name of Locust's users that ask a model, such as `MnistCnnGrpcStream`."""
+    return "".join(re.findall(r"[^\W_]+", f"{model}_{protocol.value}".title()))
+
+
+def option(variable: str, text: str) -> OptionInfo:
+    """An option of a command line.
+
+    Args:
+        variable: The environment variable that sets it, too.
+        text: Its help.
+    """
+    import typer
+
+    made: OptionInfo = typer.Option(envvar=variable, help=text)
+    return made
 
 
 def _inputs_of(model: str) -> int:
     described = catalogue.read().get(model)
     return (described.ask.inputs if described and described.ask else None) or INPUTS
-
-
-def _check(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:
-        raise SettingsError(f"{name} is {value:g}: it has to be from {lowest:g} to {highest:g}")

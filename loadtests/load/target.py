@@ -12,6 +12,7 @@ import psutil
 
 from build import model_config
 from loadtests.load.errors import LoadTestError, SettingsError
+from loadtests.load.settings import Protocol
 from server.triton import TritonServer
 
 _TIMEOUT_SECONDS = 10
@@ -42,7 +43,7 @@ class Target:
 
     @classmethod
     def other(cls, address: str, grpc: str, pid: int) -> Target:
-        """A server that is no Triton: it has no metrics to read and no config to ask for."""
+        """A server other than Triton: it has no metrics to read and no config to ask for."""
         return cls(address, grpc, "", pid, True)
 
     @property
@@ -51,27 +52,34 @@ class Target:
         return bool(self.metrics)
 
     @classmethod
-    def at(cls, url: str) -> Target:
+    def at(cls, url: str, setting: str = "URL") -> Target:
         """A server that runs already.
 
         Its gRPC and metrics are on the next two ports, as Triton's defaults are, unless
         TRITON_GRPC_URL and TRITON_METRICS_URL say otherwise.
 
         Args:
-            url: `host:port` of its HTTP service.
+            url: `host:port` of its HTTP service, with or without `http://`.
+            setting: The name under which a user wrote it.
 
         Raises:
-            SettingsError: It is no such.
+            SettingsError: It is not of this form.
         """
         host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError(f"URL is {url!r}: it has to be host:port of Triton's HTTP service")
+        if not host or "/" in host or not port.isdigit():
+            raise SettingsError(
+                f"{setting} is {url!r}: it has to be host:port of Triton's HTTP service"
+            )
         return cls(
             f"{host}:{port}",
             os.environ.get("TRITON_GRPC_URL") or f"{host}:{int(port) + 1}",
             os.environ.get("TRITON_METRICS_URL") or f"{host}:{int(port) + 2}",
             _listener(int(port)) if host in ("localhost", "127.0.0.1") else None,
         )
+
+    def address(self, protocol: Protocol) -> str:
+        """`host:port` of the service that takes a protocol."""
+        return self.grpc if protocol.is_grpc else self.http
 
     def config(self, model: str) -> dict[str, Any]:
         """The config that the server has of a model.

@@ -97,26 +97,26 @@ def _raw(array: npt.NDArray[Any]) -> bytes:
     return np.ascontiguousarray(array).tobytes()
 
 
-def in_sequence_grpc(request: bytes, place: SequencePosition) -> bytes:
+def in_sequence_grpc(request: bytes, position: SequencePosition) -> bytes:
     """Gives a message that `encode` wrote its place in a sequence."""
     message = service_pb2.ModelInferRequest()
-    message.parameters["sequence_id"].int64_param = place.sequence
-    message.parameters["sequence_start"].bool_param = place.first
-    message.parameters["sequence_end"].bool_param = place.last
+    message.parameters["sequence_id"].int64_param = position.sequence
+    message.parameters["sequence_start"].bool_param = position.first
+    message.parameters["sequence_end"].bool_param = position.last
     # Messages that follow each other are read as one.
     return request + bytes(message.SerializeToString())
 
 
-def in_sequence_http(request: bytes, place: SequencePosition) -> bytes:
+def in_sequence_http(request: bytes, position: SequencePosition) -> bytes:
     """Gives a body that `encode` wrote its place in a sequence.
 
     Returns:
         The body, its JSON part longer by as much as the whole is.
     """
     parameters = {
-        "sequence_id": place.sequence,
-        "sequence_start": place.first,
-        "sequence_end": place.last,
+        "sequence_id": position.sequence,
+        "sequence_start": position.first,
+        "sequence_end": position.last,
     }
     return b'{"parameters":' + json.dumps(parameters).encode() + b"," + request[1:]
 

@@ -1,77 +1,97 @@
-"""What one process of load does: ask, compare, record."""
+"""What one process of load does: it sends, compares, and logs."""
 
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clients.transport import SequencePosition
+from loadtests.load.errors import FailedRequestError
 from loadtests.load.expected import Answer
-from loadtests.load.failed import FailedRequestError
+from loadtests.load.grpc_senders import GrpcSender, SharedMemorySender, StreamSender
 from loadtests.load.request_log import Outcome, Recorder
-from loadtests.load.requests import Questions
-from loadtests.load.senders import Sender, sender
-from loadtests.load.settings import LoadSettings, Protocol, Shape
-from loadtests.load.target import Target
+from loadtests.load.requests import Requests
+from loadtests.load.senders import HttpSender, Sender
+from loadtests.load.settings import LoadSettings, Protocol
 
-RUN_FILE, QUESTIONS_FILE = "run.json", "questions.npz"
-SAMPLES_FILE, OUTCOME_FILE = "samples.npy", "outcome.json"
-FOLDER_VARIABLE = "LOADTEST_FOLDER"
-"""The environment variable that tells the processes of Locust where those files lie."""
+LOG_FILE, OUTCOME_FILE = "requests.npy", "outcome.json"
+_JOB_FILE, _REQUESTS_FILE = "job.json", "requests.msgpack"
+_FOLDER_VARIABLE = "LOADTEST_FOLDER"
+"""The environment variable that tells Locust where those files are."""
 
-UI_FILE = "ui"
-"""Its presence says that a person decides about users, on the web page."""
+OnRequest = Callable[[float, float, int, Exception | None], None]
+"""Called after each request: when it was due, its latency in ms, bytes received, its error."""
 
-OnRequest = Callable[[float, int, Exception | None], None]
-"""Called after each request with its latency in milliseconds, the bytes sent and its error."""
-
-
-def write_run(folder: Path, settings: LoadSettings, target: Target, questions: Questions) -> None:
-    """Writes what the processes of Locust have to know."""
-    plain = {**asdict(settings), "objectives": None}
-    (folder / RUN_FILE).write_text(json.dumps({"settings": plain, "target": asdict(target)}))
-    questions.save(folder / QUESTIONS_FILE)
+_SENDERS: dict[Protocol, Callable[[str, Requests], Sender]] = {
+    Protocol.HTTP: HttpSender,
+    Protocol.HTTP_JSON: HttpSender,
+    Protocol.GRPC: GrpcSender,
+    Protocol.GRPC_STREAM: StreamSender,
+    Protocol.GRPC_SHM: SharedMemorySender,
+}
 
 
-def read_run(folder: Path) -> tuple[LoadSettings, Target]:
-    """Reads what `write_run` wrote, objectives apart."""
-    run = json.loads((folder / RUN_FILE).read_text())
-    plain: dict[str, Any] = run["settings"]
-    del plain["objectives"]
-    plain["protocol"], plain["shape"] = Protocol(plain["protocol"]), Shape(plain["shape"])
-    return LoadSettings(**plain), Target(**run["target"])
-
-
-class Load:
-    """The requests of one process.
+@dataclass(frozen=True)
+class Job:
+    """What `python -m loadtests` has Locust do.
 
     Attributes:
-        recorder: The sample of each request.
-        messages: How often each failure occurred, by its text.
-        in_flight: Questions that are not answered to their end.
-        size: How many questions there are.
-        began: When the first user of this process began, seconds since 1970; 0 until then.
-        finished: Set when no further question is to be asked.
+        settings: Of the load test.
+        address: `host:port` of the service that is asked.
+        folder: Where the log of the requests is to be written.
     """
 
-    def __init__(self, settings: LoadSettings, target: Target, questions: Questions) -> None:
+    settings: LoadSettings
+    address: str
+    folder: Path
+
+    def requests(self) -> Requests:
+        """What is sent."""
+        return Requests.from_bytes((self.folder / _REQUESTS_FILE).read_bytes())
+
+    def write(self, requests: Requests) -> dict[str, str]:
+        """Writes everything to the folder.
+
+        Returns:
+            The environment variables by which `read` finds it.
+        """
+        plain = {"settings": self.settings.model_dump(mode="json"), "address": self.address}
+        (self.folder / _JOB_FILE).write_text(json.dumps(plain))
+        (self.folder / _REQUESTS_FILE).write_bytes(requests.to_bytes())
+        return {_FOLDER_VARIABLE: str(self.folder)}
+
+    @classmethod
+    def read(cls) -> Job | None:
+        """What this process was told to do; None where Locust was started by itself."""
+        if _FOLDER_VARIABLE not in os.environ:
+            return None
+        folder = Path(os.environ[_FOLDER_VARIABLE])
+        plain = json.loads((folder / _JOB_FILE).read_text())
+        return cls(LoadSettings(**plain["settings"]), plain["address"], folder)
+
+
+class Progress:
+    """The load of one process, whatever it sends.
+
+    Attributes:
+        recorder: The log.
+        is_logged: Whether requests are logged; without, only Locust counts them.
+        in_flight: Inputs that are not answered to their end.
+        began: When the first user of this process began, seconds since 1970; 0 until then.
+        finished: Set when nothing further is to be sent.
+    """
+
+    def __init__(self, *, is_logged: bool = True) -> None:
         self.recorder = Recorder()
-        self.messages: Counter[str] = Counter()
+        self.is_logged = is_logged
         self.in_flight = 0
         self.began = 0.0
         self.finished = False
-        self.size = len(questions)
-        self._settings = settings
-        self._target = target
-        self._questions = questions
-        self._sender: Sender | None = None
-        self._right: dict[int, Answer] = {}
         # One clock for all: steps of the system's clock must not look like latencies.
         self._epoch = time.time() - time.perf_counter()
 
@@ -79,39 +99,68 @@ class Load:
         """Seconds since 1970."""
         return self._epoch + time.perf_counter()
 
-    def ask(
-        self, question: int, intended: float | None = None, on_request: OnRequest | None = None
+
+class Worker:
+    """Sends the requests of one user class in one process.
+
+    Attributes:
+        size: The number of inputs.
+
+    Args:
+        requests: What is sent, and what has to be answered.
+        protocol: How it is sent.
+        address: `host:port` of the service.
+        progress: Of this process.
+    """
+
+    def __init__(
+        self, requests: Requests, protocol: Protocol, address: str, progress: Progress
     ) -> None:
-        """Asks one question: sends its requests, each once the one before is answered.
+        self.size = len(requests)
+        self.progress = progress
+        self._requests = requests
+        self._connect = lambda: _SENDERS[protocol](address, requests)
+        self._sender: Sender | None = None
+        self._right: dict[int, Answer] = {}
+
+    def ask(
+        self, index: int, intended: float | None = None, on_request: OnRequest | None = None
+    ) -> None:
+        """Sends the requests of one input, each once the one before is answered.
 
         Args:
-            question: Which question.
+            index: The number of the input.
             intended: When its first request was due; None for now.
-            on_request: Is told of each request, if anybody wants to know.
+            on_request: Is told of each request.
         """
-        self.in_flight += 1
+        self.progress.in_flight += 1
         try:
-            if self._questions.sizes:
-                self._ask_in_pieces(self._questions.sequences[question], intended, on_request)
+            if self._requests.sequence_lengths:
+                self._ask_sequence(self._requests.sequences[index], intended, on_request)
             else:
-                self._send(question, None, intended, on_request)
+                self._send(index, None, intended, on_request)
         finally:
-            self.in_flight -= 1
+            self.progress.in_flight -= 1
 
-    def _ask_in_pieces(
-        self, pieces: range, intended: float | None, on_request: OnRequest | None
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._sender is not None:
+            self._sender.close()
+
+    def _ask_sequence(
+        self, indices: range, intended: float | None, on_request: OnRequest | None
     ) -> None:
-        """Sends a text in pieces, of which the later ones are due once the one before is answered.
+        """Sends a sequence, whose later requests are due once the one before is answered.
 
-        One without an answer ends the text. After a wrong answer, and where the load has
-        finished meanwhile, one more piece is the last, so that the server lets go of it.
+        One without an answer ends the sequence. After a wrong answer, and where the load has
+        finished meanwhile, one more request is the last, so that the server lets go of it.
         """
         sequence = secrets.randbelow(2**63 - 1) + 1  # of no other text, in no other process
         was_wrong = False
-        for index in pieces:
-            last = index == pieces[-1] or was_wrong or self.finished
-            place = SequencePosition(sequence, first=index == pieces[0], last=last)
-            outcome = self._send(index, place, intended, on_request)
+        for index in indices:
+            last = index == indices[-1] or was_wrong or self.progress.finished
+            position = SequencePosition(sequence, first=index == indices[0], last=last)
+            outcome = self._send(index, position, intended, on_request)
             was_wrong = outcome is Outcome.WRONG
             if last or not (was_wrong or outcome is Outcome.RIGHT):
                 return
@@ -120,49 +169,45 @@ class Load:
     def _send(
         self,
         index: int,
-        place: SequencePosition | None,
+        position: SequencePosition | None,
         intended: float | None,
         on_request: OnRequest | None,
     ) -> Outcome:
-        """Sends one request, compares the answer and records what became of it.
+        """Sends one request, compares the answer and logs what became of it.
 
         Its latency counts from when it was due.
         """
-        sent = self.now()
+        sent = self.progress.now()
         due = sent if intended is None else intended
-        outcome, failed = Outcome.RIGHT, None
+        received, outcome, failed = 0, Outcome.RIGHT, None
         try:
-            answer = self._connected().send(index, place)
-            ended = self.now()
+            sender = self._connected()
+            answer = sender.send(index, position)
+            ended, received = self.progress.now(), sender.received
             self._compare(index, answer)
         except FailedRequestError as error:
             if error.outcome is not Outcome.WRONG:
-                ended = self.now()
+                ended = self.progress.now()
             outcome, failed = error.outcome, error
-            self.messages[str(error)] += 1
         latency = ended - due
-        self.recorder.add(due, sent - due, latency, outcome)
+        if self.progress.is_logged:
+            self.progress.recorder.add(due, sent - due, latency, outcome)
+            if failed:
+                self.progress.recorder.failures[str(failed)] += 1
         if on_request:
-            on_request(latency * 1e3, len(self._questions.requests[index]), failed)
+            on_request(due, latency * 1e3, received, failed)
         return outcome
 
     def _compare(self, index: int, answer: Answer) -> None:
         if self._right.get(index) is answer:  # a sender brings what it knows from last time
             return
-        if problem := self._questions.expected.problem(index, answer):
+        if problem := self._requests.expected.problem(index, answer):
             raise FailedRequestError(Outcome.WRONG, problem)
         self._right[index] = answer
-
-    def close(self) -> None:
-        """Closes the connections."""
-        if self._sender is not None:
-            self._sender.close()
 
     def _connected(self) -> Sender:
         # Not before the first request: Locust forks its processes after it has read its file,
         # and a channel of gRPC does not outlive that.
         if self._sender is None:
-            is_grpc = self._settings.protocol.is_grpc
-            address = self._target.grpc if is_grpc else self._target.http
-            self._sender = sender(self._settings.protocol, address, self._questions)
+            self._sender = self._connect()
         return self._sender

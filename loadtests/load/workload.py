@@ -21,9 +21,8 @@ from build import catalogue
 from build.catalogue import TOLERANCES, Ask, Model, Precision, Tolerance
 from build.data import digits, reviews
 from build.ragged import load_tokenizer, pack
-from loadtests.load.chunks import cuts, from_the_start, ids_of
 from loadtests.load.explanations import Explain, explain_digits, explain_texts
-from loadtests.load.network import Network, Tensors
+from loadtests.load.network import Network, Tensors, cuts, from_the_start, ids_of
 from loadtests.load.wire import Outputs
 
 _MAX_TENTATIVE = 3

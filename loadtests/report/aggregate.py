@@ -8,10 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from loadtests.load.arrivals import phases
 from loadtests.load.request_log import (
     Outcome,
-    Samples,
+    RequestLog,
     due_between,
     ended_between,
     quantiles,
@@ -20,7 +19,7 @@ from loadtests.load.request_log import (
 )
 from loadtests.load.run import Run
 from loadtests.load.settings import Shape
-from loadtests.load.steps import knee, measure_level
+from loadtests.load.shapes import knee, measure_level, phases
 from loadtests.report.metrics import Split, counted_between, mean_batch, split
 from loadtests.report.objectives import LoadLevel
 from loadtests.report.resource_usage import shares
@@ -35,8 +34,8 @@ before the spike."""
 def sum_up(run: Run) -> Result:
     """Computes everything from what was recorded."""
     start, end = window(run)
-    measured = due_between(run.samples, start, end)
-    goodput = len(right(ended_between(run.samples, start, end))) / (end - start)
+    measured = due_between(run.log, start, end)
+    goodput = len(right(ended_between(run.log, start, end))) / (end - start)
     found = quantiles(measured)
     whole = LoadLevel(
         0 if run.settings.shape.is_open else run.settings.users, goodput, found["p99"]
@@ -50,10 +49,10 @@ def sum_up(run: Run) -> Result:
     parts = _parts(run, start, end)
     return Result(
         seconds=end - start,
-        sent=len(run.samples),
+        sent=len(run.log),
         requests=len(measured),
         outcomes=_outcomes(measured),
-        warm_up_outcomes=_outcomes(due_between(run.samples, 0, start)),
+        warm_up_outcomes=_outcomes(due_between(run.log, 0, start)),
         goodput=goodput,
         goodput_spread=(min(in_window), float(np.median(in_window)), max(in_window)),
         quantiles=found,
@@ -80,12 +79,12 @@ def window(run: Run) -> tuple[float, float]:
     return start, min(run.ended, start + run.settings.duration)
 
 
-def _outcomes(samples: Samples) -> dict[str, int]:
+def _outcomes(samples: RequestLog) -> dict[str, int]:
     counts = Counter(samples["outcome"].tolist())
     return {Outcome(outcome).title: count for outcome, count in sorted(counts.items())}
 
 
-def _lateness(samples: Samples) -> dict[str, float]:
+def _lateness(samples: RequestLog) -> dict[str, float]:
     late = samples["lag"].astype(np.float64) * 1e3
     if not len(late):
         return {"p50": 0.0, "p99": 0.0, "most": 0.0}
@@ -98,7 +97,7 @@ def _levels(run: Run, end: float) -> list[LoadLevel]:
         return []
     ends = [at for at, _ in run.stages[1:]] + [end]
     return [
-        measure_level(run.samples, users, start, stop)
+        measure_level(run.log, users, start, stop)
         for (start, users), stop in zip(run.stages, ends, strict=True)
     ]
 
@@ -112,7 +111,7 @@ def _intervals(run: Run, start: float, end: float) -> list[Interval]:
 
 
 def _interval(run: Run, a: float, b: float, second: float) -> Interval:
-    ended, due = ended_between(run.samples, a, b), due_between(run.samples, a, b)
+    ended, due = ended_between(run.log, a, b), due_between(run.log, a, b)
     good = len(right(ended))
     users = [count for at, count in run.stages if at < b] or [run.stages[0][1]]
     return Interval(
@@ -143,7 +142,7 @@ def _batches(run: Run, start: float, end: float) -> dict[str, float]:
 
 
 def _split(run: Run, start: float, end: float) -> Split:
-    ended = ended_between(run.samples, start, end)
+    ended = ended_between(run.log, start, end)
     # What the server counts as answered, be the answer right or not.
     answered = ended[ended["outcome"] <= Outcome.WRONG]
     if not run.scrapes or not len(answered):
@@ -179,8 +178,8 @@ def _parts(run: Run, start: float, end: float) -> list[Part]:
         return []
     parts = []
     for name, seconds in named:
-        samples = due_between(run.samples, start, start + seconds)
-        good = len(right(ended_between(run.samples, start, start + seconds)))
+        samples = due_between(run.log, start, start + seconds)
+        good = len(right(ended_between(run.log, start, start + seconds)))
         parts.append(
             Part(
                 name,
@@ -198,11 +197,11 @@ def _parts(run: Run, start: float, end: float) -> list[Part]:
 
 def _recovery(run: Run, start: float) -> float | None:
     before, spike, after = phases(run.settings)[1:]
-    usual = quantiles(due_between(run.samples, start, start + before.seconds))["p99"]
-    return recovery(run.samples, start + before.seconds + spike.seconds, after.seconds, usual)
+    usual = quantiles(due_between(run.log, start, start + before.seconds))["p99"]
+    return recovery(run.log, start + before.seconds + spike.seconds, after.seconds, usual)
 
 
-def recovery(samples: Samples, since: float, seconds: float, usual: float) -> float | None:
+def recovery(samples: RequestLog, since: float, seconds: float, usual: float) -> float | None:
     """How long after a spike the latency was as before.
 
     Args:

@@ -27,7 +27,7 @@ _TEMPLATE = "report.html.jinja"
 def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
     """The whole report, for JSON; what was not measured is null."""
     settings = run.settings
-    plain: dict[str, Any] = to_plain(asdict(settings))
+    plain: dict[str, Any] = to_plain(settings.as_dict())
     return {
         "began": datetime.fromtimestamp(run.began).astimezone().isoformat(timespec="seconds"),
         "command": _command(run),

@@ -13,9 +13,8 @@ from rich.console import Console
 
 from build.errors import BuildError
 from loadtests.load.errors import LoadTestError
-from loadtests.load.options import option
 from loadtests.load.run import ROOT
-from loadtests.load.settings import Protocol
+from loadtests.load.settings import Protocol, option
 from loadtests.report.machine import machine
 from loadtests.tune.measure import Meter, StoppedError
 from loadtests.tune.model_graph import TUNED, ModelGraph, write_tuned

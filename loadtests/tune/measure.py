@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from loadtests.load.errors import LoadTestError
-from loadtests.load.reference import prepare
 from loadtests.load.request_log import Outcome, due_between
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests, prepare
 from loadtests.load.run import Run, run
 from loadtests.load.settings import LoadSettings, Shape
 from loadtests.load.target import Target
@@ -59,12 +58,12 @@ class Served:
     Attributes:
         meter: What measures it.
         server: Its Triton.
-        questions: What it is asked.
+        requests: What it is asked.
     """
 
     meter: Meter
     server: TritonServer
-    questions: Questions
+    requests: Requests
 
     def at(self, rate: float, *, seconds: int | None = None, hopeless_ms: float = 0.0) -> RateLevel:
         """Measures one rate; a second time where the first leaves p99 in doubt.
@@ -121,7 +120,7 @@ class Served:
             found = run(
                 load,
                 Target.of(self.server),
-                self.questions,
+                self.requests,
                 check=self._check_server,
                 stop=lambda: stop() or hopeless(),
                 on_poll=backlog.look if backlog else lambda _: None,
@@ -171,7 +170,7 @@ class Meter:
         self.graph = graph
         self.stop = stop
         self.triton = ""
-        self._questions: dict[str, Questions] = {}
+        self._requests: dict[str, Requests] = {}
 
     @contextlib.contextmanager
     def serving(self, candidate: Candidate) -> Iterator[Served]:
@@ -222,28 +221,28 @@ class Meter:
         """A wait in the queue from which on there is no hope for the objective."""
         return max(1500.0, 2 * (self.settings.p99_ms or 0.0))
 
-    def _asked(self, candidate: Candidate, target: Target, folder: Path) -> Questions:
+    def _asked(self, candidate: Candidate, target: Target, folder: Path) -> Requests:
         # Each file answers a little differently, and is compared with its own answers.
-        if candidate.file not in self._questions:
-            self._questions[candidate.file] = prepare(self.load(1.0), target, folder)
-        return self._questions[candidate.file]
+        if candidate.file not in self._requests:
+            self._requests[candidate.file] = prepare(self.load(1.0), target, folder)
+        return self._requests[candidate.file]
 
 
 def _refuse_broken(found: Run) -> None:
     # One that waited 30 s in vain is slow, which is a result.
     fine = (Outcome.RIGHT, Outcome.LATE)
-    counts = Counter(each for each in found.samples["outcome"].tolist() if each not in fine)
+    counts = Counter(each for each in found.log["outcome"].tolist() if each not in fine)
     if counts:
         said = ", ".join(f"{n} × {Outcome(each).title}" for each, n in sorted(counts.items()))
         first = next(iter(found.messages), "")
-        raise BrokenMeasurementError(f"{said} of {len(found.samples)} requests: {first}")
+        raise BrokenMeasurementError(f"{said} of {len(found.log)} requests: {first}")
 
 
 def _level(rate: float, runs: list[Run]) -> RateLevel:
     results = [sum_up(each) for each in runs]
     seconds = sum(each.seconds for each in results)
     goodput = sum(each.goodput * each.seconds for each in results) / seconds
-    measured = [due_between(each.samples, *window(each)) for each in runs]
+    measured = [due_between(each.log, *window(each)) for each in runs]
     last = results[-1].processors
     return replace(
         level_of(rate, seconds, measured, goodput),

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from loadtests.load.request_log import Samples, quantiles, right, waited
+from loadtests.load.request_log import RequestLog, quantiles, right, waited
 from loadtests.tune.space import Candidate
 
 BEHIND = 0.04
@@ -122,7 +122,7 @@ def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
     return p99, low, high
 
 
-def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: float) -> RateLevel:
+def level_of(rate: float, seconds: float, runs: Sequence[RequestLog], goodput: float) -> RateLevel:
     """Sums up one or more runs at the same rate.
 
     Args:
@@ -148,7 +148,7 @@ def level_of(rate: float, seconds: float, runs: Sequence[Samples], goodput: floa
     )
 
 
-def _growth_of(runs: Sequence[Samples]) -> float:
+def _growth_of(runs: Sequence[RequestLog]) -> float:
     """Seconds of latency gained in each second of load, the median of the runs."""
     slopes = [
         np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]

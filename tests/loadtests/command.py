@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtests.load.target import Target
+from loadtests.report.metrics import read_counters
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 
@@ -24,12 +26,14 @@ class Finished:
         report: What it printed as JSON; empty where it made none.
         errors: What it printed to standard error.
         page: The HTML report; None where it made none.
+        served: How many requests to the model the server answered meanwhile.
     """
 
     code: int
     report: dict[str, Any]
     errors: str
     page: Path | None
+    served: int = 0
 
     @property
     def result(self) -> dict[str, Any]:
@@ -55,8 +59,17 @@ def command(reports: Path) -> list[str]:
     return [sys.executable, "-m", "loadtests", "--json", "--reports", str(reports)]
 
 
+def _counted(server: TritonServer | None, model: str) -> int:
+    """How many requests to a model a server has answered so far."""
+    if server is None:
+        return 0
+    return int(read_counters(Target.of(server).scrape(), [model])[model]["requests"])
+
+
 def load_test(server: TritonServer | None, reports: Path, **variables: str) -> Finished:
     """Runs a load test to its end."""
+    model = variables.get("MODEL", "sentiment")
+    before = _counted(server, model)
     done = subprocess.run(
         command(reports),
         cwd=ROOT,
@@ -66,6 +79,6 @@ def load_test(server: TritonServer | None, reports: Path, **variables: str) -> F
         check=False,
     )
     page = next(reports.glob("*.html"), None)
-    return Finished(
-        done.returncode, json.loads(done.stdout) if done.stdout else {}, done.stderr, page
-    )
+    served = _counted(server, model) - before
+    report = json.loads(done.stdout) if done.stdout else {}
+    return Finished(done.returncode, report, done.stderr, page, served)

@@ -25,7 +25,7 @@ from loadtests.compare.page import page
 from loadtests.compare.results import Measurement, file_of, read, write
 from loadtests.load.errors import LoadTestError
 from loadtests.load.expected import Expected
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
 from loadtests.load.target import Target
 from loadtests.load.wire import Outputs
@@ -244,7 +244,7 @@ def another_server() -> Iterator[Running]:
 
 
 def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared() -> None:
-    questions = Questions(
+    requests = Requests(
         "sentiment",
         Outputs("", ""),
         tuple(json.dumps({"text": text}).encode() for text in ("good", "bad")),
@@ -254,7 +254,7 @@ def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared()
     )
     quick = Bench(BenchSettings(rounds=1, measure_s=2, warm_up=0), lambda: False)
     with another_server() as server:
-        found = quick.served(server, questions, Protocol.HTTP_JSON, callers=2)
+        found = quick.served(server, requests, Protocol.HTTP_JSON, callers=2)
     assert 0 < found.failed < found.requests
     assert found.wrong >= found.failed
     assert found.figures["rate"] > 0

@@ -8,6 +8,7 @@ import numpy as np
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2, service_pb2
 
+from build.ragged import pack
 from loadtests.compare.inputs import expected_together, padded, together
 from loadtests.compare.repository import (
     VariantRepository,
@@ -18,7 +19,6 @@ from loadtests.compare.repository import (
 )
 from loadtests.compare.served import add_sentiment
 from loadtests.load.expected import Expected
-from loadtests.load.network import packed
 from loadtests.load.wire import decode_plain, move_to_region
 from tests.conftest import REPOSITORY
 
@@ -84,7 +84,7 @@ def test_the_answer_to_a_request_of_several_rows_is_compared_as_a_whole() -> Non
 
 def test_texts_are_packed_and_padded_with_the_same_tokens() -> None:
     ids = [np.array([1, 2, 3]), np.array([4])]
-    joined, longest = packed(ids), padded(ids)
+    joined, longest = pack(ids), padded(ids)
     assert joined["input_ids"].tolist() == [1, 2, 3, 4]
     assert joined["row_shapes"].tolist() == [[3], [1]]
     assert longest["input_ids"].tolist() == [[1, 2, 3], [4, 0, 0]]

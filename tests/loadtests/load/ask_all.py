@@ -18,19 +18,19 @@ from typing import Any
 import gevent.pool
 
 from loadtests.load.errors import SettingsError
-from loadtests.load.reference import answer, write
 from loadtests.load.request_log import Outcome
+from loadtests.load.requests import draw, encode_requests, workload_of
 from loadtests.load.settings import LoadSettings, Protocol
 from loadtests.load.target import Target
-from loadtests.load.worker import Load
+from loadtests.load.worker import Progress, Worker
 from loadtests.load.workload import WORKLOADS
 
 
-def ask_late(load: Load) -> list[float]:
+def ask_late(worker: Worker) -> list[float]:
     """Asks what was due a second ago; gives lateness and latency of its first request."""
-    load.ask(0, load.now() - 1, lambda *_: None)
-    sample = load.recorder.take()[0]
-    return [float(sample["lag"]), float(sample["latency"])]
+    worker.ask(0, worker.progress.now() - 1)
+    entry = worker.progress.recorder.take()[0]
+    return [float(entry["lag"]), float(entry["latency"])]
 
 
 def main(repository: Path, inputs: int) -> None:
@@ -38,21 +38,23 @@ def main(repository: Path, inputs: int) -> None:
     target = Target.at(os.environ["URL"])
     found: dict[str, Any] = {}
     for model in WORKLOADS:
-        samples, expected = answer(LoadSettings(model, inputs=inputs), target, repository)
+        samples, expected = draw(LoadSettings(model=model, inputs=inputs), target, repository)
         for protocol in Protocol:
-            settings = LoadSettings(model, protocol, inputs=inputs)
+            settings = LoadSettings(model=model, protocol=protocol, inputs=inputs)
             try:
-                load = Load(settings, target, write(settings, samples, expected))
+                outputs = workload_of(settings).outputs
             except SettingsError as error:
                 found[f"{model} {protocol.value}"] = {str(error): 1}
                 continue
+            requests = encode_requests(protocol, model, outputs, samples, expected)
+            worker = Worker(requests, protocol, target.address(protocol), Progress())
             callers = gevent.pool.Pool(4)
             for index in range(inputs):
-                callers.spawn(load.ask, index, None, lambda *_: None)
+                callers.spawn(worker.ask, index)
             callers.join()
-            outcomes = Counter(load.recorder.take()["outcome"].tolist())
-            found.setdefault("late", []).append(ask_late(load))
-            load.close()
+            outcomes = Counter(worker.progress.recorder.take()["outcome"].tolist())
+            found.setdefault("late", []).append(ask_late(worker))
+            worker.close()
             titles = {Outcome(outcome).title: count for outcome, count in outcomes.items()}
             found[f"{model} {protocol.value}"] = {"due": len(samples), **titles}
     print(json.dumps(found))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from build.publish import VERSION
-from loadtests.load.chunks import MAX_PIECES, cuts
-from loadtests.load.reference import sizes
+from loadtests.load.network import MAX_CHUNKS, cuts
+from loadtests.load.requests import sequence_lengths
 from loadtests.load.workload import WORKLOADS, Sample
 from tests.conftest import REPOSITORY
 
@@ -23,13 +23,13 @@ def test_pieces_are_the_whole_and_none_is_empty(length: int, seed: int) -> None:
     assert all(start < end for start, end, _ in found)
     assert found[-1][1] == length
     assert [last for *_, last in found] == [False] * (len(found) - 1) + [True]
-    assert len(found) <= MAX_PIECES
+    assert len(found) <= MAX_CHUNKS
 
 
 def test_cuts_fall_into_words_and_come_in_every_number() -> None:
     chance = np.random.default_rng(0)
     numbers = {len(list(cuts(40, chance))) for _ in range(200)}
-    assert numbers == set(range(1, MAX_PIECES + 1))
+    assert numbers == set(range(1, MAX_CHUNKS + 1))
 
 
 def texts_of(samples: list[Sample]) -> list[str]:
@@ -79,7 +79,7 @@ def test_the_final_ids_of_all_pieces_are_those_of_the_last_answer() -> None:
         ([True, False, False, True], (1, 3)),
     ],
 )
-def test_a_question_has_the_requests_up_to_its_last(
+def test_an_input_has_the_requests_up_to_its_last(
     lasts: list[bool | None], expected: tuple[int, ...]
 ) -> None:
-    assert sizes([Sample({}, {}, last) for last in lasts]) == expected
+    assert sequence_lengths([Sample({}, {}, last) for last in lasts]) == expected

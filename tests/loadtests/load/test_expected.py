@@ -14,7 +14,7 @@ def problem(index: int, label: bytes, *probabilities: float) -> str:
     return EXPECTED.problem(index, Answer(label, np.array(probabilities, np.float32)))
 
 
-def test_the_offline_answer_is_right_and_so_is_one_within_the_tolerance() -> None:
+def test_the_expected_answer_is_right_and_so_is_one_within_the_tolerance() -> None:
     assert problem(0, b"negative", 0.9, 0.1) == ""
     assert problem(0, b"negative", 0.885, 0.115) == ""
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from loadtests.load.arrivals import arrivals, phases
-from loadtests.load.reference import prepare
 from loadtests.load.request_log import Outcome
+from loadtests.load.requests import prepare
 from loadtests.load.run import Run, run
 from loadtests.load.settings import LoadSettings, Shape
+from loadtests.load.shapes import arrivals, phases
 from loadtests.load.target import Target
 from loadtests.report.aggregate import sum_up
 from server.triton import TritonServer
@@ -47,10 +47,10 @@ def test_wrong_answers_are_failures_of_their_own_kind(
 
 def test_a_stalled_server_does_not_hide(small_server: TritonServer) -> None:
     settings = LoadSettings(
-        "mnist_cnn", shape=Shape.RATE, rate=100, duration=4, warm_up=1, inputs=20
+        model="mnist_cnn", shape=Shape.RATE, rate=100, duration=4, warm_up=1, inputs=20
     )
     target = Target.of(small_server)
-    questions = prepare(settings, target, small_server.settings.model_repository)
+    requests = prepare(settings, target, small_server.settings.model_repository)
     stalled: list[float] = []
 
     # Triton alone, not the processes of its models: woken in another order they seem dead to it.
@@ -68,16 +68,16 @@ def test_a_stalled_server_does_not_hide(small_server: TritonServer) -> None:
 
     try:
         # What a process tree of a stopped server used cannot change; its pid is not needed.
-        done = run(settings, replace(target, pid=None), questions, on_poll=stall)
+        done = run(settings, replace(target, pid=None), requests, on_poll=stall)
     finally:
         end_stall()
     assert stalled
     # No arrival was left out because the server did not answer ...
     due = arrivals(phases(settings), settings.seed)
-    assert len(done.samples) == len(due)
-    assert set(done.samples["outcome"]) == {Outcome.RIGHT}
+    assert len(done.log) == len(due)
+    assert set(done.log["outcome"]) == {Outcome.RIGHT}
     # ... and those of the stall waited for its end, the first of them longest.
-    slow = done.samples[done.samples["latency"] > 0.5]
+    slow = done.log[done.log["latency"] > 0.5]
     assert len(slow) > 25
     assert sum_up(done).quantiles["p99"] > 500
 

@@ -10,7 +10,7 @@ import gevent
 import pytest
 
 from loadtests.load import http_pool as connections
-from loadtests.load.failed import FailedRequestError
+from loadtests.load.errors import FailedRequestError
 from loadtests.load.http_pool import Connections, Response, written
 from loadtests.load.request_log import Outcome
 
@@ -117,7 +117,7 @@ def test_a_connection_that_the_server_wants_closed_is_not_used_again() -> None:
 def test_a_connection_that_was_idle_for_long_is_not_used_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connections, "LONGEST_IDLE", 0.0)
+    monkeypatch.setattr(connections, "MAX_IDLE_SECONDS", 0.0)
     with peer([ANSWER], [ANSWER]) as (seen, ours):
         ours.post(REQUEST)
         ours.post(REQUEST)

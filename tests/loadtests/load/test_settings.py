@@ -5,10 +5,9 @@ from typing import Any
 import pytest
 
 from loadtests.load.errors import SettingsError
-from loadtests.load.reference import workload_of
+from loadtests.load.requests import workload_of
 from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.target import Target
-from loadtests.report.objectives import Failures, Objectives
 
 
 @pytest.mark.parametrize(
@@ -37,13 +36,14 @@ def test_what_is_left_out_comes_from_the_shape() -> None:
 
 def test_the_command_names_everything_that_chose_the_run() -> None:
     settings = LoadSettings(
-        "mnist",
-        Protocol.HTTP,
-        Shape.SPIKE,
+        model="mnist",
+        protocol=Protocol.HTTP,
+        shape=Shape.SPIKE,
         rate=20,
         duration=30,
         seed=7,
-        objectives=Objectives(50, None, Failures.parse("1%")),
+        p99_ms=50,
+        max_fail="1%",
     )
     assert settings.command() == (
         "make loadtest MODEL=mnist PROTOCOL=http SHAPE=spike RATE=20 DURATION=30 WARM_UP=3 "
@@ -73,11 +73,11 @@ def test_grpc_and_metrics_are_on_the_next_ports_unless_the_environment_says_othe
 
 def test_a_model_that_nobody_can_ask_is_refused_with_those_that_can_be() -> None:
     with pytest.raises(SettingsError, match=r"MODEL is 'nope'.*mnist, mnist_cnn, .*sentiment_bert"):
-        workload_of(LoadSettings("nope"))
+        workload_of(LoadSettings(model="nope"))
 
 
 def test_images_do_not_go_into_json() -> None:
     with pytest.raises(
         SettingsError, match=r"PROTOCOL is 'http-json'.*http, grpc, grpc-stream or grpc-shm"
     ):
-        workload_of(LoadSettings("mnist", Protocol.HTTP_JSON))
+        workload_of(LoadSettings(model="mnist", protocol=Protocol.HTTP_JSON))

@@ -1,7 +1,6 @@
-"""Requests as bytes, and the file that hands them to the processes of load."""
+"""Requests as bytes, and as they are handed to the processes of load."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,8 +8,7 @@ from tritonclient.grpc import service_pb2
 
 from clients.transport import SequencePosition
 from loadtests.load.expected import Answer, Expected, Explained
-from loadtests.load.reference import written
-from loadtests.load.requests import Questions
+from loadtests.load.requests import Requests, encode_requests
 from loadtests.load.settings import Protocol
 from loadtests.load.wire import Outputs, encode, exact_bytes, in_sequence_grpc, in_sequence_http
 from loadtests.load.workload import Sample
@@ -60,17 +58,16 @@ def test_bytes_are_the_same_from_json_and_other_where_a_value_is_another() -> No
     assert found != exact_bytes([np.array([b"film", b""], object), numbers + 1])
 
 
-def test_the_file_of_questions_is_read_as_it_was_written(tmp_path: Path) -> None:
+def test_requests_are_read_as_they_were_written() -> None:
     outputs = Outputs("L", "P", "A", exact=("T",), unread=("PNG",))
     samples = [Sample(TEXT, {}, last) for last in (False, True, True)]
     explained = [Explained(np.arange(n, dtype=np.float32), bytes(n)) for n in (0, 1, 3)]
     answers = [Answer(b"no", np.array([0.5, 0.5], np.float32), each) for each in explained]
-    saved = written(Protocol.HTTP, "m", outputs, samples, Expected.of(answers, "int8"))
-    saved.save(tmp_path / "questions.npz")
-    loaded = Questions.load(tmp_path / "questions.npz")
+    saved = encode_requests(Protocol.HTTP, "m", outputs, samples, Expected.of(answers, "int8"))
+    loaded = Requests.from_bytes(saved.to_bytes())
     assert (loaded.model, loaded.outputs, loaded.path) == ("m", outputs, "")
-    assert (loaded.requests, loaded.headers) == (saved.requests, saved.headers)
-    assert loaded.sizes == (2, 1)
+    assert (loaded.payloads, loaded.json_lengths) == (saved.payloads, saved.json_lengths)
+    assert loaded.sequence_lengths == (2, 1)
     assert len(loaded) == 2
     assert loaded.sequences == (range(2), range(2, 3))
     for index, answer in enumerate(answers):
@@ -80,12 +77,11 @@ def test_the_file_of_questions_is_read_as_it_was_written(tmp_path: Path) -> None
     assert loaded.expected.attribution_tolerance == saved.expected.attribution_tolerance
 
 
-def test_without_pieces_each_request_is_a_question(tmp_path: Path) -> None:
+def test_without_pieces_each_request_is_an_input() -> None:
     answers = [Answer(b"yes", np.array([0.0, 1.0], np.float32))] * 2
-    saved = written(
+    saved = encode_requests(
         Protocol.GRPC, "m", OUTPUTS, [Sample(TEXT, {})] * 2, Expected.of(answers, "fp32")
     )
-    saved.save(tmp_path / "questions.npz")
-    loaded = Questions.load(tmp_path / "questions.npz")
-    assert (len(loaded), loaded.sizes) == (2, ())
+    loaded = Requests.from_bytes(saved.to_bytes())
+    assert (len(loaded), loaded.sequence_lengths) == (2, ())
     assert not loaded.expected.explained

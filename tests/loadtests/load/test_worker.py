@@ -6,11 +6,10 @@ import numpy as np
 
 from loadtests.load.expected import Expected
 from loadtests.load.request_log import Outcome
-from loadtests.load.requests import Questions
-from loadtests.load.settings import LoadSettings, Protocol
-from loadtests.load.target import Target
+from loadtests.load.requests import Requests
+from loadtests.load.settings import Protocol
 from loadtests.load.wire import Outputs
-from loadtests.load.worker import Load
+from loadtests.load.worker import Progress, Worker
 from tests.loadtests.load.test_http_pool import peer
 
 
@@ -24,12 +23,11 @@ def test_an_answer_that_was_right_before_is_compared_again_when_it_changes() -> 
     right, other, wrong = answered("a", 0.75), answered("a", 0.7500001), answered("b", 0.1)
     expected = Expected((b"a",), np.array([[0.75, 0.25]], np.float32), 1e-3)
     outputs = Outputs("label", "probabilities")
-    questions = Questions("sentiment", outputs, (b"{}",), (0,), expected, path="/classify")
-    settings = LoadSettings("sentiment", Protocol.HTTP_JSON)
+    requests = Requests("sentiment", outputs, (b"{}",), (0,), expected, path="/classify")
     with peer(right, right, wrong, wrong, other, right) as (listening, _):
-        load = Load(settings, Target.other(listening.address, "", 0), questions)
+        worker = Worker(requests, Protocol.HTTP_JSON, listening.address, Progress())
         for _ in range(6):
-            load.ask(0)
-        load.close()
+            worker.ask(0)
+        worker.close()
     good, bad = Outcome.RIGHT, Outcome.WRONG
-    assert load.recorder.take()["outcome"].tolist() == [good, good, bad, bad, good, good]
+    assert worker.progress.recorder.take()["outcome"].tolist() == [good, good, bad, bad, good, good]

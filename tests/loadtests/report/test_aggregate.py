@@ -1,7 +1,6 @@
 """A recorded run is summed up: what is measured, and what is left out."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -12,7 +11,6 @@ from loadtests.load.target import Target
 from loadtests.report.aggregate import recovery, sum_up
 from loadtests.report.caveats import notes
 from loadtests.report.metrics import COUNTERS, Scrape
-from loadtests.report.objectives import Failures, Objectives
 from loadtests.report.resource_usage import Used
 from loadtests.report.result import result_as_dict
 from tests.loadtests.report.recorded import samples
@@ -29,16 +27,16 @@ def recorded(shape: Shape = Shape.STEADY, **objectives: float) -> Run:
     ]
     return Run(
         LoadSettings(
-            "mnist_cnn",
+            model="mnist_cnn",
             shape=shape,
             rate=100,
             duration=10,
             warm_up=2,
-            objectives=Objectives(**objectives),  # type: ignore[arg-type]
+            **objectives,  # type: ignore[arg-type]
         ),
         Target("localhost:1", "localhost:2", "localhost:3", pid=1),
         ["mnist_cnn"],
-        samples=samples((BEGAN + n / 100, 0.0, 0.02) for n in range(1200)),
+        log=samples((BEGAN + n / 100, 0.0, 0.02) for n in range(1200)),
         began=BEGAN,
         ended=BEGAN + 12,
         stages=[(BEGAN + 2, 16)],
@@ -49,7 +47,7 @@ def recorded(shape: Shape = Shape.STEADY, **objectives: float) -> Run:
 
 def test_the_warm_up_counts_for_no_figure_and_is_in_the_charts() -> None:
     run = recorded()
-    run.samples["latency"][:200] = 5.0
+    run.log["latency"][:200] = 5.0
     result = sum_up(run)
     assert result.requests == 1000
     assert result.sent == 1200
@@ -75,7 +73,7 @@ def test_the_figures_of_a_steady_run() -> None:
 
 def test_a_wrong_answer_in_the_warm_up_is_not_forgotten() -> None:
     run = recorded()
-    run.samples["outcome"][5] = Outcome.WRONG
+    run.log["outcome"][5] = Outcome.WRONG
     result = sum_up(run)
     assert (result.wrong, result.failed) == (1, 0)
     assert any("1 wrong answers" in note for note in notes(run, result))
@@ -83,8 +81,8 @@ def test_a_wrong_answer_in_the_warm_up_is_not_forgotten() -> None:
 
 def test_failures_are_no_goodput_and_miss_their_objective() -> None:
     run = recorded()
-    run.settings = replace(run.settings, objectives=Objectives(None, 100, Failures(100)))
-    run.samples["outcome"][500:601] = Outcome.UNAVAILABLE
+    run.settings = run.settings.model_copy(update={"min_rps": 100.0, "max_fail": "100"})
+    run.log["outcome"][500:601] = Outcome.UNAVAILABLE
     result = sum_up(run)
     assert result.failed == 101
     assert result.goodput == pytest.approx(89.9, rel=0.01)
@@ -99,7 +97,7 @@ def test_joules_are_shared_by_the_inferences_of_the_measured_time() -> None:
 
 def test_a_generator_that_falls_behind_is_told_on() -> None:
     run = recorded(Shape.RATE)
-    run.samples["lag"][700:800] = 0.015
+    run.log["lag"][700:800] = 0.015
     result = sum_up(run)
     assert result.lateness["p99"] == pytest.approx(15)
     assert result.split.late == pytest.approx(1.5)

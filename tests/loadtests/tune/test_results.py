@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from loadtests.load.request_log import SAMPLE, Outcome, Samples
+from loadtests.load.request_log import LOG_ENTRY, Outcome, RequestLog
 from loadtests.tune.results import level_of, p99_interval
 
 
-def samples(latencies: list[float], outcome: Outcome = Outcome.RIGHT) -> Samples:
+def samples(latencies: list[float], outcome: Outcome = Outcome.RIGHT) -> RequestLog:
     """A request every 10 ms."""
     rows = [(at * 0.01, 0.0, latency, outcome) for at, latency in enumerate(latencies)]
-    return np.array(rows, SAMPLE)
+    return np.array(rows, LOG_ENTRY)
 
 
 def test_a_growing_queue_is_told_by_its_growth() -> None:

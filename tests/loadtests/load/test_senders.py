@@ -3,7 +3,7 @@
 import numpy as np
 
 from loadtests.load.expected import Answer
-from loadtests.load.last_answers import LastAnswers
+from loadtests.load.senders import LastAnswers
 
 
 def test_an_answer_is_read_again_only_where_its_bytes_are_others() -> None:
