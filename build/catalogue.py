@@ -70,6 +70,12 @@ class Outputs(Table):
     exact: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        explained = (self.attributions,) if self.attributions else ()
+        return (self.label, self.probabilities, *explained, *self.exact, *self.unread)
+
 
 class Tolerance(Table):
     """How far a model's answer may be from the offline one.

@@ -30,7 +30,7 @@ from loadtests.compare.results import Measurement
 from loadtests.load.errors import LoadTestError
 from loadtests.load.network import Tensors
 from loadtests.load.run import ROOT
-from loadtests.report.resource_usage import machine_seconds
+from loadtests.report.machine import machine_seconds
 from server.parent_death import in_child
 
 _POLL_SECONDS = 0.2

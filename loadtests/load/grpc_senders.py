@@ -15,6 +15,7 @@ from gevent.queue import SimpleQueue
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import shared_memory
 
+from build.catalogue import Outputs
 from clients.transport import SequencePosition
 from loadtests.load.errors import FailedRequestError, first_words
 from loadtests.load.expected import Answer
@@ -22,7 +23,7 @@ from loadtests.load.request_log import Outcome
 from loadtests.load.requests import Requests
 from loadtests.load.senders import LastAnswers
 from loadtests.load.settings import TIMEOUT_SECONDS
-from loadtests.load.wire import Outputs, decode_grpc, in_sequence_grpc, move_to_region
+from loadtests.load.wire import decode_grpc, in_sequence_grpc, move_to_region
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]

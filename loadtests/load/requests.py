@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 import numpy as np
 
+from build.catalogue import Outputs
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.expected import Expected, Explained
 from loadtests.load.settings import LoadSettings, Protocol
 from loadtests.load.target import Target
-from loadtests.load.wire import Outputs, encode
+from loadtests.load.wire import encode
 
 if TYPE_CHECKING:  # ONNX Runtime and the data sets: not in a process that only sends
     from loadtests.load.workload import Sample, Workload
@@ -62,7 +63,7 @@ class Requests:
         expected = self.expected
         fields = {
             **vars(self),
-            "outputs": asdict(self.outputs),
+            "outputs": self.outputs.model_dump(),
             "expected": {
                 **vars(expected),
                 "probabilities": [row.tobytes() for row in expected.probabilities],

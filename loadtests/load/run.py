@@ -22,8 +22,8 @@ from loadtests.load.requests import Requests
 from loadtests.load.settings import LoadSettings
 from loadtests.load.target import Target
 from loadtests.load.worker import LOG_FILE, OUTCOME_FILE, Job
+from loadtests.report.machine import EnergyMeters, ProcessTree, Used, machine_seconds
 from loadtests.report.metrics import Scrape, read_counters
-from loadtests.report.resource_usage import EnergyMeters, ProcessTree, Used, machine_seconds
 from server.parent_death import in_child
 
 ROOT = Path(__file__).resolve().parents[2]

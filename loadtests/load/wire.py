@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,35 +16,11 @@ from tritonclient import http
 from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import serialize_byte_tensor
 
+from build.catalogue import Outputs
 from clients.schema import datatype_of
 from clients.transport import SequencePosition
 from loadtests.load.expected import Answer, Explained
 from loadtests.load.settings import Protocol
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The names of a model's outputs that are asked for.
-
-    Attributes:
-        label: BYTES [1].
-        probabilities: FP32 [classes].
-        attributions: FP32, of any shape; empty where nothing is explained.
-        exact: Those of an explanation that have to be the same to the byte.
-        unread: Those that nobody looks at, asked for because callers do.
-    """
-
-    label: str
-    probabilities: str
-    attributions: str = ""
-    exact: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All of them."""
-        explained = (self.attributions,) if self.attributions else ()
-        return (self.label, self.probabilities, *explained, *self.exact, *self.unread)
 
 
 def encode(

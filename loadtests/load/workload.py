@@ -18,12 +18,19 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from build import catalogue
-from build.catalogue import TOLERANCES, Ask, Model, Precision, Tolerance
+from build.catalogue import TOLERANCES, Ask, Model, Outputs, Precision, Tolerance
 from build.data import digits, reviews
 from build.ragged import load_tokenizer, pack
-from loadtests.load.explanations import Explain, explain_digits, explain_texts
-from loadtests.load.network import Network, Tensors, cuts, from_the_start, ids_of
-from loadtests.load.wire import Outputs
+from loadtests.load.network import (
+    Explain,
+    Network,
+    Tensors,
+    cuts,
+    explain_digits,
+    explain_texts,
+    from_the_start,
+    ids_of,
+)
 
 _MAX_TENTATIVE = 3
 
@@ -185,7 +192,7 @@ class _Workloads(Mapping[str, Workload]):
 def _workload(model: Model, ask: Ask) -> Workload:
     return Workload(
         network=ask.network,
-        outputs=Outputs(**ask.outputs.model_dump()),
+        outputs=ask.outputs,
         draw=catalogue.choose(SAMPLES, ask.samples, model, "ask.samples"),
         fits_json=ask.samples not in _BINARY,
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),

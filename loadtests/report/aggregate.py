@@ -20,9 +20,9 @@ from loadtests.load.request_log import (
 from loadtests.load.run import Run
 from loadtests.load.settings import Shape
 from loadtests.load.shapes import knee, measure_level, phases
+from loadtests.report.machine import shares
 from loadtests.report.metrics import Split, counted_between, mean_batch, split
 from loadtests.report.objectives import LoadLevel
-from loadtests.report.resource_usage import shares
 from loadtests.report.result import Interval, Part, Result
 
 MAX_INTERVALS = 60

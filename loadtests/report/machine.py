@@ -1,12 +1,18 @@
-"""What a run was measured on, so that it is compared with nothing else."""
+"""The machine: what a run was measured on, and what it used of processors, memory and joules."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 
 _PACKAGES = (
@@ -47,3 +53,177 @@ def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
+
+
+POWERCAP = Path("/sys/class/powercap")
+_SCAN_SECONDS = 2.0
+"""How often new processes are looked for, which goes through all of the machine's."""
+
+
+class ProcessTree:
+    """The processor time of a process and of all that it started, those that ended included.
+
+    What a process used before it was found is counted; a process that starts and ends between
+    two scans is not.
+
+    Args:
+        roots: Process ids.
+        without: Process ids that are left out, with all that they started.
+    """
+
+    def __init__(self, roots: Iterable[int], without: Iterable[int] = ()) -> None:
+        self._roots = set(roots)
+        self._without = set(without)
+        self._known: set[psutil.Process] = set()
+        self._next_scan = 0.0
+        self._seconds: dict[int, float] = {}
+        self.memory = 0
+        """Bytes in memory when it was last read."""
+
+    def read(self) -> float:
+        """Seconds of processor time so far."""
+        self.memory = 0
+        if time.monotonic() >= self._next_scan:
+            self._known = _trees(self._roots) - _trees(self._without)
+            self._next_scan = time.monotonic() + _SCAN_SECONDS
+        for process in self._known:
+            try:
+                times = process.cpu_times()
+                self._seconds[process.pid] = times.user + times.system
+                self.memory += process.memory_info().rss
+            except psutil.Error:  # it has just ended; what it used is known from before
+                continue
+        return sum(self._seconds.values())
+
+
+def _trees(roots: Iterable[int]) -> set[psutil.Process]:
+    """Processes and all that they started."""
+    found: set[psutil.Process] = set()
+    for pid in roots:
+        try:
+            process = psutil.Process(pid)
+            if process not in found:
+                # One look at the machine's processes for a whole tree, not one for each of it.
+                found |= {process, *process.children(recursive=True)}
+        except psutil.Error:
+            continue
+    return found
+
+
+def machine_seconds() -> float:
+    """Seconds for which this machine's processors were busy, summed over all of them."""
+    times = psutil.cpu_times()
+    return float(sum(times[:8]) - times.idle - getattr(times, "iowait", 0.0))
+
+
+@dataclass(frozen=True)
+class Used:
+    """Processor seconds so far, at one moment.
+
+    Attributes:
+        time: Seconds since 1970.
+        server: Of the server; None where it cannot be seen.
+        client: Of all that makes and watches the load.
+        machine: Of everything on this machine.
+        server_bytes: The server's memory.
+    """
+
+    time: float
+    server: float | None
+    client: float
+    machine: float
+    server_bytes: int
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How many processors were busy on average, by who used them.
+
+    Attributes:
+        server: NaN where the server cannot be seen.
+        client: The generator of the load.
+        others: Whatever else runs on the machine.
+    """
+
+    server: float
+    client: float
+    others: float
+
+
+def shares(used: Sequence[Used], start: float, end: float) -> Shares:
+    """The processors that were busy from `start` to `end`."""
+    times = [moment.time for moment in used]
+
+    def busy(values: Sequence[float]) -> float:
+        before, after = np.interp([start, end], times, values)
+        return float(after - before) / (end - start)
+
+    seen = all(moment.server is not None for moment in used)
+    server = busy([moment.server or 0.0 for moment in used]) if seen else float("nan")
+    client = busy([moment.client for moment in used])
+    machine = busy([moment.machine for moment in used])
+    # The kernel rounds the times of a process in another way than those of the machine.
+    return Shares(server, client, max(0.0, machine - client - (server if seen else 0.0)))
+
+
+class EnergyMeters:
+    """The counters of NVIDIA GPUs (NVML) and of processor packages (RAPL) that can be read.
+
+    Args:
+        powercap: Where the kernel shows RAPL.
+    """
+
+    def __init__(self, powercap: Path = POWERCAP) -> None:
+        self._packages = _readable_packages(powercap)
+        self._gpus = _gpus()
+        self._turns = dict.fromkeys(self._packages, 0)
+        self._last: dict[str, int] = {}
+
+    @property
+    def sources(self) -> list[str]:
+        """What is measured; empty where nothing can be."""
+        return [*self._packages, *self._gpus]
+
+    def read(self) -> dict[str, float]:
+        """Joules so far, by source. To be called more often than a counter starts anew."""
+        joules = {}
+        for name, folder in self._packages.items():
+            microjoules = int((folder / "energy_uj").read_text())
+            if microjoules < self._last.get(name, 0):
+                self._turns[name] += int((folder / "max_energy_range_uj").read_text())
+            self._last[name] = microjoules
+            joules[name] = (microjoules + self._turns[name]) / 1e6
+        for name, read in self._gpus.items():
+            joules[name] = read() / 1e3
+        return joules
+
+
+def _readable_packages(powercap: Path) -> dict[str, Path]:
+    """The packages; their parts, such as cores, are counted in them."""
+    found = {}
+    for folder in sorted(powercap.glob("intel-rapl:[0-9]*")):
+        with contextlib.suppress(OSError, ValueError):
+            int((folder / "energy_uj").read_text())
+            name = (folder / "name").read_text().strip()
+            if folder.name.count(":") == 1 and name.startswith("package"):
+                found[f"RAPL {name}"] = folder
+    return found
+
+
+def _gpus() -> dict[str, Any]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        found = {}
+        for number, handle in enumerate(handles):
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
+
+            def read(handle: Any = handle) -> float:
+                return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+
+            found[f"NVML GPU {number}"] = read
+    except pynvml.NVMLError:
+        return {}
+    return found

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from loadtests.load.request_log import Outcome
+from loadtests.report.machine import Shares
 from loadtests.report.metrics import Split
 from loadtests.report.objectives import LoadLevel, ObjectiveResult
-from loadtests.report.resource_usage import Shares
 
 
 @dataclass(frozen=True)

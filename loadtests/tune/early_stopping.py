@@ -11,7 +11,7 @@ from loadtests.load.errors import LoadTestError
 from loadtests.load.run import Run
 from loadtests.load.settings import TIMEOUT_SECONDS, LoadSettings
 from loadtests.load.target import Target
-from loadtests.report.resource_usage import shares
+from loadtests.report.machine import shares
 from loadtests.tune.results import RateLevel
 
 _POLL_SECONDS = 0.1

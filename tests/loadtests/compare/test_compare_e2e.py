@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from build.catalogue import Outputs
 from loadtests.compare.__main__ import app
 from loadtests.compare.catalogue import CATALOGUE
 from loadtests.compare.measure import Bench, BenchSettings, Case, Running
@@ -28,7 +29,6 @@ from loadtests.load.expected import Expected
 from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
 from loadtests.load.target import Target
-from loadtests.load.wire import Outputs
 from loadtests.report.machine import machine
 from tests.conftest import REPOSITORY
 from tests.loadtests.compare.recorded import BATCHING, PEERS, comparison
@@ -246,7 +246,7 @@ def another_server() -> Iterator[Running]:
 def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared() -> None:
     requests = Requests(
         "sentiment",
-        Outputs("", ""),
+        Outputs(label="", probabilities=""),
         tuple(json.dumps({"text": text}).encode() for text in ("good", "bad")),
         (0, 0),
         Expected((b"positive",) * 2, np.array([[0.25, 0.75]] * 2, np.float32), 1e-4),

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
+from build.catalogue import Outputs
 from clients.transport import SequencePosition
 from loadtests.load.expected import Answer, Expected, Explained
 from loadtests.load.requests import Requests, encode_requests
 from loadtests.load.settings import Protocol
-from loadtests.load.wire import Outputs, encode, exact_bytes, in_sequence_grpc, in_sequence_http
+from loadtests.load.wire import encode, exact_bytes, in_sequence_grpc, in_sequence_http
 from loadtests.load.workload import Sample
 
-OUTPUTS = Outputs("LABEL", "PROBABILITIES")
+OUTPUTS = Outputs(label="LABEL", probabilities="PROBABILITIES")
 TEXT = {"TEXT": np.array([[b'a "{piece}']], object)}
 PLACE = SequencePosition(2**63 - 1, first=True, last=False)
 
@@ -45,7 +46,11 @@ def test_a_body_keeps_its_tensors_when_it_gets_a_place_in_a_sequence(protocol: P
 
 
 def test_everything_that_an_explanation_is_compared_by_is_asked_for() -> None:
-    outputs = Outputs("L", "P", "A", exact=("T", "O"), unread=("PNG",))
+    outputs = Outputs(
+        label="L", probabilities="P", attributions="A", exact=("T", "O"), unread=("PNG",)
+    )
+        label="L", probabilities="P", attributions="A", exact=("T", "O"), unread=("PNG",)
+    )
     message = service_pb2.ModelInferRequest.FromString(encode(Protocol.GRPC, "m", outputs, TEXT)[0])
     assert [output.name for output in message.outputs] == ["L", "P", "A", "T", "O", "PNG"]
 
@@ -59,7 +64,7 @@ def test_bytes_are_the_same_from_json_and_other_where_a_value_is_another() -> No
 
 
 def test_requests_are_read_as_they_were_written() -> None:
-    outputs = Outputs("L", "P", "A", exact=("T",), unread=("PNG",))
+    outputs = Outputs(label="L", probabilities="P", attributions="A", exact=("T",), unread=("PNG",))
     samples = [Sample(TEXT, {}, last) for last in (False, True, True)]
     explained = [Explained(np.arange(n, dtype=np.float32), bytes(n)) for n in (0, 1, 3)]
     answers = [Answer(b"no", np.array([0.5, 0.5], np.float32), each) for each in explained]

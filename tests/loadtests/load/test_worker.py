@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 
+from build.catalogue import Outputs
 from loadtests.load.expected import Expected
 from loadtests.load.request_log import Outcome
 from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
-from loadtests.load.wire import Outputs
 from loadtests.load.worker import Progress, Worker
 from tests.loadtests.load.test_http_pool import peer
 
@@ -22,7 +22,7 @@ def answered(label: str, probability: float) -> list[bytes]:
 def test_an_answer_that_was_right_before_is_compared_again_when_it_changes() -> None:
     right, other, wrong = answered("a", 0.75), answered("a", 0.7500001), answered("b", 0.1)
     expected = Expected((b"a",), np.array([[0.75, 0.25]], np.float32), 1e-3)
-    outputs = Outputs("label", "probabilities")
+    outputs = Outputs(label="label", probabilities="probabilities")
     requests = Requests("sentiment", outputs, (b"{}",), (0,), expected, path="/classify")
     with peer(right, right, wrong, wrong, other, right) as (listening, _):
         worker = Worker(requests, Protocol.HTTP_JSON, listening.address, Progress())

@@ -10,8 +10,8 @@ from loadtests.load.settings import LoadSettings, Shape
 from loadtests.load.target import Target
 from loadtests.report.aggregate import recovery, sum_up
 from loadtests.report.caveats import notes
+from loadtests.report.machine import Used
 from loadtests.report.metrics import COUNTERS, Scrape
-from loadtests.report.resource_usage import Used
 from loadtests.report.result import result_as_dict
 from tests.loadtests.report.recorded import samples
 

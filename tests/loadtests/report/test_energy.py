@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.report.resource_usage import EnergyMeters
+from loadtests.report.machine import EnergyMeters
 
 
 def package(powercap: Path, name: str, microjoules: int, folder: str = "intel-rapl:0") -> Path:

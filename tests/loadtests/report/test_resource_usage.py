@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from loadtests.report.resource_usage import ProcessTree, Used, shares
+from loadtests.report.machine import ProcessTree, Used, shares
 
 BURN = """
 import sys, time
