@@ -169,6 +169,8 @@ def _linear(
     zero_point = constant("zero_point", _MIDDLE, np.uint8)
     axis = constant("axis", [-1], np.int64)
     highest = add("ReduceMax", [add("Abs", [hidden]), axis], keepdims=1)
+    # ONNX Runtime 1.23, which Python 3.10 has, gives the maxima of no rows all channels.
+    highest = add("Reshape", [highest, constant("column", [-1, 1], np.int64)])
     highest = add("Max", [highest, constant("least", 1e-12, np.float32)])
     scaled = add("QuantizeLinear", [add("Div", [hidden, highest]), activation_step, zero_point])
     product = multiply(scaled, activation_step, zero_point)

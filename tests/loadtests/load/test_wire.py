@@ -49,8 +49,6 @@ def test_everything_that_an_explanation_is_compared_by_is_asked_for() -> None:
     outputs = Outputs(
         label="L", probabilities="P", attributions="A", exact=("T", "O"), unread=("PNG",)
     )
-        label="L", probabilities="P", attributions="A", exact=("T", "O"), unread=("PNG",)
-    )
     message = service_pb2.ModelInferRequest.FromString(encode(Protocol.GRPC, "m", outputs, TEXT)[0])
     assert [output.name for output in message.outputs] == ["L", "P", "A", "T", "O", "PNG"]
 
