@@ -98,3 +98,40 @@ def test_a_path_that_is_gone_is_noticed() -> None:
     text = "`build/precision.py` makes `model.onnx`; see `server/` and `no/such/folder/`"
     missing = {p for p in named_paths(text) if not MADE.fullmatch(p) and not exists(p)}
     assert missing == {"build/precision.py", "no/such/folder/"}
+
+
+CHANGES = re.findall(
+    r"^\| ([^|`]+) \| (.*`.*) \| (`.*`) \|$",
+    (ROOT / "docs" / "architecture.md").read_text().partition("## Where to change what")[2],
+    re.MULTILINE,
+)
+
+
+def test_the_architecture_says_where_to_change_ten_things() -> None:
+    assert len(CHANGES) == 10
+
+
+@pytest.mark.parametrize(("task", "where", "what"), CHANGES, ids=[row[0] for row in CHANGES])
+def test_what_is_to_be_changed_stands_where_the_architecture_says(
+    task: str,  # noqa: ARG001 - its name is the test's
+    where: str,
+    what: str,
+) -> None:
+    files = [ROOT / path for path in re.findall(r"`([^`]+)`", where)]
+    texts = [file.read_text() for file in files if file.is_file()]
+    for name in re.findall(r"`([^`]+)`", what):
+        assert any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) for text in texts), name
+
+
+def test_rooms_import_only_what_the_architecture_allows() -> None:
+    allowed: dict[str, set[str]] = {
+        "server": set(),
+        "build": {"server.environment"},
+        "clients": {"build.data", "build.errors"},
+    }
+    rooms = "|".join(("build", "clients", "deploy", "loadtests", "server", "tests"))
+    for room, others in allowed.items():
+        for file in (ROOT / room).rglob("*.py"):
+            found = re.findall(rf"^\s*(?:from|import) ((?:{rooms})[\w.]*)", file.read_text(), re.M)
+            outside = {name for name in found if name.partition(".")[0] != room}
+            assert outside <= others, file
