@@ -121,8 +121,8 @@ def explain_digits(folder: Path, network: Network) -> Explain:
         sys.path.append(backend)
     served = _module(folder / "model.py")
 
-    def explain(_: Tensors, offline: Tensors) -> Answer:
-        image = offline["image"]
+    def explain(_: Tensors, reference: Tensors) -> Answer:
+        image = reference["image"]
         copies, shares = served.hidden(image[0, 0])
         labels, probabilities = network.classify(
             {"image": np.concatenate([image, copies[:, np.newaxis]])}

@@ -169,12 +169,12 @@ def expected_answers(
 
     network = Network(file)
     if workload.explain is None:
-        answers = [network.answer(sample.offline) for sample in samples]
+        answers = [network.answer(sample.reference) for sample in samples]
     else:
         if not folder.is_dir():
             raise LoadTestError(f"{folder} is missing: MODEL_REPOSITORY has to be what is served")
         explain = workload.explain(folder, network)
-        answers = [explain(sample.sent, sample.offline) for sample in samples]
+        answers = [explain(sample.sent, sample.reference) for sample in samples]
     return Expected.of(answers, network.precision, workload.tolerances)
 
 
@@ -183,7 +183,7 @@ def reference_answers(file: Path, samples: Sequence[Sample]) -> Expected:
     from loadtests.load.network import Network
 
     network = Network(file)
-    return Expected.of([network.answer(sample.offline) for sample in samples], network.precision)
+    return Expected.of([network.answer(sample.reference) for sample in samples], network.precision)
 
 
 def encode_requests(

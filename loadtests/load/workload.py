@@ -40,14 +40,14 @@ class Sample(NamedTuple):
 
     Attributes:
         sent: As the model takes it from a client.
-        offline: As the ONNX file of its network takes it, with all that was sent before it
+        reference: As the ONNX file of its network takes it, with all that was sent before it
             in its sequence.
         last: Of a text in pieces: whether it ends with this one. None where each request
             stands for itself.
     """
 
     sent: Tensors
-    offline: Tensors
+    reference: Tensors
     last: bool | None = None
 
 
@@ -65,7 +65,7 @@ class Workload:
             and the folder of the network's version.
         fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
         explain: Where the model explains what the network answers: makes, from the folder of
-            the model's version, what does so offline.
+            the model's version, what does so without a server.
         tolerances: How far an answer may be off, by the precision of the network's file.
     """
 
@@ -90,18 +90,18 @@ def _pixels(wanted: int, seed: int, folder: Path) -> list[Sample]:  # noqa: ARG0
 def _pictures(wanted: int, seed: int, folder: Path) -> list[Sample]:
     samples = []
     for sample in _pixels(wanted, seed, folder):
-        pixels = (sample.offline["image"][0, 0] * 255).round().astype(np.uint8)
+        pixels = (sample.reference["image"][0, 0] * 255).round().astype(np.uint8)
         buffer = io.BytesIO()
         Image.fromarray(pixels).save(buffer, "PNG")
-        samples.append(Sample({"IMAGE": _bytes(buffer.getvalue())}, sample.offline))
+        samples.append(Sample({"IMAGE": _bytes(buffer.getvalue())}, sample.reference))
     return samples
 
 
 def _tokens(wanted: int, seed: int, folder: Path) -> list[Sample]:
     samples = []
-    for _, offline, _ in _texts(wanted, seed, folder):
+    for _, reference, _ in _texts(wanted, seed, folder):
         names = ("input_ids", "attention_mask")
-        samples.append(Sample({name: offline[name][np.newaxis] for name in names}, offline))
+        samples.append(Sample({name: reference[name][np.newaxis] for name in names}, reference))
     return samples
 
 

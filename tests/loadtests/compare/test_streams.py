@@ -21,7 +21,7 @@ def test_a_whole_text_is_its_pieces_with_the_answer_to_the_last() -> None:
     pieces = [piece(b"won", False), piece(b"derful", True), piece(b"dull", True)]
     found = whole(pieces)
     assert [sample.sent["TEXT"].item() for sample in found] == [b"wonderful", b"dull"]
-    assert [sample.offline["so far"].item() for sample in found] == [6, 4]
+    assert [sample.reference["so far"].item() for sample in found] == [6, 4]
     assert [sample.last for sample in found] == [True, True]
 
 

@@ -60,10 +60,10 @@ def test_the_pieces_of_a_seed_are_the_reviews_of_that_seed() -> None:
 
 def test_the_final_ids_of_all_pieces_are_those_of_the_last_answer() -> None:
     final: list[int] = []
-    for sent, offline, last in WORKLOADS["sentiment_rnn"].draw(20, 3, NETWORK):
+    for sent, reference, last in WORKLOADS["sentiment_rnn"].draw(20, 3, NETWORK):
         kept = int(sent["kept"].item())
         ids = sent["input_ids"][0].tolist()
-        assert offline["input_ids"].tolist() == [*final, *ids]
+        assert reference["input_ids"].tolist() == [*final, *ids]
         final += ids[:kept]
         if last:
             assert kept == len(ids)
