@@ -39,13 +39,10 @@ class Access:
     ) -> "Access":
         """Takes what is not given from TRITON_CA, TRITON_API_KEY_FILE and TRITON_TLS.
 
-        Args:
-            authority: PEM file of the authority to trust.
-            api_key_file: File whose first line ends with the key.
-            tls: Whether to encrypt.
+        The first line of `api_key_file` ends with the key.
 
         Raises:
-            ValueError: A file cannot be read.
+            ValueError: A file cannot be read, or holds no key.
         """
         authority = authority or _path("TRITON_CA")
         api_key_file = api_key_file or _path("TRITON_API_KEY_FILE")

@@ -106,30 +106,19 @@ class ServingClient(Explaining):
     def classify_digits(
         self, images: Iterable[ImageLike], timeout: float | None = None
     ) -> list[DigitResult]:
-        """Classifies handwritten digits, white on black.
+        """Classifies handwritten digits, white on black; one result for each, in their order.
 
         Args:
             images: Encoded PNG or JPEG bytes, paths, PIL images, or arrays
                 [height, width] of UINT8 or of floating point from 0 to 1.
             timeout: Seconds for the whole call.
-
-        Returns:
-            One result for each image, in their order.
         """
         return self._digits(images, self._deadline(timeout))
 
     def classify_texts(
         self, texts: Iterable[str], timeout: float | None = None
     ) -> list[TextResult]:
-        """Classifies texts.
-
-        Args:
-            texts: Texts, none of them empty.
-            timeout: Seconds for the whole call.
-
-        Returns:
-            One result for each text, in their order.
-        """
+        """Classifies texts, none of them empty; one result for each, in their order."""
         return self._texts(texts, self._deadline(timeout))
 
     def classify_digits_async(

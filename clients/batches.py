@@ -4,17 +4,10 @@ from collections.abc import Iterator
 
 
 def split(rows: int, max_rows: int) -> Iterator[slice]:
-    """Cuts rows into batches, in order, as few and as equal as possible.
+    """Cuts rows into batches of 1 to `max_rows`, in order, as few and as equal as possible.
 
     Equal, because 33 rows for a model that takes 32 are better served as 17 + 16
     than as 32 + 1.
-
-    Args:
-        rows: How many there are.
-        max_rows: Of one batch; 1 or more.
-
-    Yields:
-        The rows of each batch; 1 to `max_rows` of them.
     """
     if max_rows < 1:
         raise ValueError(f"a batch holds at least 1 row, got {max_rows}")

@@ -62,7 +62,7 @@ TimeoutOption = Annotated[
 TlsOption = Annotated[
     bool, typer.Option("--tls", help="Encrypt. TRITON_TLS=1 in the environment does so too.")
 ]
-AuthorityOption = Annotated[
+CaOption = Annotated[
     Path | None,
     typer.Option(
         "--ca",
@@ -100,8 +100,8 @@ def digit(
     url: UrlOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     tls: TlsOption = False,
-    authority: AuthorityOption = None,
-    api_key_file: KeyOption = None,
+    ca: CaOption = None,
+    key_file: KeyOption = None,
     as_json: JsonOption = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also tell which pixels speak for the answer.")
@@ -115,9 +115,7 @@ def digit(
     if out and not (explain and len(files) == 1):
         raise typer.BadParameter("needs --explain and one FILE", param_hint="--out")
     groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
-    with connect(
-        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
-    ) as client:
+    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
 
         def classify(file: Path) -> Classification:
             if explain:
@@ -141,8 +139,8 @@ def text(
     url: UrlOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     tls: TlsOption = False,
-    authority: AuthorityOption = None,
-    api_key_file: KeyOption = None,
+    ca: CaOption = None,
+    key_file: KeyOption = None,
     as_json: JsonOption = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also tell which words speak for the answer.")
@@ -154,9 +152,7 @@ def text(
 ) -> None:
     """Tells the sentiment of each text."""
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
-    with connect(
-        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
-    ) as client:
+    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
 
         def classify(line: str) -> Classification:
             if explain:
@@ -173,14 +169,12 @@ def stream(
     url: UrlOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     tls: TlsOption = False,
-    authority: AuthorityOption = None,
-    api_key_file: KeyOption = None,
+    ca: CaOption = None,
+    key_file: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tells the sentiment of one text while you type it, or while its lines arrive."""
-    with connect(
-        protocol, url, timeout, tls=tls, authority=authority, api_key_file=api_key_file
-    ) as client:
+    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
         raise typer.Exit(classify_standard_input(client, as_json=as_json))
 
 
@@ -190,8 +184,8 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT,
     *,
     tls: bool = False,
-    authority: Path | None = None,
-    api_key_file: Path | None = None,
+    ca: Path | None = None,
+    key_file: Path | None = None,
 ) -> ServingClient:
     """A client of that protocol; what is not given comes from the environment.
 
@@ -202,7 +196,7 @@ def connect(
     url = url or os.environ.get(f"TRITON_{protocol.name}_URL") or None
     hint = "--ca, --api-key-file"
     try:
-        access = Access.from_environment(authority, api_key_file, tls=tls)
+        access = Access.from_environment(ca, key_file, tls=tls)
         hint = "--url"
         return client(url, timeout=timeout, concurrency=CONCURRENCY, access=access)
     except ValueError as error:

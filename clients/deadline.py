@@ -8,9 +8,6 @@ from clients.errors import DeadlineExceededError
 class Deadline:
     """Counts down from the moment it is made.
 
-    Args:
-        seconds: How long the call may take; more than 0.
-
     Raises:
         ValueError: `seconds` is not more than 0.
     """

@@ -61,11 +61,7 @@ class Row(NamedTuple):
 
 
 def main() -> ExitCode:
-    """Runs the demo.
-
-    Returns:
-        `OK` only if every call was answered.
-    """
+    """Runs the demo; the code is `OK` only if every call was answered."""
     print_anything()
     # Wide enough for the tables where the output is a file or a pipe.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)

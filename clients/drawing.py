@@ -10,14 +10,9 @@ ASCII = " '.#"
 
 
 def draw(image: NDArray[np.uint8], marks: str = BLOCKS) -> str:
-    """Draws a digit, two rows of pixels in one line of text.
+    """Draws a digit, UINT8 [28, 28] white on black, as 6 lines of 12 characters.
 
-    Args:
-        image: UINT8 [28, 28], white on black.
-        marks: The four characters that a column of two pixels may become.
-
-    Returns:
-        6 lines of 12 characters.
+    Each character stands for two pixels, one above the other: it is one of the four `marks`.
     """
     # The outermost pixels are empty in MNIST. Of the others each 2 x 2 become their
     # brightest, so that thin strokes stay.

@@ -49,13 +49,7 @@ class DeadlineExceededError(ServingError):
 
 
 def refusal(kind: type[ServingError], message: str, model: str) -> ServingError:
-    """The error for a message of the server.
-
-    Args:
-        kind: What the status of the answer says.
-        message: The text as it came from the server.
-        model: The model's name.
-    """
+    """The error for a message of the server; `kind` is what the status of the answer says."""
     return (UnavailableError if process_died(message) else kind)(clean(message), model)
 
 
@@ -69,16 +63,10 @@ def process_died(message: str) -> bool:
 
 
 def clean(message: str) -> str:
-    """Reduces a message of the server to the part that a caller can act on.
+    """Reduces a message of the server to the part that a caller can act on, in one line.
 
     Triton puts the names of the ensemble and of the model instance in front of
     what a Python model raised, and its traceback behind.
-
-    Args:
-        message: The text as it came from the server.
-
-    Returns:
-        One line.
     """
     message = _BACKEND.sub("", _ENSEMBLE.sub("", message.strip()))
     message = message.partition("\n\nAt:\n")[0]

@@ -90,9 +90,6 @@ class Explaining(ABC):
                 many random orders of the words, which takes longer.
             seed: Of the random orders.
             timeout: Seconds for the whole call.
-
-        Returns:
-            The text's result with its words.
         """
         rows = encode_texts([text], TEXT_MODEL)
         parameters = {"SAMPLES": samples, "SEED": seed}
@@ -107,16 +104,7 @@ class Explaining(ABC):
         return TextExplanation(result.label, result.probabilities, words)
 
     def explain_digit(self, image: ImageLike, timeout: float | None = None) -> DigitExplanation:
-        """Attributes the label of a digit to its pixels.
-
-        Args:
-            image: Encoded PNG or JPEG bytes, a path, a PIL image, or an array
-                [height, width] of UINT8 or of floating point from 0 to 1.
-            timeout: Seconds for the whole call.
-
-        Returns:
-            The image's result with its heatmap.
-        """
+        """Attributes the label of a digit, given as to `classify_digits`, to its pixels."""
         rows = encode_images([image], DIGIT_MODEL)
         outputs = self.infer(DIGIT_MODEL, {"IMAGE": rows}, timeout=timeout)
         (result,) = read_results(DigitResult, outputs, DIGIT_MODEL)

@@ -14,17 +14,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CallResult(Generic[T]):
-    """What became of the call for one input.
-
-    Attributes:
-        input: The input.
-        result: The classification, or the error in its place.
-        seconds: From sending the input to its answer.
-    """
+    """What became of the call for one input."""
 
     input: T
     result: Classification | ServingError
-    seconds: float
+    seconds: float  # from sending the input to its answer
 
     @property
     def lost(self) -> bool:
@@ -48,13 +42,8 @@ def fan_out(
 ) -> Iterator[CallResult[T]]:
     """Classifies each input by a call of its own, so that a bad one fails alone.
 
-    They are under way together, and the server makes batches of them. Once the server is
-    lost, the inputs that were not sent yet get the same error.
-
-    Args:
-        inputs: Any number of inputs.
-        classify: Calls the server with one of them; safe to use from several threads.
-        concurrency: How many calls are under way at the same time.
+    `concurrency` calls are under way together, each in a thread, and the server makes batches
+    of them. Once the server is lost, the inputs that were not sent yet get the same error.
 
     Yields:
         One result for each input, in their order.

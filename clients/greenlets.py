@@ -56,11 +56,7 @@ class GreenletThread:
         return future.result()
 
     def close(self, last: Callable[[], None]) -> None:
-        """Waits for the functions that run, then ends the thread.
-
-        Args:
-            last: Runs in the thread after them, to close what was opened there.
-        """
+        """Waits for the functions that run, then closes with `last` what they opened, and ends."""
         if self._closed:
             return
         self._closed = True

@@ -60,26 +60,18 @@ class _HttpTransport:
 
     # Each request gets its own headers: tritonclient writes into what it is given.
     def ready(self, timeout: float) -> bool:
-        return self._call(
-            lambda client: bool(client.is_server_ready(headers=dict(self._headers))), "", timeout
-        )
+        headers = dict(self._headers)
+        return self._call(lambda client: bool(client.is_server_ready(headers)), "", timeout)
 
     def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
+        headers = dict(self._headers)
         return self._call(
-            lambda client: dict(
-                client.get_model_config(model, version, headers=dict(self._headers))
-            ),
-            model,
-            timeout,
+            lambda client: dict(client.get_model_config(model, version, headers)), model, timeout
         )
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
-        wire = to_wire(triton, request)
-        result = self._call(
-            lambda client: client.infer(**wire, headers={**self._headers, **request.headers}),
-            request.model,
-            timeout,
-        )
+        wire = {**to_wire(triton, request), "headers": {**self._headers, **request.headers}}
+        result = self._call(lambda client: client.infer(**wire), request.model, timeout)
         return from_wire(result, request)
 
     def exchange(self) -> Exchange:

@@ -16,14 +16,7 @@ ImageLike: TypeAlias = Union[bytes, str, Path, Image.Image, "NDArray[Any]"]
 
 
 def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_]:
-    """Makes the `IMAGE` tensor.
-
-    Args:
-        images: Any number of images.
-        model: The model's name, for errors.
-
-    Returns:
-        BYTES [n, 1], each an encoded image.
+    """Makes the `IMAGE` tensor, BYTES [n, 1], each an encoded image.
 
     Raises:
         InvalidInputError: An image is invalid; the message gives its index and the cause.
@@ -40,14 +33,7 @@ def encode_images(images: Iterable[ImageLike], model: str) -> NDArray[np.object_
 
 
 def encode_texts(texts: Iterable[str], model: str) -> NDArray[np.object_]:
-    """Makes the `TEXT` tensor.
-
-    Args:
-        texts: Any number of texts, none of them empty.
-        model: The model's name, for errors.
-
-    Returns:
-        BYTES [n, 1], each UTF-8.
+    """Makes the `TEXT` tensor, BYTES [n, 1], each UTF-8.
 
     Raises:
         InvalidInputError: A text is invalid; the message gives its index and the cause.
@@ -70,14 +56,9 @@ def encode_texts(texts: Iterable[str], model: str) -> NDArray[np.object_]:
 
 
 def encode_image(image: ImageLike) -> bytes:
-    """Encodes one image; bytes and files pass unchanged, for the server to check.
+    """Encodes one image as a PNG; bytes and files pass unchanged, for the server to check.
 
-    Args:
-        image: An array is UINT8 [height, width], 0 to 255, or floating point, 0 to 1;
-            white on black.
-
-    Returns:
-        A PNG, or the bytes given.
+    An array is UINT8 [height, width], 0 to 255, or floating point, 0 to 1; white on black.
 
     Raises:
         ValueError: The type, or an array's shape, type or values, are invalid.

@@ -52,15 +52,7 @@ ResultT = TypeVar("ResultT", bound=Classification)
 def read_results(
     kind: type[ResultT], outputs: Mapping[str, NDArray[Any]], model: str
 ) -> list[ResultT]:
-    """Makes results of one request's outputs.
-
-    Args:
-        kind: The result's type.
-        outputs: ``LABEL`` BYTES [n, 1] and ``PROBABILITIES`` FP32 [n, classes].
-        model: The model's name, for errors.
-
-    Returns:
-        n results, in the order of the rows.
+    """Makes a result of each row of ``LABEL`` BYTES [n, 1] and ``PROBABILITIES`` FP32 [n, classes].
 
     Raises:
         ServerError: An output is missing, or the two disagree on n.

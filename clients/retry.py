@@ -39,12 +39,7 @@ class RetryPolicy:
             raise ValueError(f"retries must be 0 or more, got {self.retries}")
 
     def wait(self, retry: int, chance: float) -> float:
-        """Seconds to wait before a retry.
-
-        Args:
-            retry: 0 for the first.
-            chance: A number from 0 to 1 that places the wait within its jitter.
-        """
+        """Seconds to wait before a retry, 0 for the first; `chance`, 0 to 1, is for the jitter."""
         longest = min(self.first_wait * self.growth**retry, self.longest_wait)
         return longest * (1 - self.jitter * chance)
 
@@ -60,13 +55,6 @@ def call_with_retries(
 
     Only `UnavailableError` is repeated: any other answer would be the same again, or
     would load a server that already does more than it can.
-
-    Args:
-        attempt: Makes the call once.
-        policy: How often and after which waits.
-        deadline: No retry begins after it.
-        sleep: Waits that many seconds.
-        chance: Gives a random number from 0 to 1.
 
     Raises:
         UnavailableError: The last attempt's, once retries or time are used up.

@@ -13,18 +13,11 @@ from clients.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output as the model's config declares it.
-
-    Attributes:
-        name: The tensor's name.
-        datatype: Triton's name for it, for example ``FP32`` or ``BYTES``.
-        shape: Each dimension, the batch's included; -1 takes any size.
-        optional: Whether a request may leave it out.
-    """
+    """An input or output as the model's config declares it."""
 
     name: str
-    datatype: str
-    shape: tuple[int, ...]
+    datatype: str  # for example ``FP32`` or ``BYTES``
+    shape: tuple[int, ...]  # with the batch's dimension; -1 takes any size
     optional: bool = False
 
     def __str__(self) -> str:
@@ -41,17 +34,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelSchema:
-    """A model's inputs, outputs and batch size.
-
-    Attributes:
-        model: The model's name.
-        max_batch_size: The most rows of one request; 0 if the model has no batches.
-        inputs: By name.
-        outputs: By name.
-    """
+    """A model's batch size, and its inputs and outputs by name."""
 
     model: str
-    max_batch_size: int
+    max_batch_size: int  # of one request; 0 if the model has no batches
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
 
@@ -80,10 +66,6 @@ class ModelSchema:
 
     def check(self, inputs: Mapping[str, NDArray[Any]], outputs: tuple[str, ...]) -> None:
         """Checks one request before it is sent.
-
-        Args:
-            inputs: The arrays, by the name of the input.
-            outputs: The names of the outputs asked for.
 
         Raises:
             InvalidInputError: It does not fit; the message names the tensor, what was

@@ -13,41 +13,24 @@ Parameter = str | int | float | bool
 
 @dataclass(frozen=True)
 class SequencePosition:
-    """A request's position in a sequence.
+    """A request's position in a sequence."""
 
-    Attributes:
-        sequence: The correlation ID, not 0.
-        first: Whether the sequence starts with this request.
-        last: Whether the sequence ends with this request.
-    """
-
-    sequence: int
+    sequence: int  # the correlation ID, not 0
     first: bool
     last: bool
 
 
 @dataclass(frozen=True)
 class InferRequest:
-    """One request, already checked against the model.
-
-    Attributes:
-        model: The model's name.
-        version: The version, or ``""`` for the one that the server chooses.
-        inputs: The arrays, by name.
-        outputs: The names of the outputs asked for.
-        request_id: Returned and logged by the server; may be empty.
-        parameters: Custom parameters of the request.
-        headers: Headers of this request, besides the client's own.
-        position: In its sequence; None for a model without sequences.
-    """
+    """One request, already checked against the model; see `ServingClient.infer`."""
 
     model: str
-    version: str
+    version: str  # or "" for the one that the server chooses
     inputs: Mapping[str, NDArray[Any]]
     outputs: tuple[str, ...]
     request_id: str = ""
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)  # besides the client's own
     position: SequencePosition | None = None
 
 
@@ -56,11 +39,9 @@ class Exchange(Protocol):
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         """The outputs, by name; like `Transport.infer`."""
-        ...
 
     def close(self) -> None:
         """Releases what the exchange alone holds."""
-        ...
 
 
 class Transport(Protocol):
@@ -72,32 +53,22 @@ class Transport(Protocol):
 
     def ready(self, timeout: float) -> bool:
         """Whether the server says that it is ready."""
-        ...
 
     def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
         """The model's configuration, as Triton's JSON."""
-        ...
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         """The outputs, by name."""
-        ...
 
     def exchange(self) -> Exchange:
         """Opens an exchange for the requests of one sequence."""
-        ...
 
     def close(self) -> None:
         """Closes the connections."""
-        ...
 
 
 def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
-    """The arguments of tritonclient's `infer`, which both its libraries share.
-
-    Args:
-        library: `tritonclient.http` or `tritonclient.grpc`.
-        request: What to send.
-    """
+    """The arguments of `infer` of a `library`, `tritonclient.http` or `tritonclient.grpc`."""
     inputs = []
     for name, array in request.inputs.items():
         datatype = datatype_of(array)
