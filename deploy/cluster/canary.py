@@ -24,19 +24,12 @@ EXPLAINED = 20
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one server answered.
+    """What one server answered."""
 
-    Attributes:
-        labels: A label for each input; None where the call failed.
-        truths: The label that people gave it.
-        milliseconds: How long each answered call took, one at a time.
-        failure: Why the first failed call failed; empty when none did.
-    """
-
-    labels: tuple[str | None, ...]
-    truths: tuple[str, ...]
-    milliseconds: tuple[float, ...]
-    failure: str = ""
+    labels: tuple[str | None, ...]  # of each input; None where the call failed
+    truths: tuple[str, ...]  # the labels that people gave
+    milliseconds: tuple[float, ...]  # of each answered call, made one at a time
+    failure: str = ""  # why the first failed call failed
 
     @property
     def failures(self) -> int:
@@ -63,10 +56,6 @@ class Evaluation:
 def front_models(repository: Path, names: Iterable[str]) -> list[Model]:
     """The models that clients ask when they want what some models compute, by name.
 
-    Args:
-        repository: The folder of models.
-        names: The models.
-
     Raises:
         ClusterError: There is none that real inputs are known for.
     """
@@ -87,10 +76,7 @@ def evaluate(replica: ReplicaState, model: Model, samples: int = SAMPLES) -> Eva
     Args:
         replica: The server.
         model: One that `front_models` gives.
-        samples: How many inputs.
-
-    Returns:
-        Its answers.
+        samples: How many inputs; of an explanation at most `EXPLAINED`.
 
     Raises:
         ClusterError: Nothing here asks a model as its description says.

@@ -22,33 +22,19 @@ _TEMPLATE = "haproxy.cfg.jinja"
 
 @dataclass(frozen=True)
 class HAProxyLayout:
-    """The addresses and paths that the configuration names, as HAProxy sees them.
+    """The addresses and paths that the configuration names, as HAProxy sees them."""
 
-    Attributes:
-        ports: Where HAProxy listens.
-        folder: The folder of the keys' digests.
-        socket: Where HAProxy takes commands.
-        certificate: PEM file of certificate and key.
-        hosts: By server, its host; loopback where none is named.
-        metrics_bind: Address of HAProxy's own metrics.
-        nameserver: Resolves the hosts, `address:port`; empty where they are addresses.
-    """
-
-    ports: Ports
-    folder: Path
-    socket: Path
-    certificate: Path
-    hosts: Mapping[str, str] = field(default_factory=dict)
-    metrics_bind: str = "127.0.0.1"
-    nameserver: str = ""
+    ports: Ports  # where HAProxy listens
+    folder: Path  # of the keys' digests
+    socket: Path  # where HAProxy takes commands
+    certificate: Path  # PEM file of certificate and key
+    hosts: Mapping[str, str] = field(default_factory=dict)  # by server; loopback if missing
+    metrics_bind: str = "127.0.0.1"  # of HAProxy's own metrics
+    nameserver: str = ""  # `address:port`, resolves the hosts; empty where they are addresses
 
 
 def haproxy_program() -> str:
-    """Finds HAProxy's program.
-
-    Raises:
-        ClusterError: It is not installed.
-    """
+    """Finds HAProxy's program; raises `ClusterError` where it is not installed."""
     # Debian keeps it where only root's PATH leads.
     found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found is None:
@@ -64,15 +50,7 @@ def render_config(
     weights: Mapping[str, int],
     admin_token: str,
 ) -> str:
-    """Renders the text of haproxy.cfg.
-
-    Args:
-        settings: The cluster's settings.
-        layout: Addresses and paths.
-        replicas: The servers behind HAProxy.
-        weights: By server, its share of the requests.
-        admin_token: What the servers expect in an administrative request.
-    """
+    """Renders the text of haproxy.cfg; `weights` are the servers' shares of the requests."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         trim_blocks=True,
@@ -95,14 +73,7 @@ def render_config(
 
 
 def write_config(run_dir: Path, text: str) -> Path:
-    """Replaces the configuration by one that HAProxy accepts.
-
-    Args:
-        run_dir: The cluster's folder.
-        text: The new configuration.
-
-    Returns:
-        The file.
+    """Replaces the configuration by one that HAProxy accepts, and returns its file.
 
     Raises:
         ClusterError: HAProxy refuses it, in its own words; the old one stays.

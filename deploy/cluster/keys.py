@@ -12,15 +12,10 @@ ROLES = ("inference", "administration")
 
 @dataclass(frozen=True)
 class KeyFiles:
-    """The files of one role.
+    """The files of one role."""
 
-    Attributes:
-        plain: `NAME KEY` a line; add a line for each client and reload HAProxy.
-        digests: `SHA-256 NAME` a line, made from the former for HAProxy.
-    """
-
-    plain: Path
-    digests: Path
+    plain: Path  # `NAME KEY` a line; add a line for each client and reload HAProxy
+    digests: Path  # `SHA-256 NAME` a line, made from the former for HAProxy
 
     def keys(self) -> dict[str, str]:
         """Reads the keys, by the name of the client."""
@@ -34,11 +29,7 @@ def key_files(folder: Path, role: str) -> KeyFiles:
 
 
 def ensure_keys(folder: Path) -> None:
-    """Makes a key for each role that has none, and the digests of all of them.
-
-    Args:
-        folder: A private folder.
-    """
+    """Makes a key in a private folder for each role that has none, and all keys' digests."""
     for role in ROLES:
         files = key_files(folder, role)
         if not files.plain.is_file():

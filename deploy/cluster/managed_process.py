@@ -25,7 +25,7 @@ class ManagedProcess:
         command: The program and its arguments.
         environment: All of its environment variables.
         log: The file that its output is appended to.
-        clock: Gives seconds.
+        clock: The time in seconds.
     """
 
     def __init__(

@@ -12,12 +12,6 @@ from server.readiness import model_index
 def load_model(replica: ReplicaState, model: str, token: str, timeout: float) -> None:
     """Loads a model; the version that was loaded before serves until the new one can.
 
-    Args:
-        replica: The server.
-        model: The model's name.
-        token: What the server expects in an administrative request.
-        timeout: Seconds that it may take.
-
     Raises:
         ClusterError: The model does not load; the message holds Triton's reason.
     """
@@ -34,11 +28,6 @@ def is_settled(replica: ReplicaState, model: str, token: str) -> bool:
 
     Triton answers that a model is loaded while it still unloads the version before it,
     and calls itself not ready meanwhile.
-
-    Args:
-        replica: The server.
-        model: The model's name.
-        token: What the server expects in an administrative request.
     """
     index = model_index(replica.http_url, {ADMIN_HEADER: token})
     return all(m.get("state") in ("READY", "UNAVAILABLE") for m in index if m["name"] == model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from build import catalogue, manifest, models
@@ -18,10 +17,7 @@ from deploy.cluster.releases import Versions, versions_of
 def build_next(repository: Path, model: str, bert: str = "") -> Versions:
     """Builds a model anew, with all the checks of the build, as its next version.
 
-    Args:
-        repository: The folder of models.
-        model: Which to build.
-        bert: Hub name or folder of a BERT checkpoint; empty for the packaged one.
+    `bert` is the hub name or folder of a BERT checkpoint, or empty for the packaged one.
 
     Returns:
         The new version of the model, and of those that contain files of it: a tokenizer
@@ -41,7 +37,10 @@ def build_next(repository: Path, model: str, bert: str = "") -> Versions:
         staging = Path(folder)
         # What a model is made from may lie beside it.
         for path in repository.glob("[!.]*"):
-            shutil.copytree(path, staging / path.name, ignore=_left_out(set(wanted)))
+            # The version that is to be made must not be found done.
+            done = map(str, versions_of(path)) if path.name in wanted else ()
+            left_out = shutil.ignore_patterns(".*", "__*", *done)
+            shutil.copytree(path, staging / path.name, ignore=left_out)
         try:
             settings = Settings(repository=staging, bert=bert)
             staged = catalogue.read(staging)
@@ -53,15 +52,7 @@ def build_next(repository: Path, model: str, bert: str = "") -> Versions:
 
 
 def take_next(repository: Path, model: str, made: Path) -> Versions:
-    """Takes a version that was made elsewhere as the next version of a model.
-
-    Args:
-        repository: The folder of models.
-        model: The model.
-        made: A folder with the version's files and its manifest.
-
-    Returns:
-        The new version.
+    """Takes the version in a folder that was made elsewhere as the next version of a model.
 
     Raises:
         ClusterError: It is no whole version of that model.
@@ -81,14 +72,3 @@ def _add(made: Path, model: Path) -> int:
     version = max(versions_of(model), default=0) + 1
     made.rename(model / str(version))
     return version
-
-
-def _left_out(wanted: set[str]) -> Callable[[str, list[str]], set[str]]:
-    def ignore(folder: str, names: list[str]) -> set[str]:
-        # The version that is to be made must not be found done.
-        skipped = {name for name in names if name.startswith((".", "__"))}
-        if Path(folder).name in wanted:
-            skipped |= {name for name in names if name.isdigit()}
-        return skipped
-
-    return ignore

@@ -36,10 +36,7 @@ class Operator:
 
     @contextmanager
     def operation(self) -> Iterator[ClusterState]:
-        """Keeps other operations from being done at the same time.
-
-        Yields:
-            What runs where.
+        """Keeps other operations from being done at the same time; gives what runs where.
 
         Raises:
             ClusterError: No cluster runs there, or another operation is under way.

@@ -18,24 +18,14 @@ MAX_LOSS = 0.02
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two versions, asked about the same inputs.
+    """What a served and a new version answered about the same inputs."""
 
-    Attributes:
-        model: The model that clients ask, such as `mnist` or `sentiment`.
-        old: What the served versions answered.
-        new: What the new ones did.
-    """
-
-    model: str
+    model: str  # which clients ask, such as `mnist` or `sentiment`
     old: Evaluation
     new: Evaluation
 
     def check(self) -> None:
-        """Decides whether the new version may serve.
-
-        Raises:
-            ClusterError: It fails calls, or is right too rarely.
-        """
+        """Raises `ClusterError` where the new version fails calls, or is right too rarely."""
         if self.new.failures:
             raise ClusterError(
                 f"the new version fails {self.new.failures} of {len(self.new.labels)} calls: "
@@ -65,11 +55,11 @@ class Publisher:
         """Publishes versions; the old ones serve until the new ones have answered.
 
         Args:
-            versions: By model, the new version.
+            versions: The new version of each model.
             percent: The part of the requests that goes to them; 0 for all.
 
         Returns:
-            How the new versions compare, one comparison for each model that clients ask.
+            One comparison for each model that clients ask.
 
         Raises:
             ClusterError: A version does not load, fails, or answers worse than the old one;

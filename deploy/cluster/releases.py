@@ -23,29 +23,18 @@ Versions = dict[str, int]
 
 @dataclass(frozen=True)
 class Canary:
-    """Versions that get a part of the requests.
+    """Versions that get a part of the requests."""
 
-    Attributes:
-        versions: The new version of each model that has one.
-        replica: The server that serves them.
-        percent: Its part of the requests.
-    """
-
-    versions: Versions
-    replica: str
-    percent: int
+    versions: Versions  # of the models that have a new one
+    replica: str  # the server that serves them
+    percent: int  # its part of the requests
 
 
 @dataclass(frozen=True)
 class Releases:
-    """What is served.
+    """What is served."""
 
-    Attributes:
-        history: Every release, of all models, the served one last.
-        canary: What is being tried, if anything.
-    """
-
-    history: list[Versions]
+    history: list[Versions]  # every release, of all models, the served one last
     canary: Canary | None = None
 
     def served(self, replica: str) -> Versions:
@@ -91,10 +80,6 @@ def read_releases(run_dir: Path, repository: Path) -> Releases:
     A release of which a version is gone is forgotten; a model that is new to a release
     is in its newest version there.
 
-    Args:
-        run_dir: The cluster's folder.
-        repository: The folder of models.
-
     Raises:
         ClusterError: A model has no version.
     """
@@ -126,14 +111,7 @@ def versions_of(model: Path) -> list[int]:
 
 
 def lay_out_replica(repository: Path, releases: Releases, replica: str, folder: Path) -> None:
-    """Makes, or updates, the repository that one server reads.
-
-    Args:
-        repository: The folder of models.
-        releases: Which versions to serve.
-        replica: The server.
-        folder: The server's own repository.
-    """
+    """Makes, or updates, the `folder` that one server reads as its repository."""
     served = releases.served(replica)
     for model, version in served.items():
         source, target = repository / model, folder / model

@@ -12,19 +12,10 @@ FILENAME = "cluster.json"
 
 @dataclass(frozen=True)
 class ReplicaState:
-    """One server.
+    """One server, and its ports on loopback, which restarts keep."""
 
-    Attributes:
-        name: `r1`, `r2`, …
-        pid: The process that runs and watches its tritonserver; 0 while there is none.
-        starts: How often it was started.
-        http: Port of the HTTP service on loopback, which restarts keep.
-        grpc: Port of the gRPC service.
-        metrics: Port of the metrics.
-    """
-
-    name: str
-    pid: int
+    name: str  # `r1`, `r2`, …
+    pid: int  # of the process that runs and watches its tritonserver; 0 while there is none
     starts: int
     http: int
     grpc: int
@@ -48,26 +39,15 @@ class ReplicaState:
 
 @dataclass(frozen=True)
 class ClusterState:
-    """The whole cluster.
+    """The whole cluster; its URLs are `host:port` of HAProxy, HTTP and gRPC over TLS."""
 
-    Attributes:
-        pid: The supervisor's process.
-        front_pid: HAProxy's master process.
-        front_loads: How often HAProxy was given a configuration.
-        http_url: `host:port` of HTTP over TLS.
-        grpc_url: `host:port` of gRPC over TLS.
-        metrics_url: `host:port` of HAProxy's metrics.
-        admin_token: What the servers expect in an administrative request.
-        replicas: The servers.
-    """
-
-    pid: int
-    front_pid: int
-    front_loads: int
+    pid: int  # of the supervisor
+    front_pid: int  # of HAProxy's master process
+    front_loads: int  # how often HAProxy was given a configuration
     http_url: str
     grpc_url: str
     metrics_url: str
-    admin_token: str
+    admin_token: str  # what the servers expect in an administrative request
     replicas: tuple[ReplicaState, ...]
 
     def replica(self, name: str) -> ReplicaState:

@@ -125,13 +125,7 @@ class Supervisor:
             self._written.write(self._run_dir)
 
     def wait_until_ready(self, stop_requested: Callable[[], bool]) -> bool:
-        """Waits until every server is ready.
-
-        Args:
-            stop_requested: Asked again and again.
-
-        Returns:
-            Whether they are; False when a stop was requested.
+        """Waits until every server is ready; False when a stop was requested meanwhile.
 
         Raises:
             ClusterError: They are not within START_TIMEOUT.
@@ -152,8 +146,7 @@ class Supervisor:
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Lets requests under way finish, then ends HAProxy and the servers.
 
-        Args:
-            hurry: Asked again and again; when true, all is ended at once.
+        Once `hurry`, which is asked again and again, is true, all is ended at once.
         """
         if self._haproxy:
             # Takes no new connection and ends after the last answer.

@@ -21,13 +21,9 @@ _DOCKER_DNS = "127.0.0.11:53"
 
 
 def make(folder: Path) -> Path:
-    """Makes certificate, keys, the servers' secret, and HAProxy's configuration.
+    """Makes certificate, keys, the servers' secret, and HAProxy's configuration, which it returns.
 
-    Args:
-        folder: where to; it becomes private.
-
-    Returns:
-        The configuration.
+    The folder becomes private.
     """
     make_private_folder(folder)
     ensure_certificate(folder, "127.0.0.1")
