@@ -33,42 +33,25 @@ T = TypeVar("T")
 
 
 class Build(Table):
-    """`[build]`: what a version is made from.
+    """`[build]`: what a version is made from."""
 
-    Attributes:
-        builder: Which of `BUILDERS` makes it; empty where files are only copied.
-        checkpoint: The checkpoint to start from: "packaged", "BERT" for the user's choice,
-            a hub name or a folder.
-        training: How to train; the builder validates it.
-        gates: What it must reach.
-        sources: Files beside the description that a version contains.
-        needs: Files that a version takes from the published versions of other models.
-    """
-
-    builder: str = ""
+    builder: str = ""  # which of `BUILDERS` makes it; empty where files are only copied
+    # Where to start from: "packaged", "BERT" for the user's choice, a hub name or a folder.
     checkpoint: str | None = None
-    training: Mapping[str, Any] = {}
+    training: Mapping[str, Any] = {}  # the builder validates it
     gates: Gates = Gates()
-    sources: tuple[str, ...] = ()
-    needs: Mapping[str, tuple[str, ...]] = {}
+    sources: tuple[str, ...] = ()  # files beside the description that a version contains
+    needs: Mapping[str, tuple[str, ...]] = {}  # files from published versions of other models
 
 
 class Outputs(Table):
-    """`[ask.outputs]`: the names of the outputs that are asked for.
+    """`[ask.outputs]`: the names of the outputs that are asked for."""
 
-    Attributes:
-        label: BYTES [1].
-        probabilities: FP32 [classes].
-        attributions: FP32, of any shape; empty where nothing is explained.
-        exact: Those of an explanation that have to be the same to the byte.
-        unread: Those that nobody looks at, asked for because callers do.
-    """
-
-    label: str
-    probabilities: str
-    attributions: str = ""
-    exact: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
+    label: str  # BYTES [1]
+    probabilities: str  # FP32 [classes]
+    attributions: str = ""  # FP32, of any shape; empty where nothing is explained
+    exact: tuple[str, ...] = ()  # those of an explanation that have to be the same to the byte
+    unread: tuple[str, ...] = ()  # those that nobody looks at, asked for because callers do
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -78,15 +61,10 @@ class Outputs(Table):
 
 
 class Tolerance(Table):
-    """How far a model's answer may be from the offline one.
-
-    Attributes:
-        probability: The most that a probability may be off.
-        attribution: The most that what a word or pixel adds to the log-odds may be off.
-    """
+    """How far a model's answer may be from the offline one."""
 
     probability: PositiveFloat
-    attribution: PositiveFloat
+    attribution: PositiveFloat  # of what a word or pixel adds to the log-odds
 
 
 TOLERANCES: Mapping[Precision, Tolerance] = {
@@ -100,39 +78,23 @@ share a batch."""
 
 
 class Ask(Table):
-    """`[ask]`: how a model is asked, and how its answers are compared.
+    """`[ask]`: how a model is asked, and how its answers are compared."""
 
-    Attributes:
-        samples: The real inputs that it gets, such as "digits.png".
-        network: The model whose ONNX file gives the expected answers; it may be itself.
-        explain: How those are explained offline; empty where the model only classifies.
-        outputs: What is asked for.
-        tolerances: Others than `TOLERANCES`, by precision.
-        inputs: How many different inputs a load test draws, where that differs from others.
-    """
-
-    samples: str
-    network: str
-    explain: str = ""
+    samples: str  # the real inputs that it gets, such as "digits.png"
+    network: str  # the model whose ONNX file gives the expected answers; it may be itself
+    explain: str = ""  # how those are explained offline; empty where the model only classifies
     outputs: Outputs
-    tolerances: Mapping[Precision, Tolerance] = {}
-    inputs: PositiveInt | None = None
+    tolerances: Mapping[Precision, Tolerance] = {}  # others than `TOLERANCES`
+    inputs: PositiveInt | None = None  # that a load test draws, where that differs from others
 
 
 class Model(Table):
-    """One model of a repository.
-
-    Attributes:
-        folder: Where it lies.
-        description: What it does, in a sentence.
-        build: What it is made from.
-        ask: How it is asked; nothing where only other models ask it.
-    """
+    """One model of a repository."""
 
     folder: Path = Field(exclude=True)  # not from the file
-    description: str
+    description: str  # what it does, in a sentence
     build: Build = Build()
-    ask: Ask | None = None
+    ask: Ask | None = None  # None where only other models ask it
 
     @property
     def name(self) -> str:
@@ -150,11 +112,7 @@ class Model(Table):
         return model_config.steps(model_config.read(self.folder / model_config.PLAIN))
 
     def recipe(self, chosen: str = "") -> Recipe:
-        """What its builder is given.
-
-        Args:
-            chosen: The checkpoint that the user chose, for a model that lets him choose.
-        """
+        """What its builder is given; `chosen` is the user's checkpoint, where there is a choice."""
         configs = [model_config.read(path) for path in model_config.paths_of(self.folder)]
         label_files = {output.label_filename for output in configs[0].output} - {""}
         named = {None: "", PACKAGED: "", CHOSEN: chosen}
@@ -196,13 +154,7 @@ def read(repository: Path = REPOSITORY) -> Catalogue:
 
 
 def choose(registry: Mapping[str, T], name: str, model: Model, key: str) -> T:
-    """What a registry holds under the name that a description gives.
-
-    Args:
-        registry: What there is to choose from.
-        name: What the description says.
-        model: The model that it describes.
-        key: Where it says so.
+    """What a registry holds under the name that the description of a model gives as `key`.
 
     Raises:
         BuildError: The registry does not hold it.

@@ -25,15 +25,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Program:
-    """A module with all that it imports, directly or not.
+    """A module with all that it imports, directly or not."""
 
-    Attributes:
-        sources: Source of every module of ours, by name, without comments and docstrings.
-        libraries: Names of all other modules, those of the standard library left out.
-    """
-
-    sources: dict[str, str]
-    libraries: frozenset[str]
+    sources: dict[str, str]  # of our modules, by name, without comments and docstrings
+    libraries: frozenset[str]  # all other modules, but not those of the standard library
 
 
 def program(module: str) -> Program:

@@ -48,11 +48,7 @@ def resolve(group: str) -> list[str]:
 
 
 class Bar:
-    """A bar on a terminal, and nothing elsewhere.
-
-    Args:
-        total: How many packages there will be; 0 where nobody knows yet.
-    """
+    """A bar on a terminal, and nothing elsewhere; a total of 0 packages is not known yet."""
 
     def __init__(self, total: int = 0) -> None:
         self._total = total

@@ -1,7 +1,7 @@
 """`manifest.json`: what a version was made from, how good it is, and its digests."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from build.data.cache import sha256
@@ -11,21 +11,13 @@ FILENAME = "manifest.json"
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of the `manifest.json` of a version.
-
-    Attributes:
-        model: Name of the model.
-        fingerprint: Digests of what the version was made from, by kind.
-        files: SHA-256 of every other file of the version, by name.
-        seconds: How long making it took.
-        facts: What was measured: accuracy, largest difference, opset, ...
-    """
+    """The content of the `manifest.json` of a version."""
 
     model: str
-    fingerprint: dict[str, str]
-    files: dict[str, str]
-    seconds: float
-    facts: dict[str, object] = field(default_factory=dict)
+    fingerprint: dict[str, str]  # digests of what the version was made from, by kind
+    files: dict[str, str]  # SHA-256 of every other file of the version, by name
+    seconds: float  # how long making it took
+    facts: dict[str, object]  # what was measured: accuracy, largest difference, opset, ...
 
     def is_made_from(self, **digests: str) -> bool:
         """Whether the version was made from parts with these digests, of those named."""

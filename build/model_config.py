@@ -88,10 +88,7 @@ def to_text(config: ModelConfig) -> str:
 def write(path: Path, config: ModelConfig, comments: Iterable[str] = ()) -> None:
     """Replaces a file at once, so that a server never reads half of it.
 
-    Args:
-        path: Its folder is made where it is missing.
-        config: What is written.
-        comments: Lines for the top of the file, without the sign of a comment.
+    `comments` are lines for its top, without `#`. Its folder is made where it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".part")

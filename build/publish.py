@@ -21,37 +21,25 @@ Make = Callable[[Path], dict[str, object]]
 
 
 def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manifest, bool]:
-    """Publishes a version of a model unless the one that is there is up to date.
+    """Publishes a version of the model in a folder unless the one that is there is up to date.
 
-    Of two concurrent builds the second waits, and then finds the work done.
-
-    Args:
-        model: The folder of the model in the repository.
-        fingerprint: Digests of what the version is made from, by kind.
-        make: Makes the version; if it raises, the old version stays.
+    Of two concurrent builds the second waits, and then finds the work done. If `make`
+    raises, the old version stays.
 
     Returns:
         The manifest of the published version, and whether it is new.
     """
     with FileLock(model / ".build.lock"):
         _recover(model)
-        published = manifest.read(model / VERSION)
-        if (
-            published
-            and published.fingerprint == fingerprint
-            and published.is_intact(model / VERSION)
-        ):
+        version = model / VERSION
+        published = manifest.read(version)
+        if published and published.fingerprint == fingerprint and published.is_intact(version):
             return published, False
         started = time.monotonic()
         with _staged(model) as folder:
             facts = make(folder)
-            made = Manifest(
-                model=model.name,
-                fingerprint=fingerprint,
-                files=manifest.digests(folder),
-                seconds=round(time.monotonic() - started, 1),
-                facts=facts,
-            )
+            seconds = round(time.monotonic() - started, 1)
+            made = Manifest(model.name, fingerprint, manifest.digests(folder), seconds, facts)
             manifest.write(made, folder)
         return made, True
 

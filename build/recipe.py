@@ -21,12 +21,7 @@ class Table(BaseModel):
 
     @classmethod
     def of(cls, values: Mapping[str, Any], file: Path, *keys: str) -> Self:
-        """Validates a table.
-
-        Args:
-            values: What the file says.
-            file: The file, for the error.
-            keys: Where in the file the table stands.
+        """Validates a table that stands in a file under these keys.
 
         Raises:
             BuildError: It names file, key, value and what is allowed.
@@ -61,54 +56,33 @@ class Table(BaseModel):
 
 
 class VariantGates(Table):
-    """What a variant of another precision must reach, against the FP32 model.
+    """What a variant of another precision must reach, against the FP32 model."""
 
-    Attributes:
-        accuracy_loss: The most of the test accuracy that it may lose.
-        same_labels: Least part of the test examples that keep their label.
-    """
-
-    accuracy_loss: Share
-    same_labels: Share
+    accuracy_loss: Share  # the most of the test accuracy that it may lose
+    same_labels: Share  # least part of the test examples that keep their label
 
 
 class Gates(Table):
-    """What an exported model must reach before it is published.
+    """What an exported model must reach before it is published."""
 
-    Attributes:
-        accuracy: Least part of the test examples with the right label.
-        difference: Largest absolute difference of a probability from PyTorch.
-        batch_sizes: Batch sizes at which both are compared.
-        variants: The other precisions that are made, by name.
-    """
-
-    accuracy: Share = 0.0
-    difference: PositiveFloat = 1e-4
-    batch_sizes: tuple[PositiveInt, ...] = (1, 2, 7, 32)
-    variants: Mapping[str, VariantGates] = {}
+    accuracy: Share = 0.0  # least part of the test examples with the right label
+    difference: PositiveFloat = 1e-4  # the largest of a probability from PyTorch, absolute
+    batch_sizes: tuple[PositiveInt, ...] = (1, 2, 7, 32)  # at which both are compared
+    variants: Mapping[str, VariantGates] = {}  # the other precisions that are made
 
 
 T = TypeVar("T", bound=Table)
 
 
 class Recipe(Table):
-    """What a builder is given.
+    """What a builder is given."""
 
-    Attributes:
-        file: The description that it comes from.
-        training: How to train; each builder knows its own keys.
-        gates: What the model must reach.
-        checkpoint: The checkpoint to start from, as in `BERT=`; empty for the packaged one.
-        labels: The lines of the model's label file, if it has one.
-        served: Names of the files that the model's configs serve.
-    """
-
-    file: Path = Path("model.toml")
-    training: Mapping[str, Any] = {}
+    file: Path = Path("model.toml")  # the description that it comes from
+    training: Mapping[str, Any] = {}  # each builder knows its own keys
     gates: Gates = Gates()
-    checkpoint: str = ""
-    labels: tuple[str, ...] = ()
-    served: tuple[str, ...] = ()
+    checkpoint: str = ""  # to start from, as in `BERT=`; empty for the packaged one
+    labels: tuple[str, ...] = ()  # the lines of the model's label file, if it has one
+    served: tuple[str, ...] = ()  # the files that the model's configs serve
 
     def settings(self) -> str:
         """What of it tells one version from another, whatever the order it is written in."""

@@ -11,18 +11,12 @@ from server.environment import EnvironmentSettings
 
 
 class Settings(EnvironmentSettings):
-    """What one build makes, and where.
-
-    Attributes:
-        repository: The model repository to fill.
-        bert: Hub name or folder of the checkpoint; empty for the packaged one.
-        keep_checkpoint: Stay with the checkpoint of the published version.
-    """
+    """What one build makes, and where."""
 
     error: ClassVar[type[Exception]] = BuildError
-    repository: Path = REPOSITORY
-    bert: str = ""
-    keep_checkpoint: bool = False
+    repository: Path = REPOSITORY  # to fill
+    bert: str = ""  # hub name or folder of the checkpoint; empty for the packaged one
+    keep_checkpoint: bool = False  # of the published version
 
     @field_validator("repository")
     @classmethod

@@ -21,14 +21,7 @@ _ERROR_LINES = ("error", "npm err")  # how pip and npm begin them
 
 @dataclass(frozen=True)
 class Package:
-    """A file that a package client downloads.
-
-    Attributes:
-        name: Name in the registry.
-        version: Exact version.
-        filename: Name of the downloaded file.
-        sha256: Digest of the downloaded file, in hexadecimal.
-    """
+    """A file that a package client downloads, and its digest in hexadecimal."""
 
     name: str
     version: str
@@ -44,8 +37,7 @@ def cache_folder() -> Path:
     """The folder of downloads: `XDG_CACHE_HOME`, or `~/.cache`, and our name.
 
     Raises:
-        BuildError: `XDG_CACHE_HOME` is a relative path, which its
-            specification tells programs to refuse.
+        BuildError: The variable is a relative path, which its specification says to refuse.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if base and not Path(base).is_absolute():
@@ -88,10 +80,6 @@ def fetch(package: Package, client: PackageClient) -> Path:
     A file gets its name in the cache only once it is complete and its digest
     is right, so a stopped build leaves nothing that looks finished. A second
     build that needs the same file waits for the first one.
-
-    Args:
-        package: What to fetch.
-        client: Makes the command of the package client that brings it.
 
     Raises:
         BuildError: The client is missing or failed, or the digest is wrong.

