@@ -85,7 +85,7 @@ class Ask(Table):
     explain: str = ""  # how those are explained offline; empty where the model only classifies
     outputs: Outputs
     tolerances: Mapping[Precision, Tolerance] = {}  # others than `TOLERANCES`
-    inputs: PositiveInt | None = None  # that a load test draws, where that differs from others
+    inputs: PositiveInt | None = None  # how many a load test draws, where it differs from others
 
 
 class Model(Table):

@@ -48,7 +48,7 @@ def resolve(group: str) -> list[str]:
 
 
 class Bar:
-    """A bar on a terminal, and nothing elsewhere; a total of 0 packages is not known yet."""
+    """A bar on a terminal, and nothing elsewhere; `total` is 0 while nobody knows how many."""
 
     def __init__(self, total: int = 0) -> None:
         self._total = total

@@ -16,7 +16,7 @@ class Settings(EnvironmentSettings):
     error: ClassVar[type[Exception]] = BuildError
     repository: Path = REPOSITORY  # to fill
     bert: str = ""  # hub name or folder of the checkpoint; empty for the packaged one
-    keep_checkpoint: bool = False  # of the published version
+    keep_checkpoint: bool = False  # stay with that of the published version
 
     @field_validator("repository")
     @classmethod

@@ -39,7 +39,7 @@ class RetryPolicy:
             raise ValueError(f"retries must be 0 or more, got {self.retries}")
 
     def wait(self, retry: int, chance: float) -> float:
-        """Seconds to wait before a retry, 0 for the first; `chance`, 0 to 1, is for the jitter."""
+        """Seconds before a retry, the first being number 0; `chance`, 0 to 1, sets the jitter."""
         longest = min(self.first_wait * self.growth**retry, self.longest_wait)
         return longest * (1 - self.jitter * chance)
 
