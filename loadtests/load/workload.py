@@ -36,22 +36,15 @@ _MAX_TENTATIVE = 3
 
 
 class Sample(NamedTuple):
-    """One request twice.
-
-    Attributes:
-        sent: As the model takes it from a client.
-        reference: As the ONNX file of its network takes it, with all that was sent before it
-            in its sequence.
-        last: Of a text in pieces: whether it ends with this one. None where each request
-            stands for itself.
-    """
+    """One request twice: as a client sends it, and as the ONNX file of its network takes it."""
 
     sent: Tensors
-    reference: Tensors
-    last: bool | None = None
+    reference: Tensors  # with all that was sent before it in its sequence
+    last: bool | None = None  # whether a text in pieces ends here; None where there are none
 
 
 Draw = Callable[[int, int, Path], list[Sample]]
+"""Chooses inputs from the test split, by their number, the seed and the network's version."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,6 @@ class Workload:
 
     Attributes:
         network: The model whose ONNX file gives the answers; for an ensemble one of its parts.
-        outputs: Of the model that is asked.
-        draw: Chooses that many inputs from the test split. It gets their number, the seed
-            and the folder of the network's version.
         fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
         explain: Where the model explains what the network answers: makes, from the folder of
             the model's version, what does so without a server.
