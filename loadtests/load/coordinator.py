@@ -63,9 +63,9 @@ def models() -> Iterator[tuple[str, Protocol]]:
     if JOB:
         yield JOB.settings.model, JOB.settings.protocol
         return
-    from loadtests.load.workload import WORKLOADS
+    from loadtests.load.workload import workloads
 
-    for model, workload in WORKLOADS.items():
+    for model, workload in workloads().items():
         for protocol in Protocol:
             if workload.fits_json or protocol is not Protocol.HTTP_JSON:
                 yield model, protocol

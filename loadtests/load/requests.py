@@ -88,17 +88,17 @@ def workload_of(settings: LoadSettings) -> Workload:
     Raises:
         SettingsError: Nobody has said so, or the protocol cannot carry its inputs.
     """
-    from loadtests.load.workload import WORKLOADS
+    from loadtests.load.workload import workloads
 
-    model = settings.model
-    if model not in WORKLOADS:
-        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(WORKLOADS)}")
-    if settings.protocol is Protocol.HTTP_JSON and not WORKLOADS[model].fits_json:
+    model, known = settings.model, workloads()
+    if model not in known:
+        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(known)}")
+    if settings.protocol is Protocol.HTTP_JSON and not known[model].fits_json:
         raise SettingsError(
             f"PROTOCOL is 'http-json': the inputs of {model} are bytes that JSON cannot carry; "
             "it has to be http, grpc, grpc-stream or grpc-shm"
         )
-    return WORKLOADS[model]
+    return known[model]
 
 
 def prepare(settings: LoadSettings, target: Target, repository: Path) -> Requests:

@@ -6,9 +6,9 @@ Which of them a model gets stands in its description; see `build/catalogue.py`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -152,31 +152,15 @@ EXPLAIN = {"digits": explain_digits, "texts": explain_texts}
 _BINARY = ("digits.png",)
 
 
-def workloads(repository: Path) -> dict[str, Workload]:
-    """How each model of a repository is asked that callers ask.
+@cache
+def workloads(repository: Path = catalogue.REPOSITORY) -> dict[str, Workload]:
+    """How each model of a repository is asked that callers ask; its descriptions are read once.
 
     Raises:
         BuildError: A description is not valid.
     """
     models = catalogue.read(repository).values()
     return {model.name: _workload(model, model.ask) for model in models if model.ask}
-
-
-class _Workloads(Mapping[str, Workload]):
-    """Every model that is asked by callers; the descriptions are read when they are needed."""
-
-    @cached_property
-    def _all(self) -> dict[str, Workload]:
-        return workloads(catalogue.REPOSITORY)
-
-    def __getitem__(self, model: str) -> Workload:
-        return self._all[model]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
 
 
 def _workload(model: Model, ask: Ask) -> Workload:
@@ -188,6 +172,3 @@ def _workload(model: Model, ask: Ask) -> Workload:
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
         tolerances={name: ask.tolerances.get(name, usual) for name, usual in TOLERANCES.items()},
     )
-
-
-WORKLOADS = _Workloads()
