@@ -23,7 +23,6 @@ from loadtests.load.target import Target
 from loadtests.report.aggregate import sum_up
 from loadtests.report.caveats import notes
 from loadtests.report.html import report_as_dict, write_report
-from loadtests.report.result import Result
 from loadtests.report.terminal import print_summary, progress
 from server.errors import ServerError
 from server.errors import SettingsError as ServerSettingsError
@@ -155,11 +154,6 @@ def _measure(
     else:
         print_summary(Console(highlight=False), done, result, notes(done, result))
     _err.print(f"report: {page}", style="dim", markup=False)
-    return exit_code(result)
-
-
-def exit_code(result: Result) -> ExitCode:
-    """What a run's exit code says."""
     if result.wrong:
         return ExitCode.WRONG_ANSWERS
     return ExitCode.OK if all(v.met for v in result.verdicts) else ExitCode.MISSED

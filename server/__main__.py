@@ -82,8 +82,7 @@ def _serve(signals: StopSignals) -> int:
         while not signals.stop():
             server.check()
             lines = log.new_lines()
-            shown = lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu)
-            for line in shown:
+            for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
                 _err.print(f"triton: {line}")
             time.sleep(_POLL_SECONDS)
         _err.print("stopping: requests under way are finished first ...")

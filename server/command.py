@@ -24,13 +24,8 @@ def server_command(
 ) -> list[str]:
     """The program to run and its arguments.
 
-    Args:
-        settings: How to run Triton.
-        installation: The Triton to run.
-        ports: Where its services listen.
-        backends: The folder of backends.
-        shm_prefix: How the names of its shared memory begin.
-        gpu: Whether there is a GPU to report metrics of.
+    The names of its shared memory begin with `shm_prefix`; `gpu` tells whether there is a GPU to
+    report metrics of.
     """
     command = [
         str(installation.binary),

@@ -2,15 +2,11 @@
 
 
 class ServerError(Exception):
-    """A failure that its one-line message explains to the person who ran the command.
-
-    Attributes:
-        log_lines: The relevant lines of Triton's log, oldest first.
-    """
+    """A failure that its one-line message explains to the person who ran the command."""
 
     def __init__(self, message: str, log_lines: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.log_lines = log_lines
+        self.log_lines = log_lines  # the relevant ones of Triton's, oldest first
 
 
 class SettingsError(ServerError):

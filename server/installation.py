@@ -17,23 +17,14 @@ STUB = "triton_python_backend_stub"
 
 @dataclass(frozen=True)
 class Installation:
-    """One Triton on this machine.
-
-    Attributes:
-        binary: The tritonserver program.
-        backends: The folder of its own backends.
-        caches: The folder of its response caches.
-        libraries: The folder of shared libraries that it loads.
-        stub: The program that runs Python models, where it has one.
-        stub_python: The (major, minor) version of Python inside that program.
-    """
+    """One Triton on this machine."""
 
     binary: Path
-    backends: Path
-    caches: Path
-    libraries: Path
-    stub: Path | None
-    stub_python: tuple[int, int] | None
+    backends: Path  # the folder of its own backends
+    caches: Path  # the folder of its response caches
+    libraries: Path  # the folder of shared libraries that it loads
+    stub: Path | None  # the program that runs Python models, where it has one
+    stub_python: tuple[int, int] | None  # (major, minor) of the Python inside that program
 
     @property
     def runs_our_python(self) -> bool:
@@ -57,14 +48,10 @@ def find_installation(triton_dir: Path | None) -> Installation:
 
 
 def check_machine(machine: str, glibc: tuple[int, int] | None) -> None:
-    """Checks that the packaged tritonserver can run here.
-
-    Args:
-        machine: The processor, as `uname -m` names it.
-        glibc: The C library's version; None where it is another C library.
+    """Checks that the packaged tritonserver can run on a processor, as `uname -m` names it.
 
     Raises:
-        InstallationError: They cannot run it.
+        InstallationError: It cannot, or glibc is too old, or None: another C library.
     """
     elsewhere = "set TRITON_DIR to a Triton that was built for this machine, or use a container"
     if machine not in ("x86_64", "AMD64"):

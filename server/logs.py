@@ -21,10 +21,6 @@ _STATUS = re.compile(
 def lines_that_matter(lines: Iterable[str], *, gpu: bool) -> Iterator[str]:
     """Keeps the warnings and errors, without those that every start without a GPU logs.
 
-    Args:
-        lines: Lines of Triton's log.
-        gpu: Whether there is a GPU, so that lines about it matter.
-
     Yields:
         What the lines say, without time, process and place, on one line each.
     """
@@ -37,11 +33,7 @@ def lines_that_matter(lines: Iterable[str], *, gpu: bool) -> Iterator[str]:
 
 
 def load_failures(lines: Iterable[str]) -> list[str]:
-    """Says in a sentence for each model that did not load why it did not.
-
-    Args:
-        lines: Lines of Triton's log.
-    """
+    """Says in a sentence for each model that did not load why it did not."""
     sentences: list[str] = []
     for text in lines:
         if failed := _MODEL_FAILED.search(text):
@@ -54,8 +46,7 @@ def load_failures(lines: Iterable[str]) -> list[str]:
 def one_line(text: str) -> str:
     r"""Puts a logged message on one line, without the Python traceback in it.
 
-    Args:
-        text: The message; Triton writes its line breaks as `\n`.
+    Triton writes its line breaks as `\n`.
 
     Example:
         >>> one_line(r"ValueError: no\n\nAt:\n  model.py(7): initialize\n")

@@ -12,9 +12,6 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def stop_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
     """Has the kernel signal this process when its parent ends, however that ends.
 
-    Args:
-        number: The signal to receive.
-
     Raises:
         OSError: The kernel refused.
     """

@@ -25,9 +25,7 @@ class Ports(NamedTuple):
 def settle_ports(settings: Settings, taken: Collection[int] = ()) -> Ports:
     """Checks the ports that are set and chooses those that are 0.
 
-    Args:
-        settings: The address and the ports asked for.
-        taken: Ports that are free, but promised to somebody else.
+    Ports that are taken are those that are free, but promised to somebody else.
 
     Returns:
         Three different ports that were free a moment ago.

@@ -25,11 +25,7 @@ class ProcessState(NamedTuple):
 
 
 def process_table(proc: Path = Path("/proc")) -> list[ProcessState]:
-    """Reads the state of every process.
-
-    Args:
-        proc: Where the proc file system is mounted.
-    """
+    """Reads the state of every process."""
     table: list[ProcessState] = []
     for folder in proc.glob("[0-9]*"):
         # A process may end while it is read.
@@ -52,12 +48,7 @@ def kill_group(group: int) -> None:
 
 
 def remove_shared_memory(prefix: str, folder: Path = Path("/dev/shm")) -> None:  # noqa: S108
-    """Removes the shared memory that killed processes left behind.
-
-    Args:
-        prefix: How its names begin.
-        folder: Where the kernel shows it.
-    """
+    """Removes the shared memory that killed processes left behind, by how its names begin."""
     for region in folder.glob(f"{prefix}*"):
         region.unlink(missing_ok=True)
 

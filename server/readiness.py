@@ -1,12 +1,12 @@
 """Asks a running Triton, over HTTP, how it is; an address is `host:port`."""
 
+import contextlib
 import http.client
 import json
 from collections.abc import Mapping
 from typing import Any
 
 _TIMEOUT_SECONDS = 5
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 def is_ready(address: str) -> bool:
@@ -24,12 +24,8 @@ def serves_metrics(address: str) -> bool:
     return _status(address, "/metrics") == 200
 
 
-def model_index(address: str, headers: Mapping[str, str] = _NO_HEADERS) -> list[dict[str, str]]:
-    """Lists the models.
-
-    Args:
-        address: Where the HTTP service listens.
-        headers: What the request brings, such as the administrator's token.
+def model_index(address: str, headers: Mapping[str, str] | None = None) -> list[dict[str, str]]:
+    """Lists the models; the headers may have to bring the administrator's token.
 
     Returns:
         For each model its `name`, and its `version`, `state` and `reason` where known.
@@ -37,7 +33,8 @@ def model_index(address: str, headers: Mapping[str, str] = _NO_HEADERS) -> list[
     Raises:
         OSError: Nothing answers there.
     """
-    index: list[dict[str, str]] = _ask(address, "POST", "/v2/repository/index", headers)
+    _, answer = _request(address, "POST", "/v2/repository/index", headers)
+    index: list[dict[str, str]] = json.loads(answer)
     return sorted(index, key=lambda model: model["name"])
 
 
@@ -47,12 +44,8 @@ def model_metadata(address: str, model: str) -> dict[str, Any]:
     Raises:
         OSError: Nothing answers there.
     """
-    metadata: dict[str, Any] = _ask(address, "GET", f"/v2/models/{model}")
+    metadata: dict[str, Any] = json.loads(_request(address, "GET", f"/v2/models/{model}")[1])
     return metadata
-
-
-def _ask(address: str, method: str, path: str, headers: Mapping[str, str] = _NO_HEADERS) -> Any:
-    return json.loads(_request(address, method, path, headers)[1])
 
 
 def _status(address: str, path: str) -> int:
@@ -63,12 +56,10 @@ def _status(address: str, path: str) -> int:
 
 
 def _request(
-    address: str, method: str, path: str, headers: Mapping[str, str] = _NO_HEADERS
+    address: str, method: str, path: str, headers: Mapping[str, str] | None = None
 ) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
-    try:
-        connection.request(method, path, headers=dict(headers))
+    with contextlib.closing(connection):
+        connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read()
-    finally:
-        connection.close()

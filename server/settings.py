@@ -23,42 +23,25 @@ Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 
 
 class Settings(EnvironmentSettings):
-    """How to run Triton; each field is the environment variable of the same name.
+    """How to run Triton; each field is the environment variable of the same name."""
 
-    Attributes:
-        bind: IPv4 address that all three services listen on.
-        http_port: Port of the HTTP service; 0 chooses a free one, here and below.
-        grpc_port: Port of the gRPC service.
-        metrics_port: Port of the Prometheus metrics.
-        config: `config.pbtxt`, or NAME to prefer each model's `configs/NAME.pbtxt`.
-        triton_dir: Another Triton installation to run; None runs the packaged one.
-        model_repository: The folder of models to serve.
-        log_verbose: 0 shows what matters; from 1 on everything that Triton logs.
-        log_file: Where Triton's whole log goes; None keeps it only while the server runs.
-        start_timeout: Seconds that loading the models may take.
-        exit_timeout: Seconds that requests under way get to finish at a stop.
-        model_control: `none`, or `explicit` to load and unload models while the server runs.
-        admin_token: What administrative requests have to bring in the header
-            `triton-admin`; empty leaves them open to everybody who reaches the server.
-        trace_url: Where spans go, an OTLP endpoint over HTTP; empty traces nothing.
-        trace_rate: One request of so many is traced.
-    """
-
-    bind: str = "127.0.0.1"
-    http_port: Port = 8000
+    bind: str = "127.0.0.1"  # IPv4 address that all three services listen on
+    http_port: Port = 8000  # 0 chooses a free one, here and below
     grpc_port: Port = 8001
     metrics_port: Port = 8002
-    config: str = CPU_CONFIG
-    triton_dir: Path | None = None
+    config: str = CPU_CONFIG  # `config.pbtxt`, or NAME to prefer each `configs/NAME.pbtxt`
+    triton_dir: Path | None = None  # another Triton to run; None runs the packaged one
     model_repository: Path = Path("model_repository")
-    log_verbose: Annotated[int, Field(ge=0, le=9)] = 0
-    log_file: Path | None = None
-    start_timeout: Annotated[int, Field(ge=1, le=86400)] = 300
-    exit_timeout: Annotated[int, Field(ge=1, le=3600)] = 20
-    model_control: Literal["none", "explicit"] = "none"
+    log_verbose: Annotated[int, Field(ge=0, le=9)] = 0  # from 1 on everything that Triton logs
+    log_file: Path | None = None  # for Triton's log; None keeps it only while the server runs
+    start_timeout: Annotated[int, Field(ge=1, le=86400)] = 300  # seconds to load the models
+    exit_timeout: Annotated[int, Field(ge=1, le=3600)] = 20  # seconds for requests under way
+    model_control: Literal["none", "explicit"] = "none"  # explicit (un)loads models while it runs
+    # What administrative requests bring in the header `triton-admin`; empty lets everybody make
+    # them who reaches the server.
     admin_token: SecretStr = SecretStr("")
-    trace_url: str = ""
-    trace_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    trace_url: str = ""  # where spans go, an OTLP endpoint over HTTP; empty traces nothing
+    trace_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # one request of so many is traced
 
     @classmethod
     def from_environment(
@@ -68,7 +51,7 @@ class Settings(EnvironmentSettings):
         default_ports: bool = True,
         **defaults: Any,
     ) -> Self:
-        """Reads the settings; a variable that is unset or empty takes its default.
+        """Reads the settings, as the base class does.
 
         Args:
             environment: The variables; the process's own when None.
@@ -146,11 +129,7 @@ class Settings(EnvironmentSettings):
 
 
 def gpu_is_visible(environment: Mapping[str, str], devices: Path = Path("/dev")) -> bool:
-    """Tells whether a process with this environment would see an NVIDIA GPU.
-
-    Args:
-        environment: The variables; CUDA_VISIBLE_DEVICES can hide every GPU.
-        devices: The folder of device files, of which the driver makes one for each GPU.
-    """
+    """Tells whether a process with this environment would see an NVIDIA GPU."""
     hidden = environment.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "NoDevFiles")
+    # The driver makes one file for each GPU.
     return not hidden and any(devices.glob("nvidia[0-9]*"))

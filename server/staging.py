@@ -17,15 +17,10 @@ OUR_BACKENDS = Path(__file__).parent / "backends"
 def stage_backends(
     installation: Installation, folder: Path, ours: Path = OUR_BACKENDS
 ) -> tuple[str, ...]:
-    """Gathers the backends that Triton is to use; the installation's own win over ours.
-
-    Args:
-        installation: The Triton that will run.
-        folder: An empty folder for `--backend-directory`.
-        ours: The folder of backends that fill in what the installation lacks.
+    """Gathers the backends for Triton in an empty folder; the installation's own win over ours.
 
     Returns:
-        The names of those that were filled in.
+        The names of those of ours that fill in what the installation lacks.
     """
     own = _folders(installation.backends)
     missing = {name: source for name, source in _folders(ours).items() if name not in own}

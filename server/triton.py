@@ -33,10 +33,6 @@ _LAST_LINES = 5
 _T = TypeVar("_T")
 
 
-def _never() -> bool:
-    return False
-
-
 class TritonServer:
     """A Triton of its own, for the length of a `with` block.
 
@@ -46,20 +42,16 @@ class TritonServer:
         >>> with TritonServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
         ...     print(server.http_url)
 
-    Attributes:
+    Args:
         settings: How it is run.
-        filled_in: The names of our backends that the installation lacks.
+        stop_requested: Asked again and again while it starts.
     """
 
-    def __init__(self, settings: Settings, *, stop_requested: Callable[[], bool] = _never) -> None:
-        """Prepares a server.
-
-        Args:
-            settings: How to run it.
-            stop_requested: Asked again and again while it starts.
-        """
+    def __init__(
+        self, settings: Settings, *, stop_requested: Callable[[], bool] = lambda: False
+    ) -> None:
         self.settings = settings
-        self.filled_in: tuple[str, ...] = ()
+        self.filled_in: tuple[str, ...] = ()  # our backends that the installation lacks
         self._stop_requested = stop_requested
         self._gpu = gpu_is_visible(os.environ)
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
@@ -129,11 +121,10 @@ class TritonServer:
             self.kill()
             raise
 
-    def stop(self, *, hurry: Callable[[], bool] = _never) -> int:
+    def stop(self, *, hurry: Callable[[], bool] = lambda: False) -> int:
         """Lets requests under way finish, ends the server and removes what it left.
 
-        Args:
-            hurry: Asked again and again; when true, the server is killed at once.
+        Once `hurry` returns true, the server is killed at once.
 
         Returns:
             The exit code of tritonserver; 0 when every request was finished.
@@ -173,8 +164,7 @@ class TritonServer:
         Raises:
             ServerDiedError: It, or one of them, has ended.
         """
-        code = _started(self._process).poll()
-        if code is not None:
+        if (code := _started(self._process).poll()) is not None:
             how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
             raise ServerDiedError(
                 f"tritonserver (process {self.pid}) ended {how}: start it again",

@@ -20,7 +20,7 @@ from loadtests.load.requests import (
     reference_answers,
 )
 from loadtests.load.settings import Protocol
-from loadtests.load.workload import WORKLOADS, Sample
+from loadtests.load.workload import Sample, workloads
 
 PADDED_TO = 128
 _ALL = 1_000_000
@@ -55,13 +55,15 @@ class Inputs:
         sent = together([sample.sent for sample in self.draw(workload)], rows)
         samples = [Sample(tensors, {}) for tensors in sent]
         expected = expected_together(self._answers(workload, file), rows)
-        return encode_requests(protocol, served_as, WORKLOADS[workload].outputs, samples, expected)
+        return encode_requests(
+            protocol, served_as, workloads()[workload].outputs, samples, expected
+        )
 
     def padded_requests(self, served_as: str, protocol: Protocol, file: Path) -> Requests:
         """Token ids that the client padded to `PADDED_TO`, to a variant with the padded graph."""
         sent = [padded([ids], PADDED_TO) for ids in self.tokens()]
         samples = [Sample(tensors, tensors) for tensors in sent]
-        outputs, expected = WORKLOADS["sentiment_bert"].outputs, reference_answers(file, samples)
+        outputs, expected = workloads()["sentiment_bert"].outputs, reference_answers(file, samples)
         return encode_requests(protocol, served_as, outputs, samples, expected)
 
     def padded_answers(self, file: Path) -> Expected:
@@ -79,8 +81,8 @@ class Inputs:
 
     def reviews(self, words: int) -> list[Sample]:
         """The test reviews of that many words, in the order of the seed."""
-        network = PUBLISHED / WORKLOADS["sentiment"].network / "1"
-        everything = WORKLOADS["sentiment"].draw(_ALL, self._seed, network)
+        network = PUBLISHED / workloads()["sentiment"].network / "1"
+        everything = workloads()["sentiment"].draw(_ALL, self._seed, network)
         fitting = [each for each in everything if len(each.sent["TEXT"].item().split()) == words]
         return fitting[: self._count]
 
@@ -93,7 +95,7 @@ class Inputs:
         served_as: Sequence[str],
     ) -> list[Requests]:
         """The same requests to several variants of a model that all answer as one file does."""
-        of_model = WORKLOADS[workload]
+        of_model = workloads()[workload]
         expected = expected_answers(of_model, file, PUBLISHED / workload / "1", samples)
         return [
             encode_requests(protocol, name, of_model.outputs, samples, expected)
@@ -101,7 +103,7 @@ class Inputs:
         ]
 
     def _draw(self, workload: str) -> list[Sample]:
-        drawn = WORKLOADS[workload]
+        drawn = workloads()[workload]
         folder = PUBLISHED / drawn.network / "1"
         return drawn.draw(self._count, self._seed, folder)
 

@@ -23,7 +23,7 @@ from locust import events, runners
 
 from build.errors import BuildError
 from loadtests.load.errors import LoadTestError
-from loadtests.load.request_log import RequestLog, from_bytes, merge, to_bytes
+from loadtests.load.request_log import LOG_ENTRY, RequestLog, merge
 from loadtests.load.requests import Requests, draw, encode_requests, workload_of
 from loadtests.load.settings import LoadSettings, Protocol
 from loadtests.load.target import Target
@@ -63,26 +63,19 @@ def models() -> Iterator[tuple[str, Protocol]]:
     if JOB:
         yield JOB.settings.model, JOB.settings.protocol
         return
-    from loadtests.load.workload import WORKLOADS
+    from loadtests.load.workload import workloads
 
-    for model, workload in WORKLOADS.items():
+    for model, workload in workloads().items():
         for protocol in Protocol:
             if workload.fits_json or protocol is not Protocol.HTTP_JSON:
                 yield model, protocol
 
 
 class RequestSource:
-    """The requests of each user class, in any process of Locust.
-
-    Args:
-        environment: Locust's.
-
-    Attributes:
-        progress: Of this process.
-    """
+    """The requests of each user class, in any process of Locust."""
 
     def __init__(self, environment: Any) -> None:
-        self.progress = Progress(is_logged=JOB is not None)
+        self.progress = Progress(is_logged=JOB is not None)  # of this process
         self._environment = environment
         self._runner = environment.runner
         self._lock = RLock()
@@ -111,11 +104,6 @@ class RequestSource:
 
     def prepare(self, model: str, protocol: Protocol, host: str | None) -> tuple[str, Requests]:
         """In the process that coordinates: the address of the service and what is sent to it.
-
-        Args:
-            model: The model.
-            protocol: How it is asked.
-            host: The server, as Locust's users write it.
 
         Raises:
             LoadTestError: The server or its models cannot be used.
@@ -183,22 +171,13 @@ def _drawn(*arguments: Any) -> Any:
 
 
 class Coordinator:
-    """Collects the logs of all processes for `python -m loadtests`.
-
-    Args:
-        progress: Of this process.
-        settings: Of the load test.
-        runner: Locust's, of the process that coordinates.
-
-    Attributes:
-        ended: When the last request was sent.
-        stages: When each number of users began, without the warm-up.
-    """
+    """Collects the logs of all processes for `python -m loadtests`, in the one that coordinates."""
 
     def __init__(self, progress: Progress, settings: LoadSettings, runner: Any) -> None:
-        self.ended = 0.0
+        self.ended = 0.0  # when the last request was sent
+        # When each number of users began, without the warm-up.
         self.stages: list[tuple[float, int]] = []
-        self._progress = progress
+        self._progress = progress  # of this process
         self._settings = settings
         self._runner = runner
         self._logs: list[RequestLog] = []
@@ -262,7 +241,7 @@ class Coordinator:
         return isinstance(self._runner, runners.LocalRunner)
 
     def _receive(self, client_id: str, data: dict[str, Any], **_: Any) -> None:
-        self._logs.append(from_bytes(data["log"]))
+        self._logs.append(np.frombuffer(data["log"], LOG_ENTRY))
         self._failures.update(data["failures"])
         if data["began"]:
             self._beginnings[client_id] = data["began"]
@@ -278,7 +257,7 @@ def report_to_coordinator(progress: Progress, runner: Any) -> None:
         # Asked first: what is taken afterwards is complete.
         data["drained"] = progress.finished and progress.in_flight == 0
         data["began"] = progress.began
-        data["log"] = to_bytes(recorder.take())
+        data["log"] = recorder.take().tobytes()
         data["failures"] = dict(recorder.failures)
         recorder.failures.clear()
 

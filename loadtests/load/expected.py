@@ -13,49 +13,30 @@ from build.catalogue import TOLERANCES, Precision, Tolerance
 
 @dataclass(frozen=True)
 class Explained:
-    """Why a model says so.
+    """Why a model says so."""
 
-    Attributes:
-        attributions: FP32 [words or pixels], in log-odds.
-        exact: What has to be the same to the byte: the words and where they stand.
-    """
-
-    attributions: npt.NDArray[np.float32]
-    exact: bytes = b""
+    attributions: npt.NDArray[np.float32]  # [words or pixels], in log-odds
+    exact: bytes = b""  # the same to the byte: the words and where they stand
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model says about one input.
-
-    Attributes:
-        label: The chosen class.
-        probabilities: FP32 [classes].
-        explained: Why; only where that was asked for.
-    """
+    """What a model says about one input."""
 
     label: bytes
-    probabilities: npt.NDArray[np.float32]
-    explained: Explained | None = None
+    probabilities: npt.NDArray[np.float32]  # [classes]
+    explained: Explained | None = None  # only where that was asked for
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The expected answers.
-
-    Attributes:
-        labels: The label of each input, as bytes.
-        probabilities: FP32 [inputs, classes].
-        tolerance: How far a probability may be off.
-        explained: Why each input is answered so; nothing where that is not asked for.
-        attribution_tolerance: How far an attribution may be off.
-    """
+    """The expected answers, one for each input."""
 
     labels: tuple[bytes, ...]
-    probabilities: npt.NDArray[np.float32]
-    tolerance: float
-    explained: tuple[Explained, ...] = ()
-    attribution_tolerance: float = 0.0
+    probabilities: npt.NDArray[np.float32]  # [inputs, classes]
+    tolerance: float  # how far a probability may be off
+    explained: tuple[Explained, ...] = ()  # nothing where that is not asked for
+    attribution_tolerance: float = 0.0  # how far an attribution may be off
 
     @classmethod
     def of(

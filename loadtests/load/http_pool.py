@@ -36,22 +36,13 @@ _TOLD = re.compile(
 
 @dataclass(frozen=True)
 class Response:
-    """What a server sent back.
-
-    Attributes:
-        status: Of HTTP.
-        json_length: Length of the JSON part of a body with binary tensors; 0 where all of it
-            is JSON.
-        body: All of it.
-        message: Status line, headers and body as they came over the wire.
-        is_kept: Whether the connection takes another request.
-    """
+    """What a server sent back."""
 
     status: int
-    json_length: int
+    json_length: int  # of the part before binary tensors; 0 where all of the body is JSON
     body: bytes
-    message: bytes
-    is_kept: bool
+    message: bytes  # status line, headers and body as they came over the wire
+    is_kept: bool  # whether the connection takes another request
 
 
 def written(path: str, host: str, body: bytes, headers: Mapping[str, str]) -> bytes:
@@ -66,10 +57,7 @@ class GreenletSocket:
 
     gevent's sockets try to read before there can be an answer, and make a new timer for each
     read. Here watchers are made once a connection, so that waiting costs half as much.
-
-    Args:
-        address: Host and port.
-        timeout: Seconds that the other side may be silent.
+    The timeout is in seconds that the other side may be silent.
 
     Raises:
         OSError: There is nobody, or nobody answers in time.
@@ -135,11 +123,7 @@ class GreenletSocket:
 class Connections:
     """Connections to one address, as many as requests are under way; the last used is taken first.
 
-    Many greenlets may use them at once.
-
-    Args:
-        address: `host:port`.
-        timeout: Seconds that a server may be silent.
+    Many greenlets may use them at once. A server may be silent for `timeout` seconds.
     """
 
     def __init__(self, address: str, timeout: float) -> None:
@@ -150,10 +134,6 @@ class Connections:
 
     def post(self, request: bytes, last: Response | None = None) -> Response:
         """Sends a request that `written` wrote and waits for the answer. Nothing is sent twice.
-
-        Args:
-            request: What is sent.
-            last: An answer that this one may be like.
 
         Returns:
             The answer; `last` itself where that came over the wire once more.

@@ -28,14 +28,7 @@ _PADDING = 0
 
 
 class Network:
-    """One ONNX file, run by ONNX Runtime in this process.
-
-    Args:
-        file: The file, as `build/` names it.
-
-    Attributes:
-        precision: Of the file.
-    """
+    """One ONNX file, named as `build/` does, run by ONNX Runtime in this process."""
 
     def __init__(self, file: Path) -> None:
         # Not before Locust forks its processes, whose copy of it would crash at their end.
@@ -85,12 +78,7 @@ Explain = Callable[[Tensors, Tensors], Answer]
 
 
 def explain_texts(folder: Path, network: Network) -> Explain:
-    """Explains texts, without `SAMPLES`.
-
-    Args:
-        folder: Of the version of `sentiment_explain`.
-        network: The classifier.
-    """
+    """Explains texts, without `SAMPLES`; the folder is a version of `sentiment_explain`."""
     plans = _module(folder / "explanation.py")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
@@ -109,12 +97,7 @@ def explain_texts(folder: Path, network: Network) -> Explain:
 
 
 def explain_digits(folder: Path, network: Network) -> Explain:
-    """Explains digits.
-
-    Args:
-        folder: Of the version of `mnist_explain`.
-        network: The classifier.
-    """
+    """Explains digits; the folder is a version of `mnist_explain`."""
     # Its module imports what the Python backend brings along.
     backend = str(find_installation(None).backends / "python")
     if backend not in sys.path:

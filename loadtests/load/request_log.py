@@ -50,14 +50,10 @@ _TITLES = {
 
 
 class Recorder:
-    """Keeps the log of one process.
-
-    Attributes:
-        failures: How often each failure occurred, by its text.
-    """
+    """Keeps the log of one process."""
 
     def __init__(self) -> None:
-        self.failures: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()  # how often each occurred, by its text
         self._rows: list[tuple[float, float, float, int]] = []
 
     def add(self, intended: float, lag: float, latency: float, outcome: Outcome) -> None:
@@ -68,16 +64,6 @@ class Recorder:
         """The log since the last call."""
         rows, self._rows = self._rows, []
         return np.array(rows, LOG_ENTRY)
-
-
-def to_bytes(log: RequestLog) -> bytes:
-    """For a message to another process."""
-    return log.tobytes()
-
-
-def from_bytes(data: bytes) -> RequestLog:
-    """What `to_bytes` made."""
-    return np.frombuffer(data, LOG_ENTRY)
 
 
 def merge(parts: Sequence[RequestLog]) -> RequestLog:

@@ -28,26 +28,15 @@ class Requests:
     """What is sent to a model, and what it has to answer.
 
     An input is one request, or a sequence of several that are sent one after the other.
-
-    Attributes:
-        model: The model.
-        outputs: Its outputs.
-        payloads: The bytes of each request, as the protocol takes them.
-        json_lengths: Length of the JSON part of each, or 0 where there is none to tell.
-        expected: The expected answers.
-        path: Where another server than Triton takes `{"text": ...}`; empty for Triton, and
-            for others that speak its protocol.
-        sequence_lengths: The number of following requests that make up each input; empty where
-            each request is an input of its own.
     """
 
     model: str
     outputs: Outputs
-    payloads: tuple[bytes, ...]
-    json_lengths: tuple[int, ...]
+    payloads: tuple[bytes, ...]  # of each request, as the protocol takes them
+    json_lengths: tuple[int, ...]  # of the JSON part of each, or 0 where there is none to tell
     expected: Expected
-    path: str = ""
-    sequence_lengths: tuple[int, ...] = ()
+    path: str = ""  # where another server takes `{"text": ...}` that does not speak as Triton does
+    sequence_lengths: tuple[int, ...] = ()  # the number of requests of each input, if not 1
 
     def __len__(self) -> int:
         """The number of inputs."""
@@ -99,29 +88,25 @@ def workload_of(settings: LoadSettings) -> Workload:
     Raises:
         SettingsError: Nobody has said so, or the protocol cannot carry its inputs.
     """
-    from loadtests.load.workload import WORKLOADS
+    from loadtests.load.workload import workloads
 
-    model = settings.model
-    if model not in WORKLOADS:
-        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(WORKLOADS)}")
-    if settings.protocol is Protocol.HTTP_JSON and not WORKLOADS[model].fits_json:
+    model, known = settings.model, workloads()
+    if model not in known:
+        raise SettingsError(f"MODEL is {model!r}: it has to be one of {', '.join(known)}")
+    if settings.protocol is Protocol.HTTP_JSON and not known[model].fits_json:
         raise SettingsError(
             f"PROTOCOL is 'http-json': the inputs of {model} are bytes that JSON cannot carry; "
             "it has to be http, grpc, grpc-stream or grpc-shm"
         )
-    return WORKLOADS[model]
+    return known[model]
 
 
 def prepare(settings: LoadSettings, target: Target, repository: Path) -> Requests:
     """Draws the inputs, computes the expected answers and encodes the requests.
 
     The answers are those of the file that the server's config names; ONNX Runtime runs it here,
-    one input at a time, so that no answer depends on another input.
-
-    Args:
-        settings: The model, the protocol, the seed and the number of inputs.
-        target: The running server.
-        repository: The folder that it serves.
+    one input at a time, so that no answer depends on another input. The repository is the folder
+    that the target serves.
 
     Raises:
         LoadTestError: The server does not have the model, or the folder not its file.
@@ -154,13 +139,9 @@ def _served_file(target: Target, network: str, repository: Path) -> Path:
 def expected_answers(
     workload: Workload, file: Path, folder: Path, samples: Sequence[Sample]
 ) -> Expected:
-    """The answers of a network to some inputs, with explanations where the model explains.
+    """The answers of a network's file to some inputs, with explanations where the model explains.
 
-    Args:
-        workload: Of the model.
-        file: The ONNX file of its network.
-        folder: The version of the model itself, which matters if it explains.
-        samples: The inputs.
+    The folder is the version of the model itself, which matters if it explains.
 
     Raises:
         LoadTestError: The model explains, and the folder is missing.

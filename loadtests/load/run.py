@@ -31,30 +31,19 @@ _LOCUSTFILE = ROOT / "loadtests" / "locustfile.py"
 POLL_SECONDS = 0.5
 
 
-def _nothing() -> None:
-    pass
-
-
-def _never() -> bool:
-    return False
-
-
 @dataclass
 class Run:
     """What one load was and what was seen of it, not yet summed up.
 
+    Times are in seconds since 1970.
+
     Attributes:
-        settings: Of the load.
-        target: The server.
         parts: The models that the model is made of; only itself where it is no ensemble.
         config: The config of the model and of its parts, as the server has it.
-        triton: The server's version.
-        log: Every request.
-        began: When the load began, seconds since 1970; the warm-up comes first.
+        began: When the load began; the warm-up comes first.
         ended: When the last request was sent.
         stages: When each number of users began, without the warm-up.
         messages: How often each failure occurred.
-        scrapes: Triton's counters over time.
         used: Processor time over time.
         joules: Joules so far over time, by source; without any where nothing can be measured.
     """
@@ -63,7 +52,7 @@ class Run:
     target: Target
     parts: list[str]
     config: dict[str, str] = field(default_factory=dict)
-    triton: str = ""
+    triton: str = ""  # the server's version
     log: RequestLog = field(default_factory=lambda: np.empty(0))
     began: float = 0.0
     ended: float = 0.0
@@ -79,19 +68,14 @@ def run(
     target: Target,
     requests: Requests,
     *,
-    check: Callable[[], None] = _nothing,
-    stop: Callable[[], bool] = _never,
+    check: Callable[[], None] = lambda: None,
+    stop: Callable[[], bool] = lambda: False,
     on_poll: Callable[[Run], None] = lambda _: None,
 ) -> Run:
     """Makes a load, without a screen.
 
-    Args:
-        settings: What load.
-        target: The server.
-        requests: What is sent, and what has to be answered.
-        check: Called now and then; raises where the server has died.
-        stop: Asked now and then; when true, the load is ended without a result.
-        on_poll: Called after each look at the server.
+    Now and then it calls `check`, which raises where the server has died, asks `stop`, which ends
+    the load without a result, and calls `on_poll` after a look at the server.
 
     Raises:
         LoadTestError: No load came about, or it was stopped.
@@ -100,7 +84,9 @@ def run(
     with tempfile.TemporaryDirectory(prefix="loadtest-") as name:
         folder = Path(name)
         job = Job(settings, target.address(settings.protocol), folder)
-        with _locust(folder, _command(settings), job.write(requests)) as process:
+        command = [*locust_command(settings), "--headless", "--only-summary"]
+        command += ["--loglevel", "WARNING"]
+        with _locust(folder, command, job.write(requests)) as process:
             watcher = _Watcher(watched, process.pid)
             while process.poll() is None:
                 if stop():
@@ -122,10 +108,6 @@ def _watched(settings: LoadSettings, target: Target) -> Run:
     # Asked before the load, after which the server may be gone.
     config = {name: target.config_text(name) for name in dict.fromkeys([settings.model, *parts])}
     return Run(settings, target, parts, config, target.server_version())
-
-
-def _command(settings: LoadSettings) -> list[str]:
-    return [*locust_command(settings), "--headless", "--only-summary", "--loglevel", "WARNING"]
 
 
 def locust_command(settings: LoadSettings) -> list[str]:
@@ -185,15 +167,9 @@ class _Watcher:
         if self._run.target.is_triton:
             self._scrape()
         server = self._server.read() if self._server else None
-        self._run.used.append(
-            Used(
-                time.time(),
-                server,
-                self._client.read(),
-                machine_seconds(),
-                self._server.memory if self._server else 0,
-            )
-        )
+        memory = self._server.memory if self._server else 0
+        used = Used(time.time(), server, self._client.read(), machine_seconds(), memory)
+        self._run.used.append(used)
         if self._meters.sources:
             self._run.joules.append((time.time(), self._meters.read()))
 

@@ -27,20 +27,14 @@ Raw = TypeVar("Raw")
 
 
 class Sender(Protocol):
-    """Sends requests; many greenlets may use it at once.
+    """Sends requests; many greenlets may use it at once."""
 
-    Attributes:
-        received: Bytes of the answer that `send` returned last.
-    """
-
-    received: int
+    received: int  # bytes of the answer that `send` returned last
 
     def send(self, index: int, position: SequencePosition | None = None) -> Answer:
         """Sends the request with this index and waits for its answer.
 
-        Args:
-            index: The number of the request.
-            position: Its place in a sequence, for a model that remembers.
+        A model that remembers gets its position in a sequence, too.
 
         Raises:
             FailedRequestError: There was no answer.
@@ -57,9 +51,6 @@ class LastAnswers(Generic[Raw]):
 
     A server mostly says the same to the same input, to the byte. Reading it again would take
     processor time from the server on this machine, and could say nothing new.
-
-    Args:
-        read: Reads what came over the wire; the same from the same bytes.
     """
 
     def __init__(self, read: Callable[[Raw], Answer]) -> None:

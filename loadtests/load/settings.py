@@ -141,10 +141,10 @@ class LoadSettings(EnvironmentSettings):
         """The command that repeats this load test."""
         unused = "users" if self.shape.is_open else "rate"
         given = self.model_dump(mode="json", exclude={unused}, exclude_none=True)
-        words = []
-        for name, value in given.items():
-            text = f"{value:g}" if isinstance(value, float) else value
-            words.append(f"{name.upper()}={text}")
+        words = [
+            f"{name.upper()}={f'{value:g}' if isinstance(value, float) else value}"
+            for name, value in given.items()
+        ]
         return " ".join(["make loadtest", *words])
 
 
@@ -154,12 +154,7 @@ def user_class_name(model: str, protocol: Protocol) -> str:
 
 
 def option(variable: str, text: str) -> OptionInfo:
-    """An option of a command line.
-
-    Args:
-        variable: The environment variable that sets it, too.
-        text: Its help.
-    """
+    """An option of a command line with its help, and the variable that sets it, too."""
     import typer
 
     made: OptionInfo = typer.Option(envvar=variable, help=text)

@@ -27,17 +27,11 @@ MIN_STEP_SECONDS = 2
 
 @dataclass(frozen=True)
 class Phase:
-    """A time of one rate.
+    """A time of one rate."""
 
-    Attributes:
-        name: As reports call it.
-        seconds: Its length.
-        rate: Requests a second that arrive.
-    """
-
-    name: str
+    name: str  # as reports call it
     seconds: float
-    rate: float
+    rate: float  # requests a second that arrive
 
 
 def phases(settings: LoadSettings) -> list[Phase]:
@@ -57,15 +51,9 @@ def phases(settings: LoadSettings) -> list[Phase]:
 def arrivals(
     phases: Sequence[Phase], seed: int, process: int = 0, processes: int = 1
 ) -> npt.NDArray[np.float64]:
-    """Draws the arrivals at one of several processes before the load begins.
+    """Draws the arrivals at one of several processes, numbered from 0, before the load begins.
 
     Poisson processes add up to one of the sum of their rates, so each process draws its own.
-
-    Args:
-        phases: In their order.
-        seed: The same seed draws the same arrivals.
-        process: The number of the process, from 0.
-        processes: How many there are.
 
     Returns:
         FP64 [arrivals], seconds from the start, ascending.
@@ -109,12 +97,8 @@ def stopped_growing(levels: Sequence[LoadLevel]) -> bool:
 
 
 def knee(levels: Sequence[LoadLevel]) -> LoadLevel | None:
-    """The fewest callers that get nearly the best goodput; more of them only wait longer.
-
-    Returns:
-        None where goodput still grew at the end, so that the knee lies further on.
-    """
-    if not stopped_growing(levels):
+    """The fewest callers that get nearly the best goodput; more of them only wait longer."""
+    if not stopped_growing(levels):  # so that the knee lies further on
         return None
     best = max(level.goodput for level in levels)
     return next((level for level in levels if level.goodput >= best * KNEE), None)

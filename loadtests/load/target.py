@@ -20,21 +20,13 @@ _TIMEOUT_SECONDS = 10
 
 @dataclass(frozen=True)
 class Target:
-    """A running Triton.
-
-    Attributes:
-        http: `host:port` of its HTTP service.
-        grpc: The same of gRPC.
-        metrics: The same of Triton's metrics; empty where the server is another one.
-        pid: Its process; None where it runs elsewhere.
-        is_ours: Whether it was started for the load test.
-    """
+    """A running Triton; addresses are `host:port`."""
 
     http: str
     grpc: str
-    metrics: str
-    pid: int | None = None
-    is_ours: bool = False
+    metrics: str  # empty where the server is not Triton
+    pid: int | None = None  # None where it runs elsewhere
+    is_ours: bool = False  # whether it was started for the load test
 
     @classmethod
     def of(cls, server: TritonServer) -> Target:
@@ -53,17 +45,13 @@ class Target:
 
     @classmethod
     def at(cls, url: str, setting: str = "URL") -> Target:
-        """A server that runs already.
+        """A server that runs already, by the `host:port` of its HTTP service.
 
         Its gRPC and metrics are on the next two ports, as Triton's defaults are, unless
         TRITON_GRPC_URL and TRITON_METRICS_URL say otherwise.
 
-        Args:
-            url: `host:port` of its HTTP service, with or without `http://`.
-            setting: The name under which a user wrote it.
-
         Raises:
-            SettingsError: It is not of this form.
+            SettingsError: The setting, which is named, is not of this form.
         """
         host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
         if not host or "/" in host or not port.isdigit():
@@ -101,9 +89,7 @@ class Target:
     def parts(self, model: str) -> list[str]:
         """The models that an ensemble is made of, in order; for any other only itself."""
         scheduling = self.config(model).get("ensemble_scheduling")
-        if not scheduling:
-            return [model]
-        return [step["model_name"] for step in scheduling["step"]]
+        return [step["model_name"] for step in scheduling["step"]] if scheduling else [model]
 
     def server_version(self) -> str:
         """Triton's own version."""

@@ -45,12 +45,7 @@ if JOB:
 
 
 class ModelUser(User):
-    """A caller of a model in a closed loop: asks, waits for the answer, asks again.
-
-    Attributes:
-        model: The model that is asked.
-        protocol: How.
-    """
+    """A caller of a model in a closed loop: asks, waits for the answer, asks again."""
 
     abstract = True
     model: ClassVar[str]
@@ -180,14 +175,10 @@ def user_class(model: str, protocol: Protocol) -> type[ModelUser]:
 
 
 class RunShape(LoadTestShape):
-    """The users of `python -m loadtests`, from the warm-up until every request has ended.
-
-    Attributes:
-        coordinator: Set before the load begins.
-    """
+    """The users of `python -m loadtests`, from the warm-up until every request has ended."""
 
     abstract = JOB is None
-    coordinator: Coordinator
+    coordinator: Coordinator  # set before the load begins
 
     def __init__(self) -> None:
         super().__init__()

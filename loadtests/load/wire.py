@@ -26,13 +26,7 @@ from loadtests.load.settings import Protocol
 def encode(
     protocol: Protocol, model: str, outputs: Outputs, tensors: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[bytes, int]:
-    """Writes one request.
-
-    Args:
-        protocol: How it is sent.
-        model: The model that is asked.
-        outputs: What is asked for.
-        tensors: The inputs, by name, the batch dimension included.
+    """Writes one request with these inputs, the batch dimension included.
 
     Returns:
         The body of an HTTP request, or the message of a gRPC call; and the length of the
@@ -97,13 +91,7 @@ def in_sequence_http(request: bytes, position: SequencePosition) -> bytes:
 
 
 def decode_http(outputs: Outputs, body: bytes, length: int | None) -> Answer:
-    """Reads the body of an answer.
-
-    Args:
-        outputs: Their names.
-        body: All of it.
-        length: Of its JSON part; None where everything is JSON.
-    """
+    """Reads the body of an answer; `length` is that of its JSON part, None if it is all of it."""
     result = http.InferenceServerClient.parse_response_body(body, header_length=length)
     return _answer(outputs, result)
 
@@ -120,11 +108,7 @@ def decode_plain(body: bytes) -> Answer:
 
 
 def move_to_region(messages: Sequence[Any], region: str) -> bytes:
-    """Has `ModelInferRequest`s point at a region of shared memory in place of their tensors.
-
-    Args:
-        messages: Changed in place.
-        region: The name under which the server knows it.
+    """Makes `ModelInferRequest`s point at a region of shared memory in place of their tensors.
 
     Returns:
         What has to lie in the region.

@@ -38,28 +38,18 @@ _SENDERS: dict[Protocol, Callable[[str, Requests], Sender]] = {
 
 @dataclass(frozen=True)
 class Job:
-    """What `python -m loadtests` has Locust do.
-
-    Attributes:
-        settings: Of the load test.
-        address: `host:port` of the service that is asked.
-        folder: Where the log of the requests is to be written.
-    """
+    """What `python -m loadtests` has Locust do."""
 
     settings: LoadSettings
-    address: str
-    folder: Path
+    address: str  # `host:port` of the service that is asked
+    folder: Path  # where the log of the requests is to be written
 
     def requests(self) -> Requests:
         """What is sent."""
         return Requests.from_bytes((self.folder / _REQUESTS_FILE).read_bytes())
 
     def write(self, requests: Requests) -> dict[str, str]:
-        """Writes everything to the folder.
-
-        Returns:
-            The environment variables by which `read` finds it.
-        """
+        """Writes everything to the folder; returns the environment by which `read` finds it."""
         plain = {"settings": self.settings.model_dump(mode="json"), "address": self.address}
         (self.folder / _JOB_FILE).write_text(json.dumps(plain))
         (self.folder / _REQUESTS_FILE).write_bytes(requests.to_bytes())
@@ -76,22 +66,14 @@ class Job:
 
 
 class Progress:
-    """The load of one process, whatever it sends.
-
-    Attributes:
-        recorder: The log.
-        is_logged: Whether requests are logged; without, only Locust counts them.
-        in_flight: Inputs that are not answered to their end.
-        began: When the first user of this process began, seconds since 1970; 0 until then.
-        finished: Set when nothing further is to be sent.
-    """
+    """The load of one process, whatever it sends."""
 
     def __init__(self, *, is_logged: bool = True) -> None:
         self.recorder = Recorder()
-        self.is_logged = is_logged
-        self.in_flight = 0
-        self.began = 0.0
-        self.finished = False
+        self.is_logged = is_logged  # else only Locust counts requests
+        self.in_flight = 0  # inputs that are not answered to their end
+        self.began = 0.0  # when its first user began, seconds since 1970; 0 until then
+        self.finished = False  # set when nothing further is to be sent
         # One clock for all: steps of the system's clock must not look like latencies.
         self._epoch = time.time() - time.perf_counter()
 
@@ -101,22 +83,12 @@ class Progress:
 
 
 class Worker:
-    """Sends the requests of one user class in one process.
-
-    Attributes:
-        size: The number of inputs.
-
-    Args:
-        requests: What is sent, and what has to be answered.
-        protocol: How it is sent.
-        address: `host:port` of the service.
-        progress: Of this process.
-    """
+    """Sends the requests of one user class in one process."""
 
     def __init__(
         self, requests: Requests, protocol: Protocol, address: str, progress: Progress
     ) -> None:
-        self.size = len(requests)
+        self.size = len(requests)  # the number of inputs
         self.progress = progress
         self._requests = requests
         self._connect = lambda: _SENDERS[protocol](address, requests)
@@ -128,10 +100,7 @@ class Worker:
     ) -> None:
         """Sends the requests of one input, each once the one before is answered.
 
-        Args:
-            index: The number of the input.
-            intended: When its first request was due; None for now.
-            on_request: Is told of each request.
+        The first was due when it was `intended`, None for now; `on_request` is told of each.
         """
         self.progress.in_flight += 1
         try:

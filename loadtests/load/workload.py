@@ -6,9 +6,9 @@ Which of them a model gets stands in its description; see `build/catalogue.py`.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,22 +36,15 @@ _MAX_TENTATIVE = 3
 
 
 class Sample(NamedTuple):
-    """One request twice.
-
-    Attributes:
-        sent: As the model takes it from a client.
-        reference: As the ONNX file of its network takes it, with all that was sent before it
-            in its sequence.
-        last: Of a text in pieces: whether it ends with this one. None where each request
-            stands for itself.
-    """
+    """One request twice: as a client sends it, and as the ONNX file of its network takes it."""
 
     sent: Tensors
-    reference: Tensors
-    last: bool | None = None
+    reference: Tensors  # with all that was sent before it in its sequence
+    last: bool | None = None  # whether a text in pieces ends here; None where there are none
 
 
 Draw = Callable[[int, int, Path], list[Sample]]
+"""Chooses inputs from the test split, by their number, the seed and the network's version."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +53,6 @@ class Workload:
 
     Attributes:
         network: The model whose ONNX file gives the answers; for an ensemble one of its parts.
-        outputs: Of the model that is asked.
-        draw: Chooses that many inputs from the test split. It gets their number, the seed
-            and the folder of the network's version.
         fits_json: Whether JSON can carry the inputs; its strings cannot hold any bytes.
         explain: Where the model explains what the network answers: makes, from the folder of
             the model's version, what does so without a server.
@@ -162,31 +152,15 @@ EXPLAIN = {"digits": explain_digits, "texts": explain_texts}
 _BINARY = ("digits.png",)
 
 
-def workloads(repository: Path) -> dict[str, Workload]:
-    """How each model of a repository is asked that callers ask.
+@cache
+def workloads(repository: Path = catalogue.REPOSITORY) -> dict[str, Workload]:
+    """How each model of a repository is asked that callers ask; its descriptions are read once.
 
     Raises:
         BuildError: A description is not valid.
     """
     models = catalogue.read(repository).values()
     return {model.name: _workload(model, model.ask) for model in models if model.ask}
-
-
-class _Workloads(Mapping[str, Workload]):
-    """Every model that is asked by callers; the descriptions are read when they are needed."""
-
-    @cached_property
-    def _all(self) -> dict[str, Workload]:
-        return workloads(catalogue.REPOSITORY)
-
-    def __getitem__(self, model: str) -> Workload:
-        return self._all[model]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all)
-
-    def __len__(self) -> int:
-        return len(self._all)
 
 
 def _workload(model: Model, ask: Ask) -> Workload:
@@ -198,6 +172,3 @@ def _workload(model: Model, ask: Ask) -> Workload:
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
         tolerances={name: ask.tolerances.get(name, usual) for name, usual in TOLERANCES.items()},
     )
-
-
-WORKLOADS = _Workloads()

@@ -21,7 +21,7 @@ from loadtests.compare.repository import (
     threads,
 )
 from loadtests.load.errors import LoadTestError
-from loadtests.load.workload import WORKLOADS
+from loadtests.load.workload import workloads
 from loadtests.report.machine import cores
 from loadtests.tune.space import Candidate, Space, space_around
 
@@ -56,7 +56,7 @@ class ModelGraph:
             LoadTestError: A part is not built, has no config, or does not batch dynamically.
         """
         steps = model_config.steps(model_config.of_model(repository, model))
-        network = WORKLOADS[model].network
+        network = workloads()[model].network
         found = cls(repository, model, network, tuple(name for name in steps if name != network))
         for part in found.models:
             found.version(part)

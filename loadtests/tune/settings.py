@@ -11,7 +11,7 @@ from typing_extensions import Self
 from loadtests.load.errors import SettingsError
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol
-from loadtests.load.workload import WORKLOADS
+from loadtests.load.workload import workloads
 from loadtests.tune.results import RateLevel, Score
 from server.environment import EnvironmentSettings
 
@@ -114,8 +114,8 @@ class TuneSettings(Objective):
     @field_validator("model")
     @classmethod
     def _has_inputs(cls, model: str) -> str:
-        if model not in WORKLOADS:
-            raise ValueError(f"one of {', '.join(WORKLOADS)}")
+        if model not in workloads():
+            raise ValueError(f"one of {', '.join(workloads())}")
         return model
 
     @field_validator("model_repository")
@@ -128,7 +128,7 @@ class TuneSettings(Objective):
 
     @model_validator(mode="after")
     def _fits_protocol(self) -> Self:
-        if self.protocol is Protocol.HTTP_JSON and not WORKLOADS[self.model].fits_json:
+        if self.protocol is Protocol.HTTP_JSON and not workloads()[self.model].fits_json:
             raise ValueError(
                 f"PROTOCOL is 'http-json': the inputs of {self.model} are bytes that JSON cannot "
                 "carry; it has to be http, grpc, grpc-stream or grpc-shm"

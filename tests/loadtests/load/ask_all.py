@@ -23,7 +23,7 @@ from loadtests.load.requests import draw, encode_requests, workload_of
 from loadtests.load.settings import LoadSettings, Protocol
 from loadtests.load.target import Target
 from loadtests.load.worker import Progress, Worker
-from loadtests.load.workload import WORKLOADS
+from loadtests.load.workload import workloads
 
 
 def ask_late(worker: Worker) -> list[float]:
@@ -37,7 +37,7 @@ def main(repository: Path, inputs: int) -> None:
     """Prints for each model and protocol how many answers were due, and came of each kind."""
     target = Target.at(os.environ["URL"])
     found: dict[str, Any] = {}
-    for model in WORKLOADS:
+    for model in workloads():
         samples, expected = draw(LoadSettings(model=model, inputs=inputs), target, repository)
         for protocol in Protocol:
             settings = LoadSettings(model=model, protocol=protocol, inputs=inputs)

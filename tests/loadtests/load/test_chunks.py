@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from build.publish import VERSION
 from loadtests.load.network import MAX_CHUNKS, cuts
 from loadtests.load.requests import sequence_lengths
-from loadtests.load.workload import WORKLOADS, Sample
+from loadtests.load.workload import Sample, workloads
 from tests.conftest import REPOSITORY
 
 NETWORK = REPOSITORY / "sentiment_rnn" / VERSION
@@ -45,8 +45,8 @@ def texts_of(samples: list[Sample]) -> list[str]:
 
 
 def test_the_pieces_of_a_seed_are_the_reviews_of_that_seed() -> None:
-    pieces = WORKLOADS["sentiment_stream"].draw(20, 3, NETWORK)
-    whole = WORKLOADS["sentiment"].draw(20, 3, NETWORK)
+    pieces = workloads()["sentiment_stream"].draw(20, 3, NETWORK)
+    whole = workloads()["sentiment"].draw(20, 3, NETWORK)
     assert texts_of(pieces) == [sample.sent["TEXT"].item().decode() for sample in whole]
     cut_within_a_word = [
         one.sent["TEXT"].item()[-1:].isalpha() and other.sent["TEXT"].item()[:1].isalpha()
@@ -54,13 +54,13 @@ def test_the_pieces_of_a_seed_are_the_reviews_of_that_seed() -> None:
         if not one.last
     ]
     assert any(cut_within_a_word)
-    again = WORKLOADS["sentiment_stream"].draw(20, 3, NETWORK)
+    again = workloads()["sentiment_stream"].draw(20, 3, NETWORK)
     assert [a.sent["TEXT"].item() for a in again] == [p.sent["TEXT"].item() for p in pieces]
 
 
 def test_the_final_ids_of_all_pieces_are_those_of_the_last_answer() -> None:
     final: list[int] = []
-    for sent, reference, last in WORKLOADS["sentiment_rnn"].draw(20, 3, NETWORK):
+    for sent, reference, last in workloads()["sentiment_rnn"].draw(20, 3, NETWORK):
         kept = int(sent["kept"].item())
         ids = sent["input_ids"][0].tolist()
         assert reference["input_ids"].tolist() == [*final, *ids]

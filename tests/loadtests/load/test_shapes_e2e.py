@@ -9,7 +9,7 @@ import pytest
 
 from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.shapes import arrivals, phases
-from loadtests.load.workload import WORKLOADS
+from loadtests.load.workload import workloads
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 from tests.loadtests.command import ROOT, Finished, environment, load_test
@@ -35,7 +35,7 @@ def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -
     late = found.pop("late")
     assert all(latency > lag >= 1 for lag, latency in late)
     assert len(late) == len(found)
-    assert len(found) == len(WORKLOADS) * len(Protocol) - 2
+    assert len(found) == len(workloads()) * len(Protocol) - 2
     for asked, outcomes in found.items():
         due = outcomes.pop("due")
         assert outcomes == {"right answer": due}, asked

@@ -37,27 +37,16 @@ CUDA_PARAMETERS = (*_CUDA_CHOICES, "gpu_mem_limit", "do_copy_in_default_stream")
 
 @dataclass(frozen=True)
 class Accelerator:
-    """One execution accelerator of a config.
+    """One execution accelerator of a config."""
 
-    Attributes:
-        listed: The list that names it.
-        name: Its name there.
-        provider: ONNX Runtime's name for it.
-        options: The provider's options.
-    """
-
-    listed: str
-    name: str
-    provider: str
+    listed: str  # the config's list that names it
+    name: str  # in that list
+    provider: str  # ONNX Runtime's name for it
     options: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelerator, ...]:
-    """Reads one list of `optimization.execution_accelerators`, in its order.
-
-    Args:
-        listed: `gpu_execution_accelerator` or `cpu_execution_accelerator`.
-        entries: Both lists.
+    """Reads the list `gpu_execution_accelerator` or `cpu_execution_accelerator`, in its order.
 
     Raises:
         ConfigError: An accelerator, or one of its parameters, is not known.
@@ -77,13 +66,7 @@ def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelera
 
 
 def read_cuda_parameters(values: Mapping[str, str]) -> dict[str, str]:
-    """Picks the options of the CUDA provider from a config's `parameters`.
-
-    Args:
-        values: All parameters.
-
-    Returns:
-        The options as ONNX Runtime spells them.
+    """Picks the CUDA provider's options, as ONNX Runtime spells them, from all `parameters`.
 
     Raises:
         ConfigError: A value is not one of those that the option takes.
@@ -108,14 +91,10 @@ def providers(
     cuda_options: Mapping[str, str],
     available: Sequence[str],
 ) -> list[Provider]:
-    """Lists what an instance computes with, the preferred one first.
+    """Lists what an instance of kind `CPU` or `GPU` computes with, the preferred one first.
 
-    Args:
-        kind: `CPU` or `GPU`.
-        device: Which GPU.
-        accelerators: Those that count for this kind of instance.
-        cuda_options: Further options of the CUDA provider.
-        available: The providers of the installed ONNX Runtime.
+    The accelerators are those that count for this kind; `available` are the providers of the
+    installed ONNX Runtime.
 
     Raises:
         ConfigError: The installed ONNX Runtime lacks one of them.
@@ -153,8 +132,7 @@ def _tensorrt_options(parameters: Mapping[str, str]) -> dict[str, str]:
                     f"tensorrt: precision_mode is {value!r}: it has to be one of "
                     f"{', '.join(_PRECISIONS)}"
                 )
-            switch = _PRECISIONS[value]
-            if switch:
+            if switch := _PRECISIONS[value]:
                 options[switch] = "1"
         elif name in _TENSORRT_NAMES or name.startswith("trt_"):
             options[_TENSORRT_NAMES.get(name, name)] = value

@@ -20,11 +20,8 @@ class BatchLayout:
     Attributes:
         batched: Whether the tensors have a batch dimension, so that requests can be joined.
         ragged: The inputs that become one flat row of elements.
-        batch_inputs: Inputs that are made of the whole batch.
-        batch_outputs: Outputs that are cut by the shapes of an input.
         scalars: Inputs that the model takes without any dimension.
-        scalar_outputs: Outputs that the model gives without any dimension, and their dims
-            in the config.
+        scalar_outputs: Outputs that it gives without any, and their dims in the config.
     """
 
     batched: bool
@@ -38,13 +35,7 @@ class BatchLayout:
     def of(
         cls, config: BackendConfig, scalars: Iterable[str], scalar_outputs: Iterable[str]
     ) -> BatchLayout:
-        """The layout that a config describes.
-
-        Args:
-            config: The model's config.
-            scalars: Inputs without any dimension in the model.
-            scalar_outputs: Outputs without any dimension in the model.
-        """
+        """The layout that a config describes, for a model with these scalars."""
         dims = {tensor.name: tensor.dims for tensor in config.outputs}
         return cls(
             batched=config.batched,
@@ -58,11 +49,8 @@ class BatchLayout:
     def join(self, requests: Sequence[Tensors]) -> Tensors:
         """The inputs of the batch: the rows of all requests, one below the other.
 
-        Those of a single request are not copied.
-
-        Args:
-            requests: Their inputs, of the same names and the same shapes but for the rows
-                and for the ragged inputs.
+        Those of a single request are not copied. Those of several have the same names, and the
+        same shapes but for the rows and for the ragged inputs.
         """
         if len(requests) == 1:
             feed = requests[0]
@@ -80,11 +68,7 @@ class BatchLayout:
         return {**feed, **made}
 
     def split(self, outputs: Tensors, requests: Sequence[Tensors]) -> list[Tensors]:
-        """Gives each request its rows of every output, as views.
-
-        Args:
-            outputs: The outputs of the batch.
-            requests: The inputs of each request.
+        """Gives each request its rows of every output of the batch, as views.
 
         Raises:
             ValueError: An output has more or fewer rows than the batch.
@@ -134,11 +118,7 @@ def rows_of(request: Tensors) -> int:
 
 
 def split_rows(outputs: Tensors, rows: Sequence[int]) -> list[Tensors]:
-    """The outputs of each request, as views of those of the batch.
-
-    Args:
-        outputs: The outputs of a batch.
-        rows: How many of its rows are each request's.
+    """Gives each request as many rows of a batch's outputs as are its own, as views.
 
     Raises:
         ValueError: An output has more or fewer rows than the batch.

@@ -15,16 +15,11 @@ class CancellationBudget:
     Asking goes through the server and takes as long as computing a small request. A request
     can have been cancelled only while others computed before it: each computation earns time
     for asking, and a long one enough to ask every request that waited for it.
-
-    It starts with enough time to ask a few times.
-
-    Args:
-        clock: Gives the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._seconds = 10 * _FIRST_ASK_SECONDS
+        self._clock = clock  # in seconds
+        self._seconds = 10 * _FIRST_ASK_SECONDS  # enough to ask a few times at the start
         self._cost = _FIRST_ASK_SECONDS
 
     def earn(self, seconds: float) -> None:

@@ -15,48 +15,28 @@ DYNAMIC = -1
 
 @dataclass(frozen=True)
 class TensorConfig:
-    """An input or output as the config declares it.
-
-    Attributes:
-        name: The tensor's name.
-        data_type: Triton's name of the type, such as `TYPE_FP32`.
-        dims: Its shape as the model sees it, without the batch dimension.
-        ragged: Whether the batch is one flat row of the elements of all requests.
-        optional: Whether a request may leave it out.
-    """
+    """An input or output as the config declares it."""
 
     name: str
-    data_type: str
-    dims: tuple[int, ...]
-    ragged: bool = False
-    optional: bool = False
+    data_type: str  # Triton's name of it, such as `TYPE_FP32`
+    dims: tuple[int, ...]  # as the model sees them, without the batch dimension
+    ragged: bool = False  # the batch is one flat row of the elements of all requests
+    optional: bool = False  # a request may leave it out
 
 
 @dataclass(frozen=True)
 class BackendConfig:
-    """What the backend needs to know of a model's config.
-
-    Attributes:
-        inputs: The declared inputs.
-        outputs: The declared outputs.
-        max_batch_size: 0 for a model whose tensors have no batch dimension.
-        model_filename: The file in the version's folder.
-        session: How ONNX Runtime is to compute.
-        batch_inputs: Inputs that the backend makes of the whole batch.
-        batch_outputs: Outputs that are cut by the shapes of an input.
-        sequences: Controls and states; None for a model without sequences.
-        instances_on_cpu: How many instances share the processor's cores.
-    """
+    """What the backend needs to know of a model's config."""
 
     inputs: tuple[TensorConfig, ...]
     outputs: tuple[TensorConfig, ...]
-    max_batch_size: int
+    max_batch_size: int  # 0 for a model whose tensors have no batch dimension
     model_filename: str = "model.onnx"
     session: SessionConfig = field(default_factory=SessionConfig)
     batch_inputs: tuple[BatchInput, ...] = ()
     batch_outputs: tuple[BatchOutput, ...] = ()
     sequences: SequenceConfig | None = None
-    instances_on_cpu: int = 1
+    instances_on_cpu: int = 1  # they share the processor's cores
 
     @property
     def batched(self) -> bool:
@@ -65,10 +45,7 @@ class BackendConfig:
 
 
 def read_config(config: Mapping[str, Any]) -> BackendConfig:
-    """Reads what the backend needs to know of a model's config.
-
-    Args:
-        config: The config as Triton hands it over, parsed from JSON.
+    """Reads what the backend needs to know of a model's config, as Triton hands it over.
 
     Raises:
         ConfigError: It asks for something that this backend cannot do.
@@ -87,7 +64,11 @@ def read_config(config: Mapping[str, Any]) -> BackendConfig:
             config.get("batch_output", []), {output.name: output.dims for output in outputs}
         ),
         sequences=read_sequence_config(config.get("sequence_batching"), max_batch_size),
-        instances_on_cpu=_instances_on_cpu(config.get("instance_group", [])),
+        instances_on_cpu=sum(
+            int(group.get("count", 1))
+            for group in config.get("instance_group", [])
+            if group.get("kind") == "KIND_CPU"
+        ),
     )
     _check_together(read)
     return read
@@ -150,7 +131,3 @@ def _check_together(config: BackendConfig) -> None:
     for where, source in sources:
         if source not in names:
             raise ConfigError(f"{where}: source_input is {source!r}, which is not among the inputs")
-
-
-def _instances_on_cpu(groups: list[dict[str, Any]]) -> int:
-    return sum(int(group.get("count", 1)) for group in groups if group.get("kind") == "KIND_CPU")

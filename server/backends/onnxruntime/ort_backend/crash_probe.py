@@ -23,12 +23,7 @@ _PYTHON = "python3"
 
 
 class CrashProbe:
-    """Finds out which inputs without elements a model survives; each pattern is tried once.
-
-    Args:
-        arguments: Triton's description of the model and the instance.
-        path: The ONNX file.
-    """
+    """Finds out which inputs without elements a model survives; each pattern is tried once."""
 
     def __init__(self, arguments: Mapping[str, str], path: Path) -> None:
         self._arguments = {**arguments, "path": str(path)}

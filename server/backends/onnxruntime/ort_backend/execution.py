@@ -12,13 +12,7 @@ Run = Callable[[Tensors], Tensors]
 def run_requests(
     run: Run, requests: Sequence[Tensors], layout: BatchLayout
 ) -> list[Tensors | Exception]:
-    """The outputs of each request, or the error of one that fails on its own.
-
-    Args:
-        run: Computes a batch.
-        requests: The inputs of each request.
-        layout: How they lie in a batch.
-    """
+    """The outputs of each request, or the error of one that fails on its own."""
     if len(requests) == 1:
         return _run_group(run, requests, layout)
     results: dict[int, Tensors | Exception] = {}

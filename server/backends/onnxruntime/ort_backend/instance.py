@@ -25,31 +25,20 @@ from .tensors import Tensors, blank, is_empty
 
 @dataclass(slots=True)
 class _Job:
-    """A request that is to be computed.
+    """A request that is to be computed."""
 
-    Attributes:
-        number: Its place in the batch.
-        inputs: Its inputs.
-        wanted: The outputs that it asks for.
-        sequence: Its correlation ID; None where nothing is kept of it.
-        flags: Whether it starts or ends its sequence.
-    """
-
-    number: int
+    number: int  # its place in the batch
     inputs: Tensors
-    wanted: tuple[str, ...]
-    sequence: CorrelationId | None = None
-    flags: int = 0
+    wanted: tuple[str, ...]  # the outputs that it asks for
+    sequence: CorrelationId | None = None  # None where nothing is kept of it
+    flags: int = 0  # whether it starts or ends its sequence
 
 
 class ModelInstance:
     """One instance of one ONNX model."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Opens the model and checks that its config fits.
-
-        Args:
-            args: Triton's description of the model and the instance.
+        """Opens the model that Triton describes and checks that its config fits.
 
         Raises:
             TritonModelException: It cannot be served; the message says why.

@@ -47,19 +47,12 @@ The first three count requests, the last two count rows.
 
 @dataclass(frozen=True)
 class BatchInput:
-    """An input that the backend makes of the whole batch.
+    """An input that the backend makes of the whole batch."""
 
-    Attributes:
-        kind: What it says about the batch.
-        targets: The model's inputs that get it.
-        data_type: Their type.
-        source: The input whose shapes it describes.
-    """
-
-    kind: str
-    targets: tuple[str, ...]
+    kind: str  # what it says about the batch
+    targets: tuple[str, ...]  # the model's inputs that get it
     data_type: str
-    source: str
+    source: str  # the input whose shapes it describes
 
     @property
     def rank(self) -> int:
@@ -67,35 +60,22 @@ class BatchInput:
         return 2 if self.kind == "BATCH_ITEM_SHAPE" else 1
 
     def make(self, shapes: Sequence[Shape]) -> Array:
-        """Makes the tensor.
-
-        Args:
-            shapes: The shape of the source in each request, batch dimension included.
-        """
+        """Makes the tensor from the source's shape in each request, batch dimension included."""
         return np.asarray(_KINDS[self.kind](shapes), dtype=_TYPES[self.data_type])
 
 
 @dataclass(frozen=True)
 class BatchOutput:
-    """An output whose elements belong to the requests by the shapes of an input.
-
-    Attributes:
-        target: The model's output.
-        source: The input.
-        dims: The output's shape as the config declares it, without the batch dimension.
-    """
+    """An output whose elements belong to the requests by the shapes of an input."""
 
     target: str
-    source: str
-    dims: Shape
+    source: str  # that input
+    dims: Shape  # the target's in the config, without the batch dimension
 
     def scatter(self, array: Array, shapes: Sequence[Shape], *, batched: bool) -> list[Array]:
-        """Each request's part of the output, as a view.
+        """Each request's part of the batch's output, as a view.
 
-        Args:
-            array: The output of the batch.
-            shapes: The shape of the source in each request, batch dimension included.
-            batched: Whether there is a batch dimension.
+        The shapes are those of the source in each request, batch dimension included.
 
         Raises:
             ValueError: There are fewer elements than the requests need.
@@ -148,11 +128,7 @@ def read_batch_inputs(entries: Sequence[Mapping[str, Any]]) -> tuple[BatchInput,
 def read_batch_outputs(
     entries: Sequence[Mapping[str, Any]], outputs: Mapping[str, Shape]
 ) -> tuple[BatchOutput, ...]:
-    """Reads the entries of `batch_output`.
-
-    Args:
-        entries: The config's entries.
-        outputs: The declared dimensions of each output.
+    """Reads the entries of `batch_output`, with the declared dimensions of each output.
 
     Raises:
         ConfigError: An entry does not name one output and one input.

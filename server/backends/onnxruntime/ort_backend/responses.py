@@ -40,12 +40,7 @@ def read_inputs(request: Any) -> Tensors:
 
 
 def success(outputs: Tensors, requested: Iterable[str]) -> Any:
-    """The InferenceResponse to a request that was computed.
-
-    Args:
-        outputs: Its outputs.
-        requested: The names of those that it asked for.
-    """
+    """The InferenceResponse to a request that was computed and asked for these outputs."""
     return pb_utils.InferenceResponse([_tensor(name, outputs[name]) for name in requested])
 
 

@@ -1,8 +1,7 @@
 """Reads `sequence_batching`: the controls that a model gets and the states that it keeps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ConfigError
 
@@ -14,61 +13,35 @@ _FLAG_TYPES = {
 _CORRELATION_ID = "CONTROL_SEQUENCE_CORRID"
 
 
-@dataclass(frozen=True)
-class Control:
-    """An input that the server makes of a request's place in its sequence.
-
-    Attributes:
-        name: The model's input.
-        data_type: Its type.
-    """
+class Control(NamedTuple):
+    """An input that the server makes of a request's place in its sequence."""
 
     name: str
     data_type: str
 
 
-@dataclass(frozen=True)
-class State:
-    """A tensor that the model gives with one request and gets with the next.
-
-    Attributes:
-        input_name: The model's input.
-        output_name: The model's output.
-        data_type: The type of both.
-        dims: Their shape, without the batch dimension.
-    """
+class State(NamedTuple):
+    """A tensor that the model gives with one request and gets with the next."""
 
     input_name: str
     output_name: str
     data_type: str
-    dims: tuple[int, ...]
+    dims: tuple[int, ...]  # without the batch dimension
 
 
-@dataclass(frozen=True)
-class SequenceConfig:
-    """What a sequence model needs.
-
-    Attributes:
-        controls: The control inputs.
-        states: The states.
-        slots: How many sequences an instance holds at once; 0 where the config sets no limit.
-        idle_seconds: After how long without a request the server ends a sequence.
-    """
+class SequenceConfig(NamedTuple):
+    """What a sequence model needs."""
 
     controls: tuple[Control, ...]
     states: tuple[State, ...]
-    slots: int
-    idle_seconds: float
+    slots: int  # how many sequences an instance holds at once; 0 without a limit
+    idle_seconds: float  # after so long without a request the server ends a sequence
 
 
 def read_sequence_config(
     batching: Mapping[str, Any] | None, max_batch_size: int
 ) -> SequenceConfig | None:
-    """Reads `sequence_batching`.
-
-    Args:
-        batching: That field; None where the config has none.
-        max_batch_size: That of the config.
+    """Reads `sequence_batching`; None where the config has none.
 
     Raises:
         ConfigError: It asks for what a Python-based backend cannot do.
@@ -120,12 +93,6 @@ def _states(entries: Sequence[Mapping[str, Any]]) -> tuple[State, ...]:
                     f"sequence_batching.state {entry['input_name']!r}: {flag} is true, and a "
                     "Python-based backend has no say in where a state lies in memory"
                 )
-        found.append(
-            State(
-                entry["input_name"],
-                entry["output_name"],
-                entry["data_type"],
-                tuple(map(int, entry.get("dims", []))),
-            )
-        )
+        names = entry["input_name"], entry["output_name"]
+        found.append(State(*names, entry["data_type"], tuple(map(int, entry.get("dims", [])))))
     return tuple(found)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import onnxruntime as ort
 
@@ -22,17 +22,11 @@ _LEVELS = {
 }
 
 
-@dataclass(frozen=True)
-class Device:
-    """What an instance computes on.
+class Device(NamedTuple):
+    """What an instance computes on."""
 
-    Attributes:
-        kind: `CPU` or `GPU`.
-        number: Which GPU.
-    """
-
-    kind: str
-    number: int = 0
+    kind: str  # `CPU` or `GPU`
+    number: int = 0  # of the GPU
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> Device:
@@ -42,10 +36,6 @@ class Device:
 
 def model_path(version_folder: Path, filename: str) -> Path:
     """Finds the ONNX file, which may be in a folder together with its external data.
-
-    Args:
-        version_folder: The folder of the model's version.
-        filename: The config's `default_model_filename`.
 
     Raises:
         ConfigError: There is none.
@@ -59,12 +49,7 @@ def model_path(version_folder: Path, filename: str) -> Path:
 
 
 def open_session(path: Path, config: BackendConfig, device: Device) -> ort.InferenceSession:
-    """Opens a model for running.
-
-    Args:
-        path: The ONNX file.
-        config: Threads and optimizations.
-        device: What to compute on.
+    """Opens a model for running on a device.
 
     Raises:
         ConfigError: The file is no ONNX model, or the device cannot be used.
@@ -107,9 +92,6 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
 def session_options(config: BackendConfig) -> ort.SessionOptions:
     """The options of a session.
 
-    Args:
-        config: Threads and optimizations.
-
     Raises:
         ConfigError: A library of custom operators does not load.
     """
@@ -149,17 +131,10 @@ def run_options(settings: SessionConfig) -> ort.RunOptions | None:
 
 
 def intra_op_threads(threads: ThreadConfig, instances: int) -> int:
-    """How many threads share an operator.
+    """How many threads share an operator: the config's number, or an instance's share of the cores.
 
     Without a number ONNX Runtime would take every core of the machine for each
     instance, whatever other instances there are and whatever a container may use.
-
-    Args:
-        threads: What the config says.
-        instances: How many instances compute on this machine's processor.
-
-    Returns:
-        The config's number, or the instance's share of the cores this process may use.
     """
     if threads.intra_op:
         return threads.intra_op

@@ -31,17 +31,11 @@ _BFLOAT16 = "tensor(bfloat16)"
 
 @dataclass(frozen=True)
 class ModelTensor:
-    """An input or output as the ONNX file describes it.
-
-    Attributes:
-        name: The tensor's name.
-        onnx_type: ONNX Runtime's name of the type, such as `tensor(float)`.
-        shape: All dimensions, -1 for a variable one; None where the file gives none.
-    """
+    """An input or output as the ONNX file describes it."""
 
     name: str
-    onnx_type: str
-    shape: tuple[int, ...] | None
+    onnx_type: str  # ONNX Runtime's name of it, such as `tensor(float)`
+    shape: tuple[int, ...] | None  # -1 for a variable dimension; None where the file gives none
 
     @classmethod
     def from_session(cls, argument: Any) -> ModelTensor:
@@ -60,16 +54,10 @@ _Side = Mapping[str, ModelTensor]
 
 @dataclass(frozen=True)
 class ModelTensors:
-    """All inputs and outputs of an ONNX file, by their names.
+    """All inputs and outputs of an ONNX file, by their names."""
 
-    Attributes:
-        inputs: Those that every run needs.
-        overridable: Initializers that a run may replace.
-        outputs: The outputs.
-    """
-
-    inputs: _Side
-    overridable: _Side
+    inputs: _Side  # that every run needs
+    overridable: _Side  # initializers that a run may replace
     outputs: _Side
 
     @classmethod
@@ -99,12 +87,7 @@ class ModelTensors:
 
 
 def check_signature(config: BackendConfig, model: ModelTensors) -> None:
-    """Checks names, types and shapes.
-
-    Args:
-        config: What the config declares.
-        model: The model's tensors; the config has to provide each input, and may leave
-            out outputs.
+    """Checks names, types and shapes; a config provides each input and may leave out outputs.
 
     Raises:
         ConfigError: Names the field, what it says and what the model says.
@@ -121,8 +104,7 @@ def check_signature(config: BackendConfig, model: ModelTensors) -> None:
     _check_batch_inputs(config.batch_inputs, inputs)
     if config.sequences is not None:
         _check_sequences(config.sequences, inputs, model.outputs, batched=config.batched)
-    missing = set(model.inputs) - _provided(config)
-    if missing:
+    if missing := set(model.inputs) - _provided(config):
         raise ConfigError(
             f"input: the config does not declare {_names(missing)}, which the model needs"
         )

@@ -28,12 +28,7 @@ class _Kept:
 
 
 class SequenceStates:
-    """The states of the sequences of one instance; a sequence never changes its instance.
-
-    Args:
-        config: What to keep, and for how many sequences.
-        clock: Gives the time in seconds.
-    """
+    """The states of the sequences of one instance; a sequence never changes its instance."""
 
     def __init__(self, config: SequenceConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
@@ -49,12 +44,9 @@ class SequenceStates:
         return tuple(state.output_name for state in self._config.states)
 
     def restore(self, sequence: CorrelationId, flags: int, inputs: Tensors) -> Tensors:
-        """A request's inputs with the state that its sequence has reached.
+        """A request's inputs, with the state that its sequence has reached for the initial one.
 
-        Args:
-            sequence: The correlation ID.
-            flags: Whether the request starts or ends the sequence.
-            inputs: Its inputs, with the initial states.
+        The flags say whether the request starts or ends the sequence, here and below.
 
         Raises:
             BadRequestError: The sequence has no state here.
@@ -74,10 +66,7 @@ class SequenceStates:
     def save(self, sequence: CorrelationId, flags: int, outputs: Tensors | None) -> None:
         """Keeps the state after a request; after the last of a sequence it is dropped.
 
-        Args:
-            sequence: The correlation ID.
-            flags: Whether the request starts or ends the sequence.
-            outputs: Its outputs; None when it was not computed, which leaves the state as it was.
+        Without outputs, since the request was not computed, the state stays as it was.
         """
         if flags & _END:
             self._kept.pop(sequence, None)
@@ -88,11 +77,7 @@ class SequenceStates:
             }
 
     def evict(self, present: Collection[CorrelationId]) -> None:
-        """Drops the states of sequences that the server has ended without saying so.
-
-        Args:
-            present: The sequences that had a request just now, which stay.
-        """
+        """Drops states of sequences that the server has ended silently, but for those present."""
         slots, now = self._config.slots, self._clock()
         limit = self._config.idle_seconds + _GRACE_SECONDS
         for sequence in list(self._kept):

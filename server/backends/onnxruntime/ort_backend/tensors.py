@@ -15,10 +15,6 @@ Tensors = dict[str, Array]
 def to_model(name: str, array: Array) -> Array:
     """An input as ONNX Runtime takes it; an array of numbers is not copied.
 
-    Args:
-        name: The input's name.
-        array: Triton's view of the request.
-
     Raises:
         BadRequestError: Text is not UTF-8.
     """
