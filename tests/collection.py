@@ -12,8 +12,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Raises:
         pytest.UsageError: A file brought no test.
     """
-    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
-        return  # somebody chose
+    chosen = config.args_source is not pytest.Config.ArgsSource.TESTPATHS
+    if chosen or config.option.ignore or config.option.ignore_glob:
+        return
     collected = {item.path for item in items}
     lying = {path for folder in config.args for path in Path(folder).absolute().rglob("test_*.py")}
     if silent := sorted(str(path.relative_to(config.rootpath)) for path in lying - collected):
