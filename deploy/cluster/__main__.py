@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from build.errors import BuildError
 from deploy.cluster.canary import front_models
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.next_version import build_next, take_next
@@ -45,7 +46,7 @@ def _settings() -> Iterator[ClusterSettings]:
     """Gives a command its settings, and ends it with the message of what goes wrong."""
     try:
         yield ClusterSettings.from_environment()
-    except (ClusterError, ServerError) as error:
+    except (BuildError, ClusterError, ServerError) as error:
         _err.print(f"error: {error}", style="bold red")
         raise typer.Exit(1) from None
 
