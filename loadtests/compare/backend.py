@@ -55,22 +55,13 @@ Feed = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch to measure, and what is wanted of the server.
-
-    Attributes:
-        title: What it is called in the table.
-        model: The model, as in the repository.
-        requests: How many requests make the batch.
-        rows: The rows of each.
-        aims: Limits of figures: what the server may add to the direct call, or the part of
-            the direct rate that it has to reach.
-    """
+    """A batch to measure, of so many requests with so many rows each."""
 
     title: str
     model: str
     requests: int
     rows: int = 1
-    aims: tuple[tuple[Figure, float], ...] = ()
+    aims: tuple[tuple[Figure, float], ...] = ()  # limits of what the server adds or reaches
 
     @property
     def size(self) -> int:

@@ -31,17 +31,11 @@ FACTS = (
 
 
 class Family(NamedTuple):
-    """A network and how it is served.
+    """A network and how it is served."""
 
-    Attributes:
-        network: The model with the weights.
-        served: The model that callers ask.
-        models: All that serving it takes.
-    """
-
-    network: str
-    served: str
-    models: tuple[str, ...]
+    network: str  # the model with the weights
+    served: str  # the model that callers ask
+    models: tuple[str, ...]  # all that serving it takes
 
 
 def families() -> list[Family]:

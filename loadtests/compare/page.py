@@ -61,8 +61,9 @@ def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Ta
             text = f"{ratio[0]:.2f}" if brief else ratio_text(ratio)
             row.append("1" if variant is first else text)
         for figure in shown:
-            median, low, high = map(number, variant.spread(figure.name))
-            row.append(f"{median} ({low} – {high})" if figure.ranged and not brief else median)
+            middle, lowest, highest = map(number, variant.spread(figure.name))
+            is_ranged = figure.ranged and not brief
+            row.append(f"{middle} ({lowest} – {highest})" if is_ranged else middle)
         if counted:
             failed = str(variant.total("failed"))
             row.append(failed if brief else f"{failed} of {variant.total('requests')}")

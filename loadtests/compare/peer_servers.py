@@ -47,21 +47,13 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Peer:
-    """Something else that serves the same model.
+    """Something else that serves the same model."""
 
-    Attributes:
-        name: Its folder in `loadtests/compare/peers/`.
-        title: As the table calls it.
-        path: Where it takes `{"text": ...}`; empty where it speaks Triton's protocol.
-        one_thread: Whether one call computes with one thread, not with all.
-        many_workers: Whether it has as many workers as there are threads, not one.
-    """
-
-    name: str
+    name: str  # its folder in `loadtests/compare/peers/`
     title: str
-    path: str = "/classify"
-    one_thread: bool = False
-    many_workers: bool = False
+    path: str = "/classify"  # takes `{"text": ...}`; empty where it speaks Triton's protocol
+    one_thread: bool = False  # whether one call computes with one thread, not with all
+    many_workers: bool = False  # whether it has as many workers as there are threads, not one
 
 
 PEERS = (

@@ -19,17 +19,11 @@ _EQUAL = 0.05
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much better one is than another, as a factor; 1 is equal.
+    """How much better one is than another, as a factor; 1 is equal."""
 
-    Attributes:
-        middle: The mean over the rounds.
-        low: The lower end of its 95% confidence interval.
-        high: The upper end.
-    """
-
-    middle: float
-    low: float
-    high: float
+    middle: float  # the mean over the rounds
+    low: float  # the lower end of its 95% confidence interval
+    high: float  # the upper end
 
     @property
     def is_beyond_noise(self) -> bool:
@@ -52,33 +46,21 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who won, and against whom.
-
-    Attributes:
-        winner: The one whose config is written.
-        ratios: How much better the winner is than each other finalist; those that missed the
-            objective cannot be compared and are left out.
-        why: In a sentence.
-    """
+    """Who won, and against whom."""
 
     winner: Finalist
+    # How much better the winner is than others; those that missed the objective are left out.
     ratios: Mapping[Candidate, Ratio]
     why: str
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The winner's last run.
-
-    Attributes:
-        level: What was measured.
-        met: Whether the objective held.
-        missed: Rates that did not hold in runs as long as this, before it.
-    """
+    """The winner's last run."""
 
     level: RateLevel
     met: bool
-    missed: tuple[float, ...] = ()
+    missed: tuple[float, ...] = ()  # rates that did not hold in runs as long as this, before it
 
 
 def typical(objective: Objective, finalist: Finalist) -> float:

@@ -53,13 +53,7 @@ class StoppedError(LoadTestError):
 
 @dataclass
 class Served:
-    """A candidate that is being served.
-
-    Attributes:
-        meter: What measures it.
-        server: Its Triton.
-        requests: What it is asked.
-    """
+    """A candidate that is being served."""
 
     meter: Meter
     server: TritonServer

@@ -34,19 +34,12 @@ _ROWS_PREFIX = "max_batch_size_of_"
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """A model and the parts that it is made of.
-
-    Attributes:
-        repository: The folder of all models.
-        model: What callers ask.
-        network: The part that computes the answers.
-        fronts: The parts before it; empty where the model is no ensemble.
-    """
+    """A model and the parts that it is made of."""
 
     repository: Path
-    model: str
-    network: str
-    fronts: tuple[str, ...]
+    model: str  # what callers ask
+    network: str  # the part that computes the answers
+    fronts: tuple[str, ...]  # the parts before it; empty where the model is no ensemble
 
     @classmethod
     def of(cls, repository: Path, model: str) -> ModelGraph:

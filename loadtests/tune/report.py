@@ -64,7 +64,7 @@ class Report:
         """Everything that the report says, for JSON."""
         settings, found, decision = self.settings, self.found, self.found.decision
         near, winner = self.closest, self.chosen
-        return to_plain(
+        facts: dict[str, Any] = to_plain(
             {
                 "ended": datetime.now(timezone.utc).isoformat(timespec="minutes"),
                 "command": settings.command(),
@@ -93,6 +93,7 @@ class Report:
                 "versions": versions(self.triton),
             }
         )
+        return facts
 
     def write(self, folder: Path) -> Path:
         """Writes the HTML file, which is returned, and the JSON file beside it."""
