@@ -96,14 +96,7 @@ class Bench:
         callers: int,
         rows: int = 1,
     ) -> Measurement:
-        """Puts a server under a closed loop of load.
-
-        Args:
-            server: The server.
-            requests: The requests and their expected answers.
-            protocol: The protocol of the requests.
-            callers: How many callers; each waits for its answer before it asks again.
-            rows: Inputs in a request.
+        """Puts a server under load; each of the callers waits for its answer before it asks again.
 
         Returns:
             `rate` in right answers a second, where each row of a request counts; `p50` and
@@ -165,13 +158,7 @@ def turns(cases: int, rounds: int) -> Iterator[tuple[int, int]]:
 def by_turns(
     cases: Sequence[Case], rounds: int, on_measured: Callable[[Case, int, Measurement], None]
 ) -> tuple[Variant, ...]:
-    """Measures all cases in turns.
-
-    Args:
-        cases: What is measured.
-        rounds: How often each is.
-        on_measured: Called after each measurement with the case, the round and the result.
-    """
+    """Measures all cases in turns; `on_measured` is told the case, the round and the result."""
     found: list[list[Measurement]] = [[] for _ in cases]
     for number, index in turns(len(cases), rounds):
         measured = cases[index].measure()

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -64,30 +65,26 @@ PEERS = (
 )
 
 
-@contextlib.contextmanager
-def peers(bench: Bench) -> Iterator[list[Case]]:
+def peers(bench: Bench, stack: ExitStack) -> list[Case]:
     """All servers, in both precisions, with one caller and with many."""
-    with contextlib.ExitStack() as stack:
-        variants = stack.enter_context(repository())
-        models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
-        server = stack.enter_context(bench.triton(variants.folder))
-        running = {
-            (peer.title, precision): stack.enter_context(serve(bench, peer, file))
-            for (precision, file), peer in product(padded_files().items(), PEERS)
-        }
-        cases = []
-        for precision, callers in product(FILES, (1, MANY)):
-            group = f"{precision}, {counted(callers, 'caller')}"
-            ask = partial(asked, bench, server, "sentiment", models[precision], callers=callers)
-            file = BERT / FILES[precision]
-            for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
-                cases.append(Case(group, f"{TRITON}, {title}", ask(file, protocol=protocol)))
-            for peer in PEERS:
-                other = running[peer.title, precision]
-                cases.append(
-                    Case(group, peer.title, _asked(bench, peer, other, precision, callers))
-                )
-        yield cases
+    variants = stack.enter_context(repository())
+    models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
+    server = stack.enter_context(bench.triton(variants.folder))
+    running = {
+        (peer.title, precision): stack.enter_context(serve(bench, peer, file))
+        for (precision, file), peer in product(padded_files().items(), PEERS)
+    }
+    cases = []
+    for precision, callers in product(FILES, (1, MANY)):
+        group = f"{precision}, {counted(callers, 'caller')}"
+        ask = partial(asked, bench, server, "sentiment", models[precision], callers=callers)
+        file = BERT / FILES[precision]
+        for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
+            cases.append(Case(group, f"{TRITON}, {title}", ask(file, protocol=protocol)))
+        for peer in PEERS:
+            measure = _asked(bench, peer, running[peer.title, precision], precision, callers)
+            cases.append(Case(group, peer.title, measure))
+    return cases
 
 
 def _asked(bench: Bench, peer: Peer, server: Running, precision: str, callers: int) -> Measure:
@@ -182,11 +179,6 @@ def serve(bench: Bench, peer: Peer, model: Path) -> Iterator[Running]:
     """Runs a peer on free ports of this machine; it is paused until it is measured.
 
     Some of them poll when nobody asks, which would take the processor from whoever is measured.
-
-    Args:
-        bench: What measures.
-        peer: Which.
-        model: The padded graph.
 
     Raises:
         LoadTestError: It did not start.

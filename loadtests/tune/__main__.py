@@ -170,14 +170,8 @@ def _comments(report: Report) -> list[str]:
 class Screen(Listener):
     """Shows what is being tried, the best so far, and how much time is left.
 
-    On a terminal the last line shows progress; elsewhere each candidate gets a line.
-
-    Args:
-        console: Where it is shown.
-        settings: Of the search.
-
-    Attributes:
-        progress: Shows that line inside a `with` block.
+    On a terminal the last line shows progress, inside a `with` block of `progress`; elsewhere
+    each candidate gets a line.
     """
 
     def __init__(self, console: Console, settings: TuneSettings) -> None:

@@ -86,13 +86,8 @@ def decide(
 ) -> Decision | None:
     """Chooses the simplest of those that are not worse than the best for certain.
 
-    Args:
-        objective: What is better.
-        finalists: All with the same number of rounds.
-        shipped: The config that makes others simple: the fewer knobs differ from it.
-
-    Returns:
-        None where nobody met the objective.
+    The fewer knobs differ from what is shipped, the simpler. Where nobody met the objective,
+    there is no decision.
     """
     able = [each for each in finalists if each.met]
     if not able:
@@ -143,16 +138,10 @@ def _why(
 def reasons(
     objective: Objective, space: Space, trials: Sequence[Trial], winner: Candidate
 ) -> dict[str, str]:
-    """Explains each knob by what was measured around the winner, in a sentence.
-
-    Args:
-        objective: What is better.
-        space: All candidates.
-        trials: What the search measured.
-        winner: The config that is explained.
+    """Explains each knob that has a choice by what was measured around the winner.
 
     Returns:
-        The sentences by the name of the knob's field, for knobs that have a choice.
+        A sentence by the name of the knob's field.
     """
     scores = {trial.candidate: trial.score for trial in trials if trial.score}
 

@@ -82,11 +82,7 @@ class ModelGraph:
         return tuple(path for path in found if ".fp16." not in path.name)
 
     def shipped(self, default_threads: int) -> Candidate:
-        """The config that the model comes with.
-
-        Args:
-            default_threads: What an instance has where the config says nothing.
-        """
+        """The config that the model comes with."""
         config = model_config.of_model(self.repository, self.network)
         written = config.parameters["intra_op_thread_count"].string_value
         fronts = [model_config.of_model(self.repository, name) for name in self.fronts]
@@ -100,11 +96,7 @@ class ModelGraph:
         )
 
     def space(self, *, count: int | None = None, memory: int | None = None) -> Space:
-        """The candidates that fit into a machine.
-
-        Args:
-            count: Cores; those of this machine when None.
-            memory: Bytes that are free; those of this machine when None.
+        """The candidates that fit into so many cores and free bytes; None for this machine's.
 
         Raises:
             LoadTestError: Not even the shipped config fits, or there is no file to serve.
@@ -149,13 +141,7 @@ def edits(graph: ModelGraph, candidate: Candidate, model: str) -> list[Edit]:
 
 
 def write_repository(folder: Path, graph: ModelGraph, candidate: Candidate) -> None:
-    """Writes a repository with only the model and its parts, for one server.
-
-    Args:
-        folder: An empty folder.
-        graph: The model and its parts.
-        candidate: How they are served.
-    """
+    """Writes a repository with only the model and its parts to an empty folder."""
     variants = VariantRepository(folder, graph.repository)
     for model in graph.models:
         variants.add(model, model, *edits(graph, candidate, model))

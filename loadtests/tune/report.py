@@ -141,13 +141,7 @@ class Report:
 
 
 def trade_off(found: Found, shipped: Candidate, winner: Candidate, limit_ms: float | None) -> str:
-    """Draws p99 over the rate for every level of every candidate.
-
-    Args:
-        found: What was measured.
-        shipped: Is drawn beside the winner.
-        winner: The config that was chosen, or came closest.
-        limit_ms: The p99 that was asked for, if one was.
+    """Draws p99 over the rate for every level of every candidate, and the limit if there is one.
 
     Returns:
         An SVG element. Each series has its name as the id of its group.

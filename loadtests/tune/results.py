@@ -75,9 +75,6 @@ def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
 
     Requests of one moment share their fate, so the true interval is wider.
 
-    Args:
-        latencies: Of all requests; one or more.
-
     Returns:
         p99, and the order statistics between which it lies in nine of ten cases.
     """
@@ -90,14 +87,7 @@ def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
 
 
 def level_of(rate: float, seconds: float, runs: Sequence[RequestLog], goodput: float) -> RateLevel:
-    """Sums up one or more runs at the same rate.
-
-    Args:
-        rate: Requests a second that arrived.
-        seconds: Of all runs.
-        runs: The requests that were due in the measured time of each.
-        goodput: Right answers a second.
-    """
+    """Sums up one or more runs at the same rate, by the requests that were due in each."""
     samples = np.concatenate(runs)
     latencies = waited(samples)
     p99, low, high = p99_interval(latencies) if len(latencies) else (math.inf,) * 3

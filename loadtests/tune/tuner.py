@@ -58,14 +58,7 @@ class Listener:
 
 
 class Tuner:
-    """Measures until the budget is used.
-
-    Args:
-        meter: Serves and measures candidates.
-        space: All candidates.
-        file: Keeps the trials, and has those of a search that was stopped.
-        listener: Is told what happens.
-        clock: Seconds; another one for tests.
+    """Measures until the budget is used; goes on with the trials that its file has.
 
     Attributes:
         known: How many trials the file had.
