@@ -26,6 +26,7 @@ from loadtests.load.run import ROOT
 from loadtests.load.settings import option
 from loadtests.report.machine import machine
 from loadtests.report.result import to_plain
+from loadtests.report.terminal import print_error
 from server.errors import ServerError
 from server.installation import find_installation
 from server.signals import StopSignals
@@ -86,21 +87,15 @@ def main(  # noqa: PLR0917 - typer makes options of them
             with StopSignals() as signals:
                 _measure(names, Bench(settings, signals.stop), file, measured)
     except SettingsError as error:
-        _fail(error)
+        print_error(_err, error)
         code = 2
     except (LoadTestError, ServerError, BuildError) as error:
-        _fail(error)
+        print_error(_err, error)
         code = 3
     finally:
         if measured:
             _show(measured, file, as_json=as_json)
     raise typer.Exit(code or (0 if _all_right(measured) else 1))
-
-
-def _fail(error: Exception) -> None:
-    for line in getattr(error, "log_lines", ()):
-        _err.print(f"triton: {line}", style="dim", markup=False)
-    _err.print(f"error: {error}", style="bold red", markup=False)
 
 
 def _names(only: str) -> tuple[str, ...]:

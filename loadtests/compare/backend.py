@@ -11,10 +11,10 @@ in either. The server is compared with the latter.
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -55,22 +55,13 @@ Feed = dict[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch to measure, and what is wanted of the server.
-
-    Attributes:
-        title: What it is called in the table.
-        model: The model, as in the repository.
-        requests: How many requests make the batch.
-        rows: The rows of each.
-        aims: Limits of figures: what the server may add to the direct call, or the part of
-            the direct rate that it has to reach.
-    """
+    """A batch to measure, of so many requests with so many rows each."""
 
     title: str
     model: str
     requests: int
     rows: int = 1
-    aims: tuple[tuple[Figure, float], ...] = ()
+    aims: tuple[tuple[Figure, float], ...] = ()  # limits of what the server adds or reaches
 
     @property
     def size(self) -> int:
@@ -97,32 +88,25 @@ def aims(comparison: Comparison) -> list[AimResult]:
     ]
 
 
-@contextlib.contextmanager
-def backend(bench: Bench) -> Iterator[list[Case]]:
+def backend(bench: Bench, stack: ExitStack) -> list[Case]:
     """Each batch with one thread and with as many as there are cores."""
-    with repository() as variants:
-        timed = [
-            (count, Timed(bench, batch, count, variants))
-            for count, batch in product(sorted({1, bench.settings.threads}), BATCHES)
-        ]
-        with (
-            bench.triton(variants.folder) as server,
-            triton_grpc.InferenceServerClient(server.target.grpc) as client,
-        ):
-            yield [
-                Case(counted(count, "thread"), each.batch.title, partial(each.measure, client))
-                for count, each in timed
-            ]
+    variants = stack.enter_context(repository())
+    timed = [
+        (count, Timed(bench, batch, count, variants))
+        for count, batch in product(sorted({1, bench.settings.threads}), BATCHES)
+    ]
+    server = stack.enter_context(bench.triton(variants.folder))
+    client = stack.enter_context(triton_grpc.InferenceServerClient(server.target.grpc))
+    return [
+        Case(counted(count, "thread"), each.batch.title, partial(each.measure, client))
+        for count, each in timed
+    ]
 
 
 class Timed:
-    """A batch that the server and this process compute by turns.
+    """A batch that the server and this process compute by turns, with `count` threads each.
 
-    Args:
-        bench: What measures.
-        batch: The batch.
-        count: Threads of either.
-        variants: Where a model is added whose batches have exactly this size.
+    It adds a model to `variants` whose batches have exactly this size.
     """
 
     def __init__(self, bench: Bench, batch: Batch, count: int, variants: VariantRepository) -> None:

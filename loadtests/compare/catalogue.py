@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -38,7 +38,7 @@ class Entry:
 
     Attributes:
         title: Its heading; benchmarks.md.jinja says what is compared.
-        cases: Starts what is needed for the length of a `with` block, and gives the cases.
+        cases: Gives the cases; what it starts for them ends with the stack.
         count: The number of cases, on a machine with several cores.
         figures: The figures of each case; the chart and the ratios show the first one.
         compared: Whether ratios to the first variant of a group are shown.
@@ -49,7 +49,7 @@ class Entry:
     """
 
     title: str
-    cases: Callable[[Bench], contextlib.AbstractContextManager[list[Case]]]
+    cases: Callable[[Bench, ExitStack], list[Case]]
     count: int
     figures: tuple[Figure, ...] = load_figures("texts")
     compared: bool = True
@@ -67,12 +67,7 @@ class Entry:
 def measure(
     name: str, bench: Bench, on_measured: Callable[[Case, int, Measurement], None]
 ) -> Comparison:
-    """Measures one comparison, all its cases in turns.
-
-    Args:
-        name: Its name in the catalogue.
-        bench: What measures.
-        on_measured: Called after each measurement with the case, the round and the result.
+    """Measures one comparison, all its cases in turns; see `by_turns`.
 
     Raises:
         LoadTestError: A server did not start or died, or a stop was asked for.
@@ -80,8 +75,8 @@ def measure(
     entry, settings = CATALOGUE[name], bench.settings
     bench.triton_version = ""  # of none where none takes part
     began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    with entry.cases(bench) as cases:
-        variants = by_turns(cases, settings.rounds, on_measured)
+    with ExitStack() as stack:
+        variants = by_turns(entry.cases(bench, stack), settings.rounds, on_measured)
     tokenizers = {"tokenizers": metadata.version("tokenizers")}
     found = {**versions(bench.triton_version), **tokenizers, **entry.versions()}
     plain = settings.model_dump()

@@ -39,18 +39,11 @@ Ids = list[npt.NDArray[np.int64]]
 
 
 class Way(NamedTuple):
-    """A way of making a batch of texts.
-
-    Attributes:
-        feed: Makes the inputs of the graph.
-        packed: Whether the packed graph takes them, or the padded one.
-        sort: Whether texts of like length share a batch, for which one has to have all of
-            them beforehand.
-    """
+    """A way of making a batch of texts."""
 
     feed: Callable[[Ids], Tensors]
-    packed: bool = False
-    sort: bool = False
+    packed: bool = False  # whether the packed graph takes them, or the padded one
+    sort: bool = False  # of like length in a batch, for which one needs all of them beforehand
 
 
 WAYS = {
@@ -63,22 +56,13 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Calls:
-    """What is called, again and again.
-
-    Attributes:
-        model: The ONNX file.
-        texts: Whose batches are drawn: texts, which are tokenized in each call, or the ids of
-            their tokens.
-        batch: Texts in a call.
-        way: How a batch is made of them, one of `WAYS`.
-        tokenizer: The tokenizer's file; empty for token ids.
-    """
+    """What is called, again and again."""
 
     model: str
-    texts: list[str] | list[list[int]]
+    texts: list[str] | list[list[int]]  # drawn from; texts are tokenized in each call, ids are not
     batch: int
-    way: str = "packed"
-    tokenizer: str = ""
+    way: str = "packed"  # how a batch is made of them, one of `WAYS`
+    tokenizer: str = ""  # the tokenizer's file; empty for token ids
 
     def measured(self, threads: int, seconds: int, warm_up: int, seed: int) -> Measurement:
         """Calls and measures, in this process."""

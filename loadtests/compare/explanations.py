@@ -6,9 +6,9 @@ take it away, or as much at random, and compare what that does to the answer.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from build.data import digits, reviews
-from clients import GrpcClient, TextExplanation
+from clients import Classification, GrpcClient, TextExplanation
 from clients.base import ServingClient
 from loadtests.compare.measure import Bench, BenchSettings, Case, repeat
 from loadtests.compare.repository import PUBLISHED
@@ -64,45 +64,40 @@ def faithfulness_aims(comparison: Comparison) -> list[AimResult]:
     return [judge(each, BETTER, MIN_BETTER[each.name.partition(",")[0]]) for each in variants]
 
 
-@contextlib.contextmanager
-def _client(bench: Bench) -> Iterator[ServingClient]:
+def _client(bench: Bench, stack: ExitStack) -> ServingClient:
     """A client of a server that has all models."""
-    with (
-        bench.triton(PUBLISHED, CPU_CONFIG) as server,
-        GrpcClient(server.target.grpc, timeout=120) as client,
-    ):
-        yield client
+    server = stack.enter_context(bench.triton(PUBLISHED, CPU_CONFIG))
+    return stack.enter_context(GrpcClient(server.target.grpc, timeout=120))
 
 
 def _method(samples: int) -> str:
     return f"SAMPLES {samples}" if samples else "leave one out"
 
 
-@contextlib.contextmanager
-def cost(bench: Bench) -> Iterator[list[Case]]:
+def cost(bench: Bench, stack: ExitStack) -> list[Case]:
     """An input is classified and then explained, one after the other, by one caller."""
     texts = [each.sent["TEXT"].item().decode() for each in bench.inputs.reviews(REVIEW_WORDS)]
     images = list(some_digits(TIMED, np.random.default_rng(bench.settings.seed)))
-    with _client(bench) as client:
+    client = _client(bench, stack)
 
-        def case(
-            name: str, inputs: Sequence[Any], classify: Callable[[Any], Any], explain: Any
-        ) -> Case:
-            measure = partial(_timed, bench.settings, inputs[:TIMED], classify, explain)
-            return Case(f"one caller, {TIMED} inputs", name, measure)
+    def case(
+        name: str, inputs: Sequence[Any], classify: Callable[[Any], Any], explain: Any
+    ) -> Case:
+        measure = partial(_timed, bench.settings, inputs[:TIMED], classify, explain)
+        return Case(f"one caller, {TIMED} inputs", name, measure)
 
-        yield [
-            *(
-                case(
-                    f"review of {REVIEW_WORDS} words, {_method(samples)}",
-                    texts,
-                    lambda text: client.classify_texts([text]),
-                    partial(client.explain_text, samples=samples),
-                )
-                for samples in (0, SAMPLES)
-            ),
-            case("digit", images, lambda x: client.classify_digits([x]), client.explain_digit),
-        ]
+    return [
+        *(
+            case(
+                f"review of {REVIEW_WORDS} words, {_method(samples)}",
+                texts,
+                lambda text: client.classify_texts([text]),
+                partial(client.explain_text, samples=samples),
+            )
+            for samples in (0, SAMPLES)
+        ),
+        case("digit", images, lambda x: client.classify_digits([x]), client.explain_digit),
+    ]
 
 
 def _timed(
@@ -133,28 +128,27 @@ def _seconds(call: Callable[[Any], object], given: Any) -> float:
     return time.perf_counter() - start
 
 
-@contextlib.contextmanager
-def faithfulness(bench: Bench) -> Iterator[list[Case]]:
+def faithfulness(bench: Bench, stack: ExitStack) -> list[Case]:
     """Reviews, explained in two ways, and digits; each round draws other random ones."""
     seed, count = bench.settings.seed, min(EXPLAINED, bench.settings.inputs)
     texts = some_reviews(count, np.random.default_rng(seed))
     images = some_digits(count, np.random.default_rng(seed))
-    with _client(bench) as client:
+    client = _client(bench, stack)
 
-        def case(name: str, better: Callable[[Random], NDArray[np.bool_]]) -> Case:
-            random = np.random.default_rng(seed + 1)
-            return Case(f"mean of {DRAWS} draws a round", name, lambda: _shares(better(random)))
+    def case(name: str, better: Callable[[Random], NDArray[np.bool_]]) -> Case:
+        random = np.random.default_rng(seed + 1)
+        return Case(f"mean of {DRAWS} draws a round", name, lambda: _shares(better(random)))
 
-        yield [
-            *(
-                case(
-                    f"review, {_method(samples)}",
-                    partial(of_words, client, texts, samples=samples, draws=DRAWS),
-                )
-                for samples in (0, SAMPLES)
-            ),
-            case("digit", partial(of_pixels, client, images, draws=DRAWS)),
-        ]
+    return [
+        *(
+            case(
+                f"review, {_method(samples)}",
+                partial(of_words, client, texts, samples=samples, draws=DRAWS),
+            )
+            for samples in (0, SAMPLES)
+        ),
+        case("digit", partial(of_pixels, client, images, draws=DRAWS)),
+    ]
 
 
 def _shares(better: NDArray[np.bool_]) -> Measurement:
@@ -182,12 +176,7 @@ def of_words(
 ) -> NDArray[np.bool_]:
     """Leaves out the `WORDS` highest-ranked words of each text, or as many random ones.
 
-    Args:
-        client: Asks for the explanations and classifies what is left of the texts.
-        texts: The texts, each of more than `WORDS` words.
-        random: Draws the random words.
-        samples: See `ServingClient.explain_text`.
-        draws: How often random words are drawn for each text.
+    Each text has more than `WORDS` words; `samples` is that of `ServingClient.explain_text`.
 
     Returns:
         BOOL [texts, draws]: whether the highest-ranked change the probability of the label
@@ -201,10 +190,8 @@ def of_words(
         for _ in range(draws):
             drawn = random.choice(len(each.words), WORDS, replace=False)
             cut.append(_without(text, each, drawn))
-    answers = np.array([answer.probabilities for answer in client.classify_texts(cut)])
-    whole = np.array([each.probabilities for each in explained])
-    answers = answers.reshape(len(texts), 1 + draws, -1)
-    changes = np.abs(_of_label(whole, answers) - whole.max(axis=1, keepdims=True))
+    whole = _of_label(explained, explained)
+    changes = np.abs(_of_label(explained, client.classify_texts(cut)) - whole)
     return np.asarray(changes[:, :1] > changes[:, 1:])
 
 
@@ -212,12 +199,6 @@ def of_pixels(
     client: ServingClient, images: NDArray[np.uint8], random: Random, draws: int = 1
 ) -> NDArray[np.bool_]:
     """Hides the `PIXELS` hottest pixels of each digit, or as many random ones.
-
-    Args:
-        client: Asks for the explanations and classifies what is left of the digits.
-        images: UINT8 [digits, 28, 28].
-        random: Draws the random pixels.
-        draws: How often random pixels are drawn for each digit.
 
     Returns:
         BOOL [digits, draws]: whether the hottest lower the probability of the label more
@@ -232,9 +213,7 @@ def of_pixels(
             copy = image.copy()
             copy.reshape(-1)[left_out] = 0
             hidden.append(copy)
-    answers = np.array([answer.probabilities for answer in client.classify_digits(hidden)])
-    whole = np.array([each.probabilities for each in explained])
-    left = _of_label(whole, answers.reshape(len(images), 1 + draws, -1))
+    left = _of_label(explained, client.classify_digits(hidden))
     return np.asarray(left[:, :1] < left[:, 1:])
 
 
@@ -247,16 +226,12 @@ def _without(text: str, explained: TextExplanation, left_out: NDArray[np.int64])
     return text
 
 
-def _of_label(whole: NDArray[np.float64], answers: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The probability of the whole input's label in each answer to a part of it.
-
-    Args:
-        whole: [inputs, classes].
-        answers: [inputs, answers, classes].
-
-    Returns:
-        [inputs, answers].
-    """
-    labels = whole.argmax(axis=1)[:, np.newaxis, np.newaxis]
-    found: NDArray[np.float64] = np.take_along_axis(answers, labels, axis=2)[..., 0]
-    return found
+def _of_label(
+    explained: Sequence[Classification], answers: Sequence[Classification]
+) -> NDArray[np.float64]:
+    """The probability of an input's label in the answers to it; [inputs, answers to each]."""
+    labels = np.array([np.argmax(each.probabilities) for each in explained])
+    found = np.array([each.probabilities for each in answers], np.float64)
+    by_input = found.reshape(len(explained), -1, found.shape[-1])
+    chosen: NDArray[np.float64] = by_input[np.arange(len(labels)), :, labels]
+    return chosen

@@ -28,30 +28,17 @@ _ALL = 1_000_000
 
 
 class Inputs:
-    """Draws inputs once and has each file answer them once.
-
-    Args:
-        count: How many different ones there are.
-        seed: Of the inputs and their order.
-    """
+    """Draws `count` different inputs once and has each file answer them once."""
 
     def __init__(self, count: int, seed: int) -> None:
         self._count, self._seed = count, seed
         self.draw = lru_cache(self._draw)
-        self._answers = lru_cache(self._computed)
+        self._answers = lru_cache(lambda name, file: reference_answers(file, self.draw(name)))
 
     def requests(
         self, workload: str, served_as: str, protocol: Protocol, file: Path, *, rows: int = 1
     ) -> Requests:
-        """Requests to a variant of a published model, with the answers of its own file.
-
-        Args:
-            workload: The published model.
-            served_as: The variant.
-            protocol: How it is asked.
-            file: The ONNX file that it serves.
-            rows: Inputs in a request.
-        """
+        """Requests to a variant of a published model, with the answers of the file it serves."""
         sent = together([sample.sent for sample in self.draw(workload)], rows)
         samples = [Sample(tensors, {}) for tensors in sent]
         expected = expected_together(self._answers(workload, file), rows)
@@ -104,11 +91,7 @@ class Inputs:
 
     def _draw(self, workload: str) -> list[Sample]:
         drawn = workloads()[workload]
-        folder = PUBLISHED / drawn.network / "1"
-        return drawn.draw(self._count, self._seed, folder)
-
-    def _computed(self, workload: str, file: Path) -> Expected:
-        return reference_answers(file, self.draw(workload))
+        return drawn.draw(self._count, self._seed, PUBLISHED / drawn.network / "1")
 
 
 def padded(texts: Sequence[npt.NDArray[np.int64]], length: int = 0) -> Tensors:

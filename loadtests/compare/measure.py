@@ -31,22 +31,14 @@ Measure = Callable[[], Measurement]
 
 
 class BenchSettings(EnvironmentSettings):
-    """The settings that all measurements of a run share.
-
-    Attributes:
-        rounds: How often each variant is measured; in each round all take turns.
-        measure_s: Seconds of one measurement.
-        warm_up: Seconds of the same load before each, which are not measured.
-        seed: Seed of the inputs and their order.
-        inputs: How many different inputs there are.
-    """
+    """The settings that all measurements of a run share."""
 
     error: ClassVar[type[Exception]] = SettingsError
-    rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    rounds: Annotated[int, Field(ge=1, le=100)] = 3  # in each of them all variants take turns
     measure_s: Annotated[int, Field(ge=2, le=3600)] = 5  # Locust looks once a second
-    warm_up: Annotated[int, Field(ge=0, le=600)] = 2
+    warm_up: Annotated[int, Field(ge=0, le=600)] = 2  # seconds of load before each measurement
     seed: Annotated[int, Field(ge=0, le=2**31)] = 0
-    inputs: Annotated[int, Field(ge=32, le=10_000)] = 500
+    inputs: Annotated[int, Field(ge=32, le=10_000)] = 500  # how many different inputs there are
 
     @property
     def threads(self) -> int:
@@ -56,51 +48,31 @@ class BenchSettings(EnvironmentSettings):
 
 @dataclass(frozen=True)
 class Case:
-    """A variant that can be measured.
+    """A variant that can be measured."""
 
-    Attributes:
-        group: Its group; variants are compared within a group.
-        name: Its name in the table.
-        measure: Measures it once.
-    """
-
-    group: str
+    group: str  # its group; variants are compared within a group
     name: str
     measure: Measure
 
 
 @dataclass(frozen=True)
 class Running:
-    """A running server.
-
-    Attributes:
-        target: Its address.
-        check: Raises if it has died.
-        resume: Called before it is measured.
-        pause: Called afterwards, so that it takes no processor from the others.
-    """
+    """A running server."""
 
     target: Target
-    check: Callable[[], None]
-    resume: Callable[[], None] = lambda: None
-    pause: Callable[[], None] = lambda: None
+    check: Callable[[], None]  # raises if it has died
+    resume: Callable[[], None] = lambda: None  # called before it is measured
+    pause: Callable[[], None] = lambda: None  # afterwards, to leave the processors to others
 
 
 @dataclass
 class Bench:
-    """Measures, with the settings and the inputs of a run.
-
-    Attributes:
-        settings: The settings of all measurements.
-        stop: Polled while measuring; once it returns true, the run ends.
-        inputs: The inputs of all requests.
-        triton_version: The version of the Triton that was started last.
-    """
+    """Measures, with the settings and the inputs of a run."""
 
     settings: BenchSettings
-    stop: Stop
+    stop: Stop  # polled while measuring; once it returns true, the run ends
     inputs: Inputs = field(init=False)
-    triton_version: str = ""
+    triton_version: str = ""  # the version of the Triton that was started last
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.settings.inputs, self.settings.seed)
@@ -124,14 +96,7 @@ class Bench:
         callers: int,
         rows: int = 1,
     ) -> Measurement:
-        """Puts a server under a closed loop of load.
-
-        Args:
-            server: The server.
-            requests: The requests and their expected answers.
-            protocol: The protocol of the requests.
-            callers: How many callers; each waits for its answer before it asks again.
-            rows: Inputs in a request.
+        """Puts a server under load; each of the callers waits for its answer before it asks again.
 
         Returns:
             `rate` in right answers a second, where each row of a request counts; `p50` and
@@ -193,13 +158,7 @@ def turns(cases: int, rounds: int) -> Iterator[tuple[int, int]]:
 def by_turns(
     cases: Sequence[Case], rounds: int, on_measured: Callable[[Case, int, Measurement], None]
 ) -> tuple[Variant, ...]:
-    """Measures all cases in turns.
-
-    Args:
-        cases: What is measured.
-        rounds: How often each is.
-        on_measured: Called after each measurement with the case, the round and the result.
-    """
+    """Measures all cases in turns; `on_measured` is told the case, the round and the result."""
     found: list[list[Measurement]] = [[] for _ in cases]
     for number, index in turns(len(cases), rounds):
         measured = cases[index].measure()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,17 +30,11 @@ FACTS = (
 
 
 class Family(NamedTuple):
-    """A network and how it is served.
+    """A network and how it is served."""
 
-    Attributes:
-        network: The model with the weights.
-        served: The model that callers ask.
-        models: All that serving it takes.
-    """
-
-    network: str
-    served: str
-    models: tuple[str, ...]
+    network: str  # the model with the weights
+    served: str  # the model that callers ask
+    models: tuple[str, ...]  # all that serving it takes
 
 
 def families() -> list[Family]:
@@ -54,26 +47,24 @@ def families() -> list[Family]:
     return found
 
 
-@contextlib.contextmanager
-def models(bench: Bench) -> Iterator[list[Case]]:
+def models(bench: Bench, stack: ExitStack) -> list[Case]:
     """Images and texts over HTTP, decoding and tokenizing included, one caller and many."""
-    with contextlib.ExitStack() as stack:
-        served = []
-        for family in families():
-            variants = stack.enter_context(repository())
-            for model in family.models:
-                variants.add(model, model)
-            server = stack.enter_context(bench.triton(variants.folder))
-            served.append((family, server, _requests(bench, family), _facts(family)))
-        yield [
-            Case(
-                counted(callers, "caller"),
-                family.network,
-                partial(_measured, bench, server, requests, callers, facts),
-            )
-            for callers in (1, CALLERS)
-            for family, server, requests, facts in served
-        ]
+    served = []
+    for family in families():
+        variants = stack.enter_context(repository())
+        for model in family.models:
+            variants.add(model, model)
+        server = stack.enter_context(bench.triton(variants.folder))
+        served.append((family, server, _requests(bench, family), _facts(family)))
+    return [
+        Case(
+            counted(callers, "caller"),
+            family.network,
+            partial(_measured, bench, server, requests, callers, facts),
+        )
+        for callers in (1, CALLERS)
+        for family, server, requests, facts in served
+    ]
 
 
 def _requests(bench: Bench, family: Family) -> Requests:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -20,7 +19,7 @@ from loadtests.compare.inputs import PADDED_TO
 from loadtests.compare.measure import Bench, Case
 from loadtests.compare.repository import BERT, FILES, TOKENIZER, padded_to, repository, serves
 from loadtests.compare.results import Figure
-from loadtests.compare.served import MANY, ROWS, asked
+from loadtests.compare.served import MANY, ROWS, asked, counted
 from loadtests.load.errors import LoadTestError
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol
@@ -38,53 +37,45 @@ PADDING = (
 )
 
 
-@contextlib.contextmanager
-def packing(bench: Bench) -> Iterator[list[Case]]:
+def packing(bench: Bench, stack: ExitStack) -> list[Case]:
     """Packed and padded, in Triton and in a process without it."""
     exported, texts = padded_files(), bench.inputs.texts()
-    with repository() as variants:
-        for precision, name in FILES.items():
-            variants.add("sentiment_bert", f"packed_{precision}", serves(name))
-            edits = padded_to(PADDED_TO), serves(name)
-            file = exported[precision]
-            variants.add("sentiment_bert", f"padded_{precision}", *edits, file=file)
-        with bench.triton(variants.folder) as server:
-            cases = []
-            for precision, name in FILES.items():
-                group = f"Triton, {precision}, {MANY} callers"
-                requests = bench.inputs.padded_requests(
-                    f"padded_{precision}", Protocol.HTTP, exported[precision]
-                )
-                full = partial(bench.served, server, requests, Protocol.HTTP, MANY)
-                served_as = f"packed_{precision}"
-                packed = asked(bench, server, "sentiment_bert", served_as, BERT / name)
-                cases += [
-                    Case(group, f"padded to {PADDED_TO}", full),
-                    Case(group, "packed", packed),
-                ]
-            for precision, way in product(FILES, ("padded to the longest", "packed")):
-                file = BERT / FILES[precision] if WAYS[way].packed else exported[precision]
-                calls = Calls(str(file), texts, ROWS, way, str(TOKENIZER))
-                group = f"called directly, {precision}, {ROWS} texts a call"
-                cases.append(Case(group, way, partial(called, bench, calls)))
-            yield cases
+    variants = stack.enter_context(repository())
+    for precision, name in FILES.items():
+        variants.add("sentiment_bert", f"packed_{precision}", serves(name))
+        edits = padded_to(PADDED_TO), serves(name)
+        variants.add("sentiment_bert", f"padded_{precision}", *edits, file=exported[precision])
+    server = stack.enter_context(bench.triton(variants.folder))
+    cases = []
+    for precision, name in FILES.items():
+        group = f"Triton, {precision}, {MANY} callers"
+        requests = bench.inputs.padded_requests(
+            f"padded_{precision}", Protocol.HTTP, exported[precision]
+        )
+        full = partial(bench.served, server, requests, Protocol.HTTP, MANY)
+        packed = asked(bench, server, "sentiment_bert", f"packed_{precision}", BERT / name)
+        cases += [Case(group, f"padded to {PADDED_TO}", full), Case(group, "packed", packed)]
+    for precision, way in product(FILES, ("padded to the longest", "packed")):
+        file = BERT / FILES[precision] if WAYS[way].packed else exported[precision]
+        calls = Calls(str(file), texts, ROWS, way, str(TOKENIZER))
+        group = f"called directly, {precision}, {ROWS} texts a call"
+        cases.append(Case(group, way, partial(called, bench, calls)))
+    return cases
 
 
-@contextlib.contextmanager
-def padding(bench: Bench) -> Iterator[list[Case]]:
+def padding(bench: Bench, stack: ExitStack) -> list[Case]:  # noqa: ARG001
     """Each way of batching, in each precision and size; and the largest batch there can be."""
     exported, texts = padded_files(), [ids.tolist() for ids in bench.inputs.tokens()]
     cases = []
     for precision, rows, (name, way) in product(FILES, BATCHES, WAYS.items()):
         file = BERT / FILES[precision] if way.packed else exported[precision]
         measure = partial(called, bench, Calls(str(file), texts, rows, name))
-        group = f"{precision}, {rows} rows" if rows > 1 else f"{precision}, 1 row"
-        cases.append(Case(group, name, measure))
+        cases.append(Case(f"{precision}, {counted(rows, 'row')}", name, measure))
     truncation = Tokenizer.from_file(str(TOKENIZER)).truncation
     tokens = truncation["max_length"] if truncation else 512
     largest = Calls(str(BERT / FILES["int8"]), [[1] * tokens], MAX_ROWS)
     name = f"{MAX_ROWS} texts of {tokens} tokens"
-    yield [*cases, Case("the largest batch, int8", name, partial(called, bench, largest))]
+    return [*cases, Case("the largest batch, int8", name, partial(called, bench, largest))]
 
 
 def padded_files() -> dict[str, Path]:

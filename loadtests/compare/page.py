@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure as Drawing
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -17,21 +15,16 @@ from loadtests.compare import explanations, inputs, served
 from loadtests.compare.catalogue import CATALOGUE, Entry
 from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
 from loadtests.load.network import MAX_CHUNKS
-from loadtests.report.charts import COLOURS, STYLE
+from loadtests.report.rendering import COLOURS, STYLE, svg_file, template
 
 PAGE = "benchmarks.md"
+_TEMPLATE = Path(__file__).parent / "benchmarks.md.jinja"
 _BAR = 0.34
 """Inches that a bar takes."""
 
 
 class Table(NamedTuple):
-    """A group of variants as text.
-
-    Attributes:
-        group: Its name.
-        columns: The headings.
-        rows: A line for each variant.
-    """
+    """A group of variants as text, a row for each."""
 
     group: str
     columns: list[str]
@@ -68,18 +61,14 @@ def _table(entry: Entry, group: str, variants: list[Variant], brief: bool) -> Ta
             text = f"{ratio[0]:.2f}" if brief else ratio_text(ratio)
             row.append("1" if variant is first else text)
         for figure in shown:
-            spread = variant.spread(figure.name)
-            row.append(_ranged(spread) if figure.ranged and not brief else number(spread[0]))
+            middle, lowest, highest = map(number, variant.spread(figure.name))
+            is_ranged = figure.ranged and not brief
+            row.append(f"{middle} ({lowest} – {highest})" if is_ranged else middle)
         if counted:
             failed = str(variant.total("failed"))
             row.append(failed if brief else f"{failed} of {variant.total('requests')}")
         rows.append(row)
     return Table(group, columns, rows)
-
-
-def _ranged(spread: Spread) -> str:
-    median, low, high = map(number, spread)
-    return f"{median} ({low} – {high})"
 
 
 def ratio_text(found: Spread) -> str:
@@ -125,32 +114,23 @@ def render(results: Results, folder: Path) -> None:
 
 def page(results: Results) -> str:
     """The page as Markdown; it says of each comparison whether it was measured."""
-    environment = Environment(  # noqa: S701 - it writes Markdown of our own figures
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    template = environment.get_template("benchmarks.md.jinja")
     sections = [
         {
             "name": name,
             "entry": entry,
             "chart": chart_file(name),
-            "found": results.get(name),
-            "tables": [_markdown(each) for each in tables(entry, results[name])]
-            if name in results
-            else [],
-            "aims": entry.aims(results[name]) if name in results else [],
-            "client": _client(results[name]) if name in results else "",
+            "found": found,
+            "tables": [_markdown(each) for each in tables(entry, found)] if found else [],
+            "aims": entry.aims(found) if found else [],
+            "client": _client(found) if found else "",
         }
         for name, entry in CATALOGUE.items()
+        for found in [results.get(name)]
     ]
-    machines = [comparison.machine for comparison in results.values()]
-    return template.render(
+    machine = next((comparison.machine for comparison in results.values()), None)
+    return template(_TEMPLATE).render(
         sections=sections,
-        machine=machines[0] if machines else None,
+        machine=machine,
         served=served,
         inputs=inputs,
         explanations=explanations,
@@ -211,7 +191,4 @@ def chart(comparison: Comparison, entry: Entry) -> str:
             axes.grid(visible=False, axis="y")
             axes.set_title(group, loc="left", fontsize=10)
         rows[-1].set_xlabel(figure.heading)
-        buffer = io.StringIO()
-        metadata = {"Date": None, "Title": entry.title}
-        drawing.savefig(buffer, format="svg", metadata=metadata)
-    return buffer.getvalue()
+        return svg_file(drawing, Title=entry.title)

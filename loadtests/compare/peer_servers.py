@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -47,21 +48,13 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Peer:
-    """Something else that serves the same model.
+    """Something else that serves the same model."""
 
-    Attributes:
-        name: Its folder in `loadtests/compare/peers/`.
-        title: As the table calls it.
-        path: Where it takes `{"text": ...}`; empty where it speaks Triton's protocol.
-        one_thread: Whether one call computes with one thread, not with all.
-        many_workers: Whether it has as many workers as there are threads, not one.
-    """
-
-    name: str
+    name: str  # its folder in `loadtests/compare/peers/`
     title: str
-    path: str = "/classify"
-    one_thread: bool = False
-    many_workers: bool = False
+    path: str = "/classify"  # takes `{"text": ...}`; empty where it speaks Triton's protocol
+    one_thread: bool = False  # whether one call computes with one thread, not with all
+    many_workers: bool = False  # whether it has as many workers as there are threads, not one
 
 
 PEERS = (
@@ -72,30 +65,26 @@ PEERS = (
 )
 
 
-@contextlib.contextmanager
-def peers(bench: Bench) -> Iterator[list[Case]]:
+def peers(bench: Bench, stack: ExitStack) -> list[Case]:
     """All servers, in both precisions, with one caller and with many."""
-    with contextlib.ExitStack() as stack:
-        variants = stack.enter_context(repository())
-        models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
-        server = stack.enter_context(bench.triton(variants.folder))
-        running = {
-            (peer.title, precision): stack.enter_context(serve(bench, peer, file))
-            for (precision, file), peer in product(padded_files().items(), PEERS)
-        }
-        cases = []
-        for precision, callers in product(FILES, (1, MANY)):
-            group = f"{precision}, {counted(callers, 'caller')}"
-            ask = partial(asked, bench, server, "sentiment", models[precision], callers=callers)
-            file = BERT / FILES[precision]
-            for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
-                cases.append(Case(group, f"{TRITON}, {title}", ask(file, protocol=protocol)))
-            for peer in PEERS:
-                other = running[peer.title, precision]
-                cases.append(
-                    Case(group, peer.title, _asked(bench, peer, other, precision, callers))
-                )
-        yield cases
+    variants = stack.enter_context(repository())
+    models = {name: add_sentiment(variants, name, serves(file)) for name, file in FILES.items()}
+    server = stack.enter_context(bench.triton(variants.folder))
+    running = {
+        (peer.title, precision): stack.enter_context(serve(bench, peer, file))
+        for (precision, file), peer in product(padded_files().items(), PEERS)
+    }
+    cases = []
+    for precision, callers in product(FILES, (1, MANY)):
+        group = f"{precision}, {counted(callers, 'caller')}"
+        ask = partial(asked, bench, server, "sentiment", models[precision], callers=callers)
+        file = BERT / FILES[precision]
+        for protocol, title in ((Protocol.GRPC, "gRPC"), (Protocol.HTTP_JSON, "HTTP, JSON")):
+            cases.append(Case(group, f"{TRITON}, {title}", ask(file, protocol=protocol)))
+        for peer in PEERS:
+            measure = _asked(bench, peer, running[peer.title, precision], precision, callers)
+            cases.append(Case(group, peer.title, measure))
+    return cases
 
 
 def _asked(bench: Bench, peer: Peer, server: Running, precision: str, callers: int) -> Measure:
@@ -190,11 +179,6 @@ def serve(bench: Bench, peer: Peer, model: Path) -> Iterator[Running]:
     """Runs a peer on free ports of this machine; it is paused until it is measured.
 
     Some of them poll when nobody asks, which would take the processor from whoever is measured.
-
-    Args:
-        bench: What measures.
-        peer: Which.
-        model: The padded graph.
 
     Raises:
         LoadTestError: It did not start.

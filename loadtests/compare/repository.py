@@ -24,28 +24,16 @@ Edit = Callable[[Any], None]
 
 
 class VariantRepository:
-    """A folder of models; the published ones are linked, never written.
-
-    Args:
-        folder: An empty folder.
-        published: The folder of the published models.
-    """
+    """A folder of models, empty at first; the published ones are linked, never written."""
 
     def __init__(self, folder: Path, published: Path = PUBLISHED) -> None:
         self.folder = folder
         self._published = published
 
     def add(self, model: str, name: str, *edits: Edit, file: Path | None = None) -> str:
-        """Adds a variant of a published model.
+        """Adds a variant of a published model under a name, which is returned.
 
-        Args:
-            model: The published one.
-            name: The variant's.
-            edits: What is changed in its config for CPUs.
-            file: Another ONNX file to serve.
-
-        Returns:
-            The name.
+        Its config for CPUs is changed by the edits; it serves the published ONNX file or another.
         """
         config = model_config.of_model(self._published, model)
         config.name = name
@@ -55,17 +43,9 @@ class VariantRepository:
         return name
 
     def add_ensemble(self, model: str, name: str, parts: Mapping[str, str], *edits: Edit) -> str:
-        """Adds an ensemble of other parts.
+        """Adds an ensemble of other parts, by the names of the published ones; gives its name.
 
-        Args:
-            model: The published one.
-            name: The variant's.
-            parts: The variants in place of the published parts; a part that is not named is
-                the published one, which has to be added under its own name.
-            edits: What else is changed in its config.
-
-        Returns:
-            The name.
+        A part that is not named is the published one, which has to be added under its own name.
         """
 
         def replace(config: Any) -> None:

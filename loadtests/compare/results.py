@@ -24,40 +24,24 @@ _COUNTS = ("requests", "failed", "wrong", "split")
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that a comparison shows for each variant.
+    """A figure that a comparison shows for each variant."""
 
-    Attributes:
-        name: Its key in `Measurement.figures`.
-        heading: The heading of its column, with the unit.
-        lower_is_better: Whether an aim for it is an upper limit, rather than a lower one.
-        ranged: Whether the lowest and the highest round are shown too.
-        brief: Whether a terminal shows it, and not only the page.
-    """
-
-    name: str
-    heading: str
-    lower_is_better: bool = False
-    ranged: bool = False
-    brief: bool = True
+    name: str  # its key in `Measurement.figures`
+    heading: str  # the heading of its column, with the unit
+    lower_is_better: bool = False  # whether an aim is an upper limit, rather than a lower one
+    ranged: bool = False  # whether the lowest and the highest round are shown too
+    brief: bool = True  # whether a terminal shows it, and not only the page
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement of one variant.
+    """One measurement of one variant."""
 
-    Attributes:
-        figures: By name; what was not measured is missing.
-        requests: How many were measured.
-        failed: Those without a right answer, wrong ones included.
-        wrong: Those with a wrong one, the warm-up's included.
-        split: Milliseconds of a request by where they went; empty where nobody can tell.
-    """
-
-    figures: dict[str, float]
+    figures: dict[str, float]  # by name; what was not measured is missing
     requests: int = 0
-    failed: int = 0
-    wrong: int = 0
-    split: dict[str, float] = field(default_factory=dict)
+    failed: int = 0  # those without a right answer, wrong ones included
+    wrong: int = 0  # those with a wrong one, the warm-up's included
+    split: dict[str, float] = field(default_factory=dict)  # ms by where they went, if known
 
     def plain(self) -> dict[str, Any]:
         """For JSON, where figures stand beside the counts."""
@@ -73,15 +57,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Variant:
-    """A variant in all rounds.
+    """A variant in all rounds."""
 
-    Attributes:
-        group: Variants are compared with those of their group.
-        name: What it is called.
-        rounds: One measurement a round.
-    """
-
-    group: str
+    group: str  # variants are compared with those of their group
     name: str
     rounds: tuple[Measurement, ...]
 
@@ -122,19 +100,12 @@ def ratios(variant: Variant, other: Variant, figure: str) -> Spread:
 
 @dataclass(frozen=True)
 class AimResult:
-    """An aim, and whether it was reached.
+    """An aim, and whether it was reached."""
 
-    Attributes:
-        subject: What was measured, with `{}` in place of the value.
-        measured: The value.
-        wanted: The limit for its median.
-        at_most: Whether that is an upper limit, rather than a lower one.
-    """
-
-    subject: str
+    subject: str  # what was measured, with `{}` in place of the value
     measured: Spread
-    wanted: float
-    at_most: bool = False
+    wanted: float  # the limit for its median
+    at_most: bool = False  # whether that is an upper limit, rather than a lower one
 
     @property
     def met(self) -> bool:
@@ -164,23 +135,14 @@ def number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison with all its measurements, as in the JSON file.
+    """A comparison with all its measurements, as in the JSON file."""
 
-    Attributes:
-        measured_at: When it began, in UTC.
-        command: The command that repeats it.
-        settings: Fields of `BenchSettings`, and the threads.
-        machine: The machine that it was measured on.
-        versions: The versions of all that took part.
-        variants: In the order of the table.
-    """
-
-    measured_at: str
+    measured_at: str  # when it began, in UTC
     command: str
-    settings: dict[str, int]
+    settings: dict[str, int]  # fields of `BenchSettings`, and the threads
     machine: dict[str, str]
     versions: dict[str, str]
-    variants: tuple[Variant, ...]
+    variants: tuple[Variant, ...]  # in the order of the table
 
     def plain(self) -> dict[str, Any]:
         """For JSON."""

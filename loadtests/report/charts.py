@@ -2,53 +2,41 @@
 
 from __future__ import annotations
 
-import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from loadtests.load.request_log import QUANTILES
 from loadtests.load.run import Run
 from loadtests.load.settings import Shape
 from loadtests.report.machine import cores
 from loadtests.report.metrics import PARTS
+from loadtests.report.rendering import (
+    BLUE,
+    COLOURS,
+    GREEN,
+    GREY,
+    LIGHT_BLUE,
+    ORANGE,
+    PURPLE,
+    RED,
+    STYLE,
+    log_scale,
+    svg_element,
+)
 from loadtests.report.result import Result
 
-STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "charts",
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-}
-COLOURS = ["#3b6fb6", "#2a9d78", "#d98c21", "#c8443c", "#7d5ba6", "#8a8d91", "#59a5c9"]
-_PART_COLOURS = dict(
-    zip(
-        PARTS,
-        ["#c8443c", "#8a8d91", "#d98c21", "#59a5c9", "#3b6fb6", "#2a9d78", "#7d5ba6"],
-        strict=True,
-    )
-)
+_PART_COLOURS = dict(zip(PARTS, [RED, GREY, ORANGE, LIGHT_BLUE, BLUE, GREEN, PURPLE], strict=True))
 
 Draw = Callable[[Any, Run, Result], None]
 
 
 def charts(run: Run, result: Result) -> dict[str, str]:
-    """Draws the charts that a run's shape has.
-
-    Returns:
-        Title and SVG of each. A drawn series has its name as the id of its group.
-    """
+    """Title and SVG of each chart that the run's shape has; a series has its name as its id."""
     drawn: dict[str, Draw] = {}
     if run.settings.shape is Shape.STEPS:
         drawn["Goodput and latency by users"] = _steps
@@ -71,17 +59,11 @@ def _svg(draw: Draw, title: str, run: Run, result: Result) -> str:
         draw(axes, run, result)
         if axes.get_legend_handles_labels()[1]:
             figure.legend(loc="outside upper left", ncols=7, fontsize=9, handlelength=1.2)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
+        svg = svg_element(figure, title)
     # Ids are the page's, in which every chart begins with figure_1.
     name = re.sub(r"\W+", "-", title.lower())
     svg = re.sub(r'\bid="', f'id="{name}.', svg)
-    svg = re.sub(r'(href="|url\()#', rf"\1#{name}.", svg)
-    return re.sub(
-        r'(<svg [^>]*?)width="[^"]*" ?', rf'\1role="img" aria-label="{title}" ', svg, count=1
-    )
+    return re.sub(r'(href="|url\()#', rf"\1#{name}.", svg)
 
 
 def _over_time(axes: Any, run: Run, result: Result, unit: str) -> list[float]:
@@ -89,7 +71,7 @@ def _over_time(axes: Any, run: Run, result: Result, unit: str) -> list[float]:
     seconds = [interval.second for interval in result.intervals]
     width = seconds[1] - seconds[0] if len(seconds) > 1 else 1.0
     if run.settings.warm_up:
-        axes.axvspan(seconds[0], 0, color="#8a8d91", alpha=0.15, lw=0)
+        axes.axvspan(seconds[0], 0, color=GREY, alpha=0.15, lw=0)
         axes.annotate(
             "warm-up",
             (seconds[0], 1),
@@ -115,9 +97,9 @@ def _throughput(axes: Any, run: Run, result: Result) -> None:
     intervals = result.intervals
     if run.settings.shape.is_open:
         offered = [interval.offered for interval in intervals]
-        _line(axes, x, offered, "requests due", color="#8a8d91", linestyle="--")
-    _line(axes, x, [i.goodput for i in intervals], "right answers", color=COLOURS[1])
-    _line(axes, x, [i.failed for i in intervals], "failures", color=COLOURS[3])
+        _line(axes, x, offered, "requests due", color=GREY, linestyle="--")
+    _line(axes, x, [i.goodput for i in intervals], "right answers", color=GREEN)
+    _line(axes, x, [i.failed for i in intervals], "failures", color=RED)
     axes.set_ylim(bottom=0)
 
 
@@ -125,33 +107,23 @@ def _latency(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "milliseconds")
     for name, colour in zip(QUANTILES, COLOURS, strict=False):
         _line(axes, x, [i.quantiles[name] for i in result.intervals], name, color=colour)
-    _log_scale(axes)
-
-
-def _log_scale(axes: Any) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    log_scale(axes)
 
 
 def _split(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "milliseconds, mean")
-    known = [
-        i
-        for i, interval in enumerate(result.intervals)
-        if interval.split.compute == interval.split.compute
-    ]
-    layers = {
-        # Rounding and interpolation can bring a little less than nothing.
-        part: [max(0.0, getattr(result.intervals[i].split, part)) for i in known]
-        for part in PARTS
+    splits = {
+        middle: interval.split
+        for middle, interval in zip(x, result.intervals, strict=True)
+        if not math.isnan(interval.split.compute)
     }
+    # Rounding and interpolation can bring a little less than nothing.
+    layers = {part: [max(0.0, getattr(split, part)) for split in splits.values()] for part in PARTS}
     shown = {part: values for part, values in layers.items() if any(v > 0.005 for v in values)}
     if not shown:
         return
     areas = axes.stackplot(
-        [x[i] for i in known],
+        list(splits),
         list(shown.values()),
         labels=list(shown),
         colors=[_PART_COLOURS[part] for part in shown],
@@ -165,21 +137,14 @@ def _split(axes: Any, run: Run, result: Result) -> None:
 def _batch(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "inferences an execution")
     for model, colour in zip(run.parts, COLOURS, strict=False):
-        _line(
-            axes,
-            x,
-            [i.batch.get(model, float("nan")) for i in result.intervals],
-            model,
-            color=colour,
-        )
+        sizes = [interval.batch.get(model, math.nan) for interval in result.intervals]
+        _line(axes, x, sizes, model, color=colour)
     axes.set_ylim(bottom=0)
 
 
 def _processors(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "processors busy")
-    for name, colour in zip(
-        ("server", "client", "others"), ("#3b6fb6", "#d98c21", "#8a8d91"), strict=True
-    ):
+    for name, colour in {"server": BLUE, "client": ORANGE, "others": GREY}.items():
         _line(axes, x, [getattr(i.processors, name) for i in result.intervals], name, color=colour)
     axes.axhline(cores(), color="black", lw=0.8, linestyle=":")
     axes.set_ylim(0, cores() * 1.05)
@@ -187,12 +152,12 @@ def _processors(axes: Any, run: Run, result: Result) -> None:
 
 def _memory(axes: Any, run: Run, result: Result) -> None:
     x = _over_time(axes, run, result, "MiB")
-    _line(axes, x, [i.server_bytes / 2**20 for i in result.intervals], "server", color=COLOURS[0])
+    _line(axes, x, [i.server_bytes / 2**20 for i in result.intervals], "server", color=BLUE)
 
 
 def _steps(axes: Any, run: Run, result: Result) -> None:  # noqa: ARG001
     users = [level.users for level in result.levels]
-    _line(axes, users, [level.goodput for level in result.levels], "goodput", color=COLOURS[1])
+    _line(axes, users, [level.goodput for level in result.levels], "goodput", color=GREEN)
     axes.set_xscale("log", base=2)
     axes.set_xticks(users, [str(count) for count in users])
     axes.set_xlabel("users")
@@ -202,8 +167,8 @@ def _steps(axes: Any, run: Run, result: Result) -> None:  # noqa: ARG001
     late.grid(visible=False)
     late.spines["right"].set_visible(True)
     late.set_ylabel("p99, milliseconds")
-    _log_scale(late)
-    _line(late, users, [level.p99 for level in result.levels], "p99", color=COLOURS[3])
+    log_scale(late)
+    _line(late, users, [level.p99 for level in result.levels], "p99", color=RED)
     if result.knee:
         axes.axvline(result.knee.users, color="black", lw=1, linestyle="--", gid="knee")
         axes.annotate(

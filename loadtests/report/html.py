@@ -6,12 +6,9 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from loadtests.load.request_log import QUANTILES
 from loadtests.load.run import Run
@@ -19,19 +16,19 @@ from loadtests.report.caveats import notes, warm_up_note
 from loadtests.report.charts import charts
 from loadtests.report.machine import machine, versions
 from loadtests.report.metrics import PARTS
+from loadtests.report.rendering import template
 from loadtests.report.result import Interval, Result, result_as_dict, to_plain
 
-_TEMPLATE = "report.html.jinja"
+_TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 
 def report_as_dict(run: Run, result: Result) -> dict[str, Any]:
     """The whole report, for JSON; what was not measured is null."""
     settings = run.settings
-    plain: dict[str, Any] = to_plain(settings.as_dict())
     return {
         "began": datetime.fromtimestamp(run.began).astimezone().isoformat(timespec="seconds"),
         "command": _command(run),
-        "settings": plain,
+        "settings": to_plain(settings.as_dict()),
         "seed": settings.seed,
         "machine": machine(),
         "versions": versions(run.triton),
@@ -54,23 +51,22 @@ def _command(run: Run) -> str:
 def write_report(run: Run, result: Result, folder: Path) -> tuple[Path, Path]:
     """Writes the report as HTML and JSON, and the intervals as CSV, under one name.
 
-    Args:
-        run: What was recorded.
-        result: The same, summed up.
-        folder: Is made where it is missing.
-
     Returns:
-        The HTML file and the JSON file; the CSV file lies beside them.
+        The HTML file and the JSON file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     facts = report_as_dict(run, result)
-    data = json.dumps(facts, indent=1)
     stamp = datetime.fromtimestamp(run.began).strftime("%Y%m%d-%H%M%S")
     settings = run.settings
     name = f"{stamp}-{settings.model}-{settings.protocol.value}-{settings.shape.value}"
     page, plain = folder / f"{name}.html", folder / f"{name}.json"
-    plain.write_text(data + "\n")
-    page.write_text(_page(run, result, facts, data))
+    plain.write_text(json.dumps(facts, indent=1) + "\n")
+    drawn = charts(run, result)
+    page.write_text(
+        template(_TEMPLATE).render(
+            facts=facts, result=result, run=run, charts=drawn, parts=PARTS, quantiles=QUANTILES
+        )
+    )
     _write_intervals(result.intervals, folder / f"{name}.csv")
     return page, plain
 
@@ -80,7 +76,7 @@ def _write_intervals(intervals: Sequence[Interval], path: Path) -> None:
     rows = []
     for interval in intervals:
         row: dict[str, Any] = {}
-        for name, value in to_plain(asdict(interval)).items():
+        for name, value in to_plain(interval).items():
             nested = value.items() if isinstance(value, dict) else [("", value)]
             row |= {f"{name}.{key}".rstrip("."): item for key, item in nested}
         rows.append(row)
@@ -88,23 +84,3 @@ def _write_intervals(intervals: Sequence[Interval], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def _page(run: Run, result: Result, facts: dict[str, Any], data: str) -> str:
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return templates.get_template(_TEMPLATE).render(
-        facts=facts,
-        result=result,
-        run=run,
-        charts=charts(run, result),
-        parts=PARTS,
-        quantiles=list(QUANTILES),
-        # So that no text in it can end the script element.
-        data=data.replace("<", "\\u003c"),
-    )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pynvml
 
 _PACKAGES = (
     "locust",
@@ -118,36 +119,22 @@ def machine_seconds() -> float:
 
 @dataclass(frozen=True)
 class Used:
-    """Processor seconds so far, at one moment.
+    """Processor seconds so far, at one moment."""
 
-    Attributes:
-        time: Seconds since 1970.
-        server: Of the server; None where it cannot be seen.
-        client: Of all that makes and watches the load.
-        machine: Of everything on this machine.
-        server_bytes: The server's memory.
-    """
-
-    time: float
-    server: float | None
-    client: float
-    machine: float
-    server_bytes: int
+    time: float  # seconds since 1970
+    server: float | None  # None where it cannot be seen
+    client: float  # of all that makes and watches the load
+    machine: float  # of everything on this machine
+    server_bytes: int  # the server's memory
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How many processors were busy on average, by who used them.
+    """How many processors were busy on average, by who used them."""
 
-    Attributes:
-        server: NaN where the server cannot be seen.
-        client: The generator of the load.
-        others: Whatever else runs on the machine.
-    """
-
-    server: float
-    client: float
-    others: float
+    server: float  # NaN where the server cannot be seen
+    client: float  # the generator of the load
+    others: float  # whatever else runs on the machine
 
 
 def shares(used: Sequence[Used], start: float, end: float) -> Shares:
@@ -193,8 +180,8 @@ class EnergyMeters:
                 self._turns[name] += int((folder / "max_energy_range_uj").read_text())
             self._last[name] = microjoules
             joules[name] = (microjoules + self._turns[name]) / 1e6
-        for name, read in self._gpus.items():
-            joules[name] = read() / 1e3
+        for name, handle in self._gpus.items():
+            joules[name] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
         return joules
 
 
@@ -211,19 +198,12 @@ def _readable_packages(powercap: Path) -> dict[str, Path]:
 
 
 def _gpus() -> dict[str, Any]:
-    import pynvml
-
     try:
         pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        found = {}
-        for number, handle in enumerate(handles):
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)
-
-            def read(handle: Any = handle) -> float:
-                return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
-
-            found[f"NVML GPU {number}"] = read
+        count = pynvml.nvmlDeviceGetCount()
+        found = {f"NVML GPU {i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
+        for handle in found.values():
+            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)  # of an old one it cannot be read
     except pynvml.NVMLError:
         return {}
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
@@ -26,11 +26,7 @@ Counts = dict[str, float]
 
 
 def read_counters(text: str, models: Sequence[str]) -> dict[str, Counts]:
-    """Reads the counters of some models from Triton's metrics.
-
-    Args:
-        text: The metrics, in Prometheus's text format.
-        models: Their names.
+    """Reads the counters of some models from Triton's metrics, in Prometheus's text format.
 
     Returns:
         For each model each of `COUNTERS`, summed over its versions; 0 where Triton has not
@@ -74,30 +70,18 @@ def counted_between(scrapes: Sequence[Scrape], model: str, start: float, end: fl
 
 @dataclass(frozen=True)
 class Split:
-    """Where the time of a request went: means, in milliseconds.
+    """Where the time of a request went: means, in milliseconds."""
 
-    Attributes:
-        late: From when it was due until it was sent; the generator's own, not the server's.
-        network: From there to the end, less the server's part: the client's library, the
-            kernel, Triton's front end.
-        queue: In the queues of the models.
-        input: Triton's `compute_input`: gathering a batch's inputs.
-        compute: Triton's `compute_infer`: a request waits for its whole batch.
-        output: Triton's `compute_output`.
-        other: What else of the server's request duration there is, such as the steps between
-            the parts of an ensemble.
-    """
-
-    late: float
-    network: float
-    queue: float
-    input: float
-    compute: float
-    output: float
-    other: float
+    late: float  # until it was sent; the generator's own, not the server's
+    network: float  # from there on without the server: client library, kernel, Triton's front end
+    queue: float  # in the queues of the models
+    input: float  # Triton's `compute_input`: gathering a batch's inputs
+    compute: float  # Triton's `compute_infer`: a request waits for its whole batch
+    output: float  # Triton's `compute_output`
+    other: float  # of the server's request duration: steps between the parts of an ensemble
 
 
-PARTS = ("late", "network", "queue", "input", "compute", "output", "other")
+PARTS = tuple(field.name for field in fields(Split))
 
 
 def split(whole: Counts, parts: Sequence[Counts], latency_ms: float, late_ms: float) -> Split:
@@ -117,11 +101,11 @@ def split(whole: Counts, parts: Sequence[Counts], latency_ms: float, late_ms: fl
     if requests < 1:
         return Split(*[float("nan")] * len(PARTS))
 
-    def mean(name: str) -> float:
-        return sum(part[name] for part in parts) / requests / 1e3
-
     served = whole["request"] / requests / 1e3
-    inside = {name: mean(name) for name in ("queue", "input", "compute", "output")}
+    inside = {
+        name: sum(part[name] for part in parts) / requests / 1e3
+        for name in ("queue", "input", "compute", "output")
+    }
     return Split(
         late=late_ms,
         network=latency_ms - late_ms - served,

@@ -46,17 +46,11 @@ class Failures:
 
 @dataclass(frozen=True)
 class LoadLevel:
-    """What was measured at one level of load.
+    """What was measured at one level of load."""
 
-    Attributes:
-        users: Callers of a closed loop; 0 in an open one.
-        goodput: Right answers a second.
-        p99: Milliseconds; NaN where nothing was answered.
-    """
-
-    users: int
-    goodput: float
-    p99: float
+    users: int  # callers of a closed loop; 0 in an open one
+    goodput: float  # right answers a second
+    p99: float  # milliseconds; NaN where nothing was answered
 
 
 @dataclass(frozen=True)
@@ -71,40 +65,22 @@ class ObjectiveResult:
 
 @dataclass(frozen=True)
 class Objectives:
-    """The objectives of a run; None means that there is none.
+    """The objectives of a run; None means that there is none."""
 
-    Attributes:
-        p99_ms: Upper limit of p99, in milliseconds.
-        min_rps: Lower limit of right answers a second.
-        max_fail: How many requests may fail, for whatever reason.
-    """
-
-    p99_ms: float | None = None
-    min_rps: float | None = None
-    max_fail: Failures | None = None
+    p99_ms: float | None = None  # upper limit
+    min_rps: float | None = None  # lower limit of right answers a second
+    max_fail: Failures | None = None  # for whatever reason
 
     def __post_init__(self) -> None:
         for name, value in (("P99_MS", self.p99_ms), ("MIN_RPS", self.min_rps)):
             if value is not None and not value > 0:
                 raise SettingsError(f"{name} is {value:g}: it has to be above 0")
 
-    def words(self) -> list[str]:
-        """As they are written on the command line."""
-        given = {"P99_MS": self.p99_ms, "MIN_RPS": self.min_rps, "MAX_FAIL": self.max_fail}
-        return [
-            f"{name}={value:g}" if isinstance(value, float | int) else f"{name}={value}"
-            for name, value in given.items()
-            if value is not None
-        ]
-
     def choose(self, levels: Sequence[LoadLevel]) -> LoadLevel:
         """The level that is judged: of those within P99_MS the one with the most goodput.
 
         A run of steps reaches its objectives if one of its steps does. Where no level is
         within P99_MS, the one with the lowest p99 is judged.
-
-        Args:
-            levels: One or more.
         """
         within = [level for level in levels if self.p99_ms is None or level.p99 <= self.p99_ms]
         if within:
@@ -112,27 +88,21 @@ class Objectives:
         return min(levels, key=lambda level: (level.p99 != level.p99, level.p99))
 
     def judge(self, level: LoadLevel, failed: int, requests: int) -> list[ObjectiveResult]:
-        """Compares each objective that was given with what was measured.
-
-        Args:
-            level: The level that is judged.
-            failed: Failed requests of the whole run.
-            requests: Requests of the whole run.
-        """
-        verdicts = []
+        """Compares each objective that was given with a level and with the whole run's requests."""
+        results = []
         if self.p99_ms is not None:
             met = level.p99 <= self.p99_ms  # NaN, where nothing was answered, is not
-            verdicts.append(
-                ObjectiveResult("P99_MS", f"at most {self.p99_ms:g} ms", f"{level.p99:.1f} ms", met)
-            )
+            wanted, measured = f"at most {self.p99_ms:g} ms", f"{level.p99:.1f} ms"
+            results.append(ObjectiveResult("P99_MS", wanted, measured, met))
         if self.min_rps is not None:
             met = level.goodput >= self.min_rps
-            measured = f"{level.goodput:.1f} a second"
-            verdicts.append(
-                ObjectiveResult("MIN_RPS", f"at least {self.min_rps:g} a second", measured, met)
+            wanted, measured = (
+                f"at least {self.min_rps:g} a second",
+                f"{level.goodput:.1f} a second",
             )
+            results.append(ObjectiveResult("MIN_RPS", wanted, measured, met))
         if self.max_fail is not None:
             met = requests > 0 and self.max_fail.allow(failed, requests)
-            measured = f"{failed} of {requests}"
-            verdicts.append(ObjectiveResult("MAX_FAIL", f"at most {self.max_fail}", measured, met))
-        return verdicts
+            wanted, measured = f"at most {self.max_fail}", f"{failed} of {requests}"
+            results.append(ObjectiveResult("MAX_FAIL", wanted, measured, met))
+        return results

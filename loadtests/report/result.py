@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+
+from pydantic_core import to_jsonable_python
 
 from loadtests.load.request_log import Outcome
 from loadtests.report.machine import Shares
@@ -15,36 +15,23 @@ from loadtests.report.objectives import LoadLevel, ObjectiveResult
 
 @dataclass(frozen=True)
 class Interval:
-    """A short span of a run.
+    """A short span of a run."""
 
-    Attributes:
-        second: When it began, counted from the end of the warm-up.
-        users: Callers of a closed loop.
-        offered: Requests a second that were due.
-        goodput: Right answers a second.
-        failed: Failed requests a second.
-        quantiles: Milliseconds, of the requests that were due in it.
-        batch: Mean batch of each part of the model.
-        split: Where the time of a request went.
-        processors: Processors that were busy.
-        server_bytes: The server's memory at its end; 0 where it cannot be seen.
-    """
-
-    second: float
-    users: int
-    offered: float
-    goodput: float
-    failed: float
-    quantiles: dict[str, float]
-    batch: dict[str, float]
+    second: float  # when it began, counted from the end of the warm-up
+    users: int  # callers of a closed loop
+    offered: float  # requests a second that were due
+    goodput: float  # right answers a second
+    failed: float  # failed requests a second
+    quantiles: dict[str, float]  # milliseconds, of the requests that were due in it
+    batch: dict[str, float]  # mean of each part of the model
     split: Split
     processors: Shares
-    server_bytes: float
+    server_bytes: float  # the server's memory at its end; 0 where it cannot be seen
 
 
 @dataclass(frozen=True)
 class Part:
-    """What was measured in one part of a run: a phase of a spike, a third of a soak."""
+    """A phase of a spike or a third of a soak; units as in `Interval`, `failed` is a count."""
 
     name: str
     seconds: float
@@ -57,51 +44,27 @@ class Part:
 
 @dataclass(frozen=True)
 class Result:
-    """A run, summed up. Times without a unit in their name are seconds.
+    """A run, summed up."""
 
-    Attributes:
-        seconds: How long was measured.
-        sent: Requests of the whole run.
-        requests: Requests that were due in the measured time.
-        outcomes: How many of them ended in which way.
-        warm_up_outcomes: The same of the warm-up, which counts for nothing else.
-        goodput: Right answers a second.
-        goodput_spread: Lowest, median and highest of the intervals' goodput.
-        quantiles: Milliseconds, counted from when requests were due.
-        lateness: p50, p99 and most milliseconds by which requests were sent too late.
-        batch: Mean batch of each part of the model.
-        split: Where the time of a request went.
-        processors: Processors that were busy.
-        energy: Joules an inference by source; empty where the machine cannot tell.
-        intervals: The run over time, warm-up included.
-        levels: The steps, or the whole run as one.
-        knee: Of the steps; None for other shapes, and where goodput still grew.
-        parts: The phases of a spike, the thirds of a soak.
-        recovery: Seconds from the end of a spike until the latency was back to normal; None if
-            it never was.
-        judged: The level that the objectives were judged at.
-        verdicts: Whether each objective was met.
-    """
-
-    seconds: float
-    sent: int
-    requests: int
-    outcomes: dict[str, int]
-    warm_up_outcomes: dict[str, int]
-    goodput: float
-    goodput_spread: tuple[float, float, float]
-    quantiles: dict[str, float]
-    lateness: dict[str, float]
-    batch: dict[str, float]
+    seconds: float  # how long was measured
+    sent: int  # requests of the whole run
+    requests: int  # those that were due in the measured time
+    outcomes: dict[str, int]  # how many of these ended in which way
+    warm_up_outcomes: dict[str, int]  # the warm-up counts for nothing else
+    goodput: float  # right answers a second
+    goodput_spread: tuple[float, float, float]  # lowest, median, highest of the intervals
+    quantiles: dict[str, float]  # milliseconds, counted from when requests were due
+    lateness: dict[str, float]  # p50, p99, most milliseconds by which requests were sent late
+    batch: dict[str, float]  # mean of each part of the model
     split: Split
     processors: Shares
-    energy: dict[str, float]
-    intervals: list[Interval]
-    levels: list[LoadLevel]
-    knee: LoadLevel | None
+    energy: dict[str, float]  # joules an inference by source, as far as the machine can tell
+    intervals: list[Interval]  # of the warm-up, too
+    levels: list[LoadLevel]  # the steps, or the whole run as one
+    knee: LoadLevel | None  # of steps; None where goodput still grew
     parts: list[Part]
-    recovery: float | None
-    judged: LoadLevel
+    recovery: float | None  # seconds from a spike until latency was normal; None if never
+    judged: LoadLevel  # the level that the objectives were judged at
     verdicts: list[ObjectiveResult]
 
     @property
@@ -116,18 +79,11 @@ class Result:
         return self.outcomes.get(title, 0) + self.warm_up_outcomes.get(title, 0)
 
 
-def to_plain(value: Any) -> Any:
-    """The same for JSON, which has no NaN: where nothing was measured stands null."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: to_plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [to_plain(item) for item in value]
-    return value
+def to_plain(value: object) -> Any:
+    """Converts dataclasses and all in them for JSON; what was not measured, NaN, is null."""
+    return to_jsonable_python(value, inf_nan_mode="null")
 
 
 def result_as_dict(result: Result) -> dict[str, Any]:
     """All fields, for JSON."""
-    plain: dict[str, Any] = to_plain(asdict(result))
-    return {**plain, "failed": result.failed, "wrong": result.wrong}
+    return {**to_plain(result), "failed": result.failed, "wrong": result.wrong}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -14,20 +13,19 @@ from rich.table import Table
 
 from loadtests.load.run import Run
 from loadtests.load.settings import LoadSettings, Shape
-from loadtests.report.metrics import PARTS, mean_batch
+from loadtests.report.metrics import PARTS, counted_between, mean_batch
 from loadtests.report.result import Result
 
 
-class OnPoll(Protocol):
-    """Shows the state of a run."""
-
-    def __call__(self, run: Run) -> None:
-        """Called again and again."""
-        ...
+def print_error(console: Console, error: Exception) -> None:
+    """Prints why something failed, after the last lines of the server's log where it has any."""
+    for line in getattr(error, "log_lines", ()):
+        console.print(f"triton: {line}", style="dim", markup=False)
+    console.print(f"error: {error}", style="bold red", markup=False)
 
 
 @contextmanager
-def progress(console: Console, settings: LoadSettings) -> Iterator[OnPoll]:
+def progress(console: Console, settings: LoadSettings) -> Iterator[Callable[[Run], None]]:
     """Shows how far the load is, and what the server does; only on a terminal."""
     total = settings.warm_up + settings.duration
     bar = Progress(
@@ -54,15 +52,9 @@ def progress(console: Console, settings: LoadSettings) -> Iterator[OnPoll]:
             began = began or (time.time() if answered else 0.0)
             if not began:
                 return
-            batch = mean_batch(
-                {
-                    name: after.counters[network][name] - before.counters[network][name]
-                    for name in ("inferences", "executions")
-                }
-            )
-            seen = (
-                f"{answered / (after.time - before.time):.0f} answers a second, batch {batch:.1f}"
-            )
+            seconds = after.time - before.time
+            batch = mean_batch(counted_between(run.scrapes, network, before.time, after.time))
+            seen = f"{answered / seconds:.0f} answers a second, batch {batch:.1f}"
             bar.update(task, completed=min(time.time() - began, total), seen=seen)
 
         yield show

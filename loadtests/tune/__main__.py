@@ -18,6 +18,7 @@ from loadtests.load.errors import LoadTestError
 from loadtests.load.run import ROOT
 from loadtests.load.settings import Protocol, option
 from loadtests.report.machine import machine
+from loadtests.report.terminal import print_error
 from loadtests.tune.measure import Meter, StoppedError
 from loadtests.tune.model_graph import TUNED, ModelGraph, write_tuned
 from loadtests.tune.report import Report
@@ -98,9 +99,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
         _err.print("stopped; the same command goes on where it was", markup=False)
         code = ExitCode.INTERRUPTED
     except (LoadTestError, ServerError, BuildError) as error:
-        for line in getattr(error, "log_lines", ()):
-            _err.print(f"triton: {line}", style="dim", markup=False)
-        _err.print(f"error: {error}", style="bold red", markup=False)
+        print_error(_err, error)
         code = ExitCode.ERROR
     raise typer.Exit(code)
 
@@ -171,14 +170,8 @@ def _comments(report: Report) -> list[str]:
 class Screen(Listener):
     """Shows what is being tried, the best so far, and how much time is left.
 
-    On a terminal the last line shows progress; elsewhere each candidate gets a line.
-
-    Args:
-        console: Where it is shown.
-        settings: Of the search.
-
-    Attributes:
-        progress: Shows that line inside a `with` block.
+    On a terminal the last line shows progress, inside a `with` block of `progress`; elsewhere
+    each candidate gets a line.
     """
 
     def __init__(self, console: Console, settings: TuneSettings) -> None:

@@ -35,12 +35,6 @@ def run_trial(
 ) -> Trial:
     """Serves and scores a candidate; a broken measurement has no score.
 
-    Args:
-        meter: Serves it.
-        candidate: What is served.
-        scored: Scores what is served.
-        clock: Seconds; another one for tests.
-
     Raises:
         StoppedError: A stop was asked for.
     """

@@ -19,17 +19,11 @@ _EQUAL = 0.05
 
 @dataclass(frozen=True)
 class Ratio:
-    """How much better one is than another, as a factor; 1 is equal.
+    """How much better one is than another, as a factor; 1 is equal."""
 
-    Attributes:
-        middle: The mean over the rounds.
-        low: The lower end of its 95% confidence interval.
-        high: The upper end.
-    """
-
-    middle: float
-    low: float
-    high: float
+    middle: float  # the mean over the rounds
+    low: float  # the lower end of its 95% confidence interval
+    high: float  # the upper end
 
     @property
     def is_beyond_noise(self) -> bool:
@@ -52,33 +46,21 @@ class Finalist:
 
 @dataclass(frozen=True)
 class Decision:
-    """Who won, and against whom.
-
-    Attributes:
-        winner: The one whose config is written.
-        ratios: How much better the winner is than each other finalist; those that missed the
-            objective cannot be compared and are left out.
-        why: In a sentence.
-    """
+    """Who won, and against whom."""
 
     winner: Finalist
+    # How much better the winner is than others; those that missed the objective are left out.
     ratios: Mapping[Candidate, Ratio]
     why: str
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The winner's last run.
-
-    Attributes:
-        level: What was measured.
-        met: Whether the objective held.
-        missed: Rates that did not hold in runs as long as this, before it.
-    """
+    """The winner's last run."""
 
     level: RateLevel
     met: bool
-    missed: tuple[float, ...] = ()
+    missed: tuple[float, ...] = ()  # rates that did not hold in runs as long as this, before it
 
 
 def typical(objective: Objective, finalist: Finalist) -> float:
@@ -104,13 +86,8 @@ def decide(
 ) -> Decision | None:
     """Chooses the simplest of those that are not worse than the best for certain.
 
-    Args:
-        objective: What is better.
-        finalists: All with the same number of rounds.
-        shipped: The config that makes others simple: the fewer knobs differ from it.
-
-    Returns:
-        None where nobody met the objective.
+    The fewer knobs differ from what is shipped, the simpler. Where nobody met the objective,
+    there is no decision.
     """
     able = [each for each in finalists if each.met]
     if not able:
@@ -161,16 +138,10 @@ def _why(
 def reasons(
     objective: Objective, space: Space, trials: Sequence[Trial], winner: Candidate
 ) -> dict[str, str]:
-    """Explains each knob by what was measured around the winner, in a sentence.
-
-    Args:
-        objective: What is better.
-        space: All candidates.
-        trials: What the search measured.
-        winner: The config that is explained.
+    """Explains each knob that has a choice by what was measured around the winner.
 
     Returns:
-        The sentences by the name of the knob's field, for knobs that have a choice.
+        A sentence by the name of the knob's field.
     """
     scores = {trial.candidate: trial.score for trial in trials if trial.score}
 

@@ -19,11 +19,7 @@ _PENDING = "nv_inference_pending_request_count"
 
 
 class Backlog:
-    """Watches how many requests wait.
-
-    Args:
-        load: What arrives.
-        patience_ms: There is no hope once a request that arrives now would wait longer.
+    """Watches how many requests wait; there is no hope if one would wait over `patience_ms`.
 
     Attributes:
         others: Processors that everything but server and client kept busy.

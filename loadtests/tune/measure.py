@@ -53,13 +53,7 @@ class StoppedError(LoadTestError):
 
 @dataclass
 class Served:
-    """A candidate that is being served.
-
-    Attributes:
-        meter: What measures it.
-        server: Its Triton.
-        requests: What it is asked.
-    """
+    """A candidate that is being served."""
 
     meter: Meter
     server: TritonServer
@@ -154,12 +148,7 @@ class Served:
 
 
 class Meter:
-    """Serves candidates, one at a time, and measures them.
-
-    Args:
-        settings: Of the search.
-        graph: The model and its parts.
-        stop: Asked now and then; when true, nothing is measured any more.
+    """Serves candidates, one at a time, and measures them until `stop` returns true.
 
     Attributes:
         triton: The server's version; empty until one was started.

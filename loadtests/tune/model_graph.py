@@ -34,19 +34,12 @@ _ROWS_PREFIX = "max_batch_size_of_"
 
 @dataclass(frozen=True)
 class ModelGraph:
-    """A model and the parts that it is made of.
-
-    Attributes:
-        repository: The folder of all models.
-        model: What callers ask.
-        network: The part that computes the answers.
-        fronts: The parts before it; empty where the model is no ensemble.
-    """
+    """A model and the parts that it is made of."""
 
     repository: Path
-    model: str
-    network: str
-    fronts: tuple[str, ...]
+    model: str  # what callers ask
+    network: str  # the part that computes the answers
+    fronts: tuple[str, ...]  # the parts before it; empty where the model is no ensemble
 
     @classmethod
     def of(cls, repository: Path, model: str) -> ModelGraph:
@@ -89,11 +82,7 @@ class ModelGraph:
         return tuple(path for path in found if ".fp16." not in path.name)
 
     def shipped(self, default_threads: int) -> Candidate:
-        """The config that the model comes with.
-
-        Args:
-            default_threads: What an instance has where the config says nothing.
-        """
+        """The config that the model comes with."""
         config = model_config.of_model(self.repository, self.network)
         written = config.parameters["intra_op_thread_count"].string_value
         fronts = [model_config.of_model(self.repository, name) for name in self.fronts]
@@ -107,11 +96,7 @@ class ModelGraph:
         )
 
     def space(self, *, count: int | None = None, memory: int | None = None) -> Space:
-        """The candidates that fit into a machine.
-
-        Args:
-            count: Cores; those of this machine when None.
-            memory: Bytes that are free; those of this machine when None.
+        """The candidates that fit into so many cores and free bytes; None for this machine's.
 
         Raises:
             LoadTestError: Not even the shipped config fits, or there is no file to serve.
@@ -156,13 +141,7 @@ def edits(graph: ModelGraph, candidate: Candidate, model: str) -> list[Edit]:
 
 
 def write_repository(folder: Path, graph: ModelGraph, candidate: Candidate) -> None:
-    """Writes a repository with only the model and its parts, for one server.
-
-    Args:
-        folder: An empty folder.
-        graph: The model and its parts.
-        candidate: How they are served.
-    """
+    """Writes a repository with only the model and its parts to an empty folder."""
     variants = VariantRepository(folder, graph.repository)
     for model in graph.models:
         variants.add(model, model, *edits(graph, candidate, model))

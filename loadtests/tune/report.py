@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from loadtests.report.charts import COLOURS, STYLE
 from loadtests.report.machine import machine, versions
+from loadtests.report.rendering import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    STYLE,
+    log_scale,
+    svg_element,
+    template,
+)
 from loadtests.report.result import to_plain
 from loadtests.tune.confirmation import Finalist, reasons, typical
 from loadtests.tune.results import RateLevel, Score
@@ -24,25 +31,17 @@ from loadtests.tune.settings import TuneSettings
 from loadtests.tune.space import KNOBS, Candidate, Space
 from loadtests.tune.tuner import Found
 
-_TEMPLATE = "report.html.jinja"
-_GREY = "#8a8d91"
+_TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is said of a search.
-
-    Attributes:
-        settings: Of the search.
-        space: All candidates.
-        found: What the search came to.
-        triton: The server's version.
-    """
+    """What is said of a search."""
 
     settings: TuneSettings
     space: Space
     found: Found
-    triton: str
+    triton: str  # the server's version
 
     @property
     def closest(self) -> tuple[Candidate, Score] | None:
@@ -65,63 +64,44 @@ class Report:
         """Everything that the report says, for JSON."""
         settings, found, decision = self.settings, self.found, self.found.decision
         near, winner = self.closest, self.chosen
-        plain: dict[str, Any] = to_plain(
+        facts: dict[str, Any] = to_plain(
             {
                 "ended": datetime.now(timezone.utc).isoformat(timespec="minutes"),
                 "command": settings.command(),
                 "model": settings.model,
                 "objective": {"p99_ms": settings.p99_ms, "rate": settings.rate},
                 "met": found.met,
-                "winner": asdict(winner) if found.met else None,
+                "winner": winner if found.met else None,
                 "shipped_is_best": bool(decision) and winner == self.space.shipped,
                 "why": decision.why if decision else "",
-                "closest": near and {"candidate": asdict(near[0]), "score": asdict(near[1])},
-                "shipped": asdict(self.space.shipped),
-                "confirmation": found.confirmation and asdict(found.confirmation),
+                "closest": near and {"candidate": near[0], "score": near[1]},
+                "shipped": self.space.shipped,
+                "confirmation": found.confirmation,
                 "finalists": [
-                    {
-                        "candidate": asdict(each.candidate),
-                        "met": each.met,
-                        "typical": typical(settings, each),
-                        "rounds": [asdict(score) for score in each.rounds],
-                    }
+                    {**vars(each), "met": each.met, "typical": typical(settings, each)}
                     for each in found.finalists
                 ],
                 "ratios": [
-                    {"to": asdict(candidate), **asdict(ratio)}
+                    {"to": candidate, **vars(ratio)}
                     for candidate, ratio in (decision.ratios if decision else {}).items()
                 ],
                 "reasons": reasons(settings, self.space, found.trials, winner) if decision else {},
                 "space": len(self.space.candidates),
                 "seconds": found.seconds,
-                "trials": [asdict(trial) for trial in found.trials],
+                "trials": found.trials,
                 "machine": machine(),
                 "versions": versions(self.triton),
             }
         )
-        return plain
+        return facts
 
     def write(self, folder: Path) -> Path:
-        """Writes the HTML file, and the JSON file beside it.
-
-        Args:
-            folder: Is made where it is missing.
-
-        Returns:
-            The HTML file.
-        """
+        """Writes the HTML file, which is returned, and the JSON file beside it."""
         folder.mkdir(parents=True, exist_ok=True)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         page = folder / f"{stamp}-{self.settings.model}-tune.html"
         page.with_suffix(".json").write_text(json.dumps(self.facts, indent=1) + "\n")
-        templates = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        html = templates.get_template(_TEMPLATE).render(
+        html = template(_TEMPLATE).render(
             facts=self.facts,
             settings=self.settings,
             space=self.space,
@@ -131,7 +111,6 @@ class Report:
             knobs=KNOBS,
             rows=self.finalist_rows(),
             chart=trade_off(self.found, self.space.shipped, self.chosen, self.settings.p99_ms),
-            data=json.dumps(self.facts).replace("<", "\\u003c"),
         )
         page.write_text(html)
         return page
@@ -162,13 +141,7 @@ class Report:
 
 
 def trade_off(found: Found, shipped: Candidate, winner: Candidate, limit_ms: float | None) -> str:
-    """Draws p99 over the rate for every level of every candidate.
-
-    Args:
-        found: What was measured.
-        shipped: Is drawn beside the winner.
-        winner: The config that was chosen, or came closest.
-        limit_ms: The p99 that was asked for, if one was.
+    """Draws p99 over the rate for every level of every candidate, and the limit if there is one.
 
     Returns:
         An SVG element. Each series has its name as the id of its group.
@@ -184,33 +157,26 @@ def trade_off(found: Found, shipped: Candidate, winner: Candidate, limit_ms: flo
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9, 4.6), layout="constrained")
         axes = figure.add_subplot()
-        _points(axes, others, "other candidates", _GREY, 14)
-        _points(axes, of(shipped), "shipped", COLOURS[2], 34)
+        _points(axes, others, "other candidates", GREY, 14)
+        _points(axes, of(shipped), "shipped", ORANGE, 34)
         if winner != shipped:
-            _points(axes, of(winner), "chosen", COLOURS[0], 34)
+            _points(axes, of(winner), "chosen", BLUE, 34)
         if found.confirmation:
-            _points(axes, [found.confirmation.level], "last run", COLOURS[1], 110, marker="*")
+            _points(axes, [found.confirmation.level], "last run", GREEN, 110, marker="*")
         if limit_ms:
-            axes.axhline(limit_ms, color=COLOURS[3], lw=1, linestyle="--", gid="objective")
+            axes.axhline(limit_ms, color=RED, lw=1, linestyle="--", gid="objective")
         _scale(axes, [level for _, level in levels])
         axes.set_xlabel("right answers a second")
         axes.set_ylabel("p99, milliseconds")
         figure.legend(loc="outside upper left", ncols=5, fontsize=9)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    svg = buffer.getvalue()
-    label = '<svg role="img" aria-label="Throughput and latency of every level" '
-    return svg[svg.index("<svg") :].replace("<svg ", label, 1)
+        return svg_element(figure, "Throughput and latency of every level")
 
 
 def _scale(axes: Any, levels: list[RateLevel]) -> None:
     """From no answers a second on; latencies on a logarithmic scale of two decades at least."""
     p99s = [each.p99 for each in levels] or [1.0]
-    axes.set_yscale("log")
+    log_scale(axes)
     axes.set_ylim(min(p99s) / 1.6, max(1.6 * max(p99s), 60 * min(p99s)))
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(0, 1.08 * max((each.goodput for each in levels), default=1.0))
 
 

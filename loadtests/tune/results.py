@@ -21,41 +21,23 @@ _Z = NormalDist().inv_cdf(0.95)
 
 @dataclass(frozen=True)
 class RateLevel:
-    """What was measured at one rate.
+    """What was measured at one rate."""
 
-    Attributes:
-        rate: Requests a second that arrived.
-        seconds: How long was measured, all runs together.
-        requests: How many were due in that time.
-        failed: How many of these had no right answer.
-        goodput: Right answers a second.
-        p50: Milliseconds, from when requests were due.
-        p99: The same.
-        p99_low: The lowest p99 that is still likely, given so many requests.
-        p99_high: The highest.
-        growth: Seconds of latency gained in each second of load.
-        server: Processors that the server kept busy.
-        client: The same of what makes and watches the load.
-        others: The same of everything else.
-        batch: Mean batch of each part of the model.
-        cut: Whether the load was ended early, since there was no hope.
-    """
-
-    rate: float
-    seconds: float
-    requests: int
-    failed: int
-    goodput: float
-    p50: float
-    p99: float
-    p99_low: float
-    p99_high: float
-    growth: float
-    server: float = 0.0
-    client: float = 0.0
-    others: float = 0.0
-    batch: dict[str, float] = field(default_factory=dict)
-    cut: bool = False
+    rate: float  # requests a second that arrived
+    seconds: float  # how long was measured, all runs together
+    requests: int  # how many were due in that time
+    failed: int  # how many of these had no right answer
+    goodput: float  # right answers a second
+    p50: float  # milliseconds, from when requests were due
+    p99: float  # the same
+    p99_low: float  # the lowest p99 that is still likely, given so many requests
+    p99_high: float  # the highest
+    growth: float  # seconds of latency gained in each second of load
+    server: float = 0.0  # processors that the server kept busy
+    client: float = 0.0  # the same of what makes and watches the load
+    others: float = 0.0  # the same of everything else
+    batch: dict[str, float] = field(default_factory=dict)  # mean batch of each part of the model
+    cut: bool = False  # whether the load was ended early, since there was no hope
 
     @property
     def falls_behind(self) -> bool:
@@ -65,51 +47,33 @@ class RateLevel:
 
 @dataclass(frozen=True)
 class Score:
-    """What a candidate came to.
+    """What a candidate came to."""
 
-    Attributes:
-        level: What was measured at the highest rate that held, or at the rate of the objective.
-            Where the objective was missed, the level that came closest.
-        met: Whether the objective was reached.
-        reach: Requests a second that it is taken to be able to answer; only an estimate where
-            it was given up before its limit was found.
-        levels: Everything that was tried.
-        gave_up: Whether all that was found is that others are better.
-    """
-
+    # At the highest rate that held, or at the rate of the objective; what came closest to it
+    # where it was missed.
     level: RateLevel
     met: bool
+    # Requests a second that it can answer; an estimate where it was given up before its limit.
     reach: float
     levels: tuple[RateLevel, ...] = ()
-    gave_up: bool = False
+    gave_up: bool = False  # whether all that was found is that others are better
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate, measured once.
-
-    Attributes:
-        candidate: The config.
-        score: What it came to; None where the measurement was broken.
-        broken: Why it was; empty where it was not.
-        seconds: How long it took, including its server's start.
-        round: Of the finals, from 1; 0 in the search.
-    """
+    """One candidate, measured once."""
 
     candidate: Candidate
-    score: Score | None
-    broken: str = ""
-    seconds: float = 0.0
-    round: int = 0
+    score: Score | None  # what it came to; None where the measurement was broken
+    broken: str = ""  # why it was; empty where it was not
+    seconds: float = 0.0  # how long it took, including its server's start
+    round: int = 0  # of the finals, from 1; 0 in the search
 
 
 def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
     """p99 and where it may lie, from how many requests were slower.
 
     Requests of one moment share their fate, so the true interval is wider.
-
-    Args:
-        latencies: Of all requests; one or more.
 
     Returns:
         p99, and the order statistics between which it lies in nine of ten cases.
@@ -123,14 +87,7 @@ def p99_interval(latencies: npt.ArrayLike) -> tuple[float, float, float]:
 
 
 def level_of(rate: float, seconds: float, runs: Sequence[RequestLog], goodput: float) -> RateLevel:
-    """Sums up one or more runs at the same rate.
-
-    Args:
-        rate: Requests a second that arrived.
-        seconds: Of all runs.
-        runs: The requests that were due in the measured time of each.
-        goodput: Right answers a second.
-    """
+    """Sums up one or more runs at the same rate, by the requests that were due in each."""
     samples = np.concatenate(runs)
     latencies = waited(samples)
     p99, low, high = p99_interval(latencies) if len(latencies) else (math.inf,) * 3

@@ -61,13 +61,10 @@ def file_of(settings: TuneSettings, graph: ModelGraph, space: Space) -> Path:
 def open_study(
     file: Path | None, name: str, sampler: optuna.samplers.BaseSampler | None = None
 ) -> optuna.Study:
-    """Opens a study, which is made where it is missing.
+    """Opens one of a file's studies, which is made where it is missing.
 
-    Args:
-        file: Where its trials lie, so that each is kept whatever happens afterwards; its
-            folder is made. None keeps them in memory.
-        name: Of the study; a file has several.
-        sampler: What decides, if anything does.
+    Each trial is written at once, so that it is kept whatever happens afterwards; without a file
+    they are in memory.
 
     Raises:
         LoadTestError: The file cannot be read.
@@ -108,11 +105,7 @@ def trials_of(study: optuna.Study) -> list[Trial]:
 def add_trial(study: optuna.Study, trial: Trial, objective: Objective, **point: Any) -> None:
     """Adds a trial that the study did not suggest.
 
-    Args:
-        study: Keeps it.
-        trial: What was measured.
-        objective: What makes its value.
-        point: Its `params` and `distributions`, where the study is to learn from it.
+    With its `params` and `distributions` in `point` the study learns from it.
     """
     value, state = _outcome(trial, objective)
     attributes = {_TRIAL: asdict(trial)}
@@ -130,13 +123,8 @@ class Search:
 
     The sampler is a Gaussian process over all knobs together, which is made for few and costly
     measurements with noise. It may suggest what was measured already, the space being small;
-    then the candidate nearest to the best one is taken that was not.
-
-    Args:
-        space: All candidates.
-        objective: What is better.
-        seed: Of the sampler.
-        file: Keeps the trials, and has those of a search that was stopped; None keeps none.
+    then the candidate nearest to the best one is taken that was not. A search that was stopped
+    goes on with the trials of its file.
 
     Attributes:
         trials: All that was measured, broken measurements included.

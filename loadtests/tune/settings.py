@@ -20,17 +20,12 @@ _LOST_MS = 30_000.0
 
 
 class Objective(EnvironmentSettings):
-    """Most throughput within a p99, or least p99 at a rate; one of the two is given.
-
-    Attributes:
-        p99_ms: The most milliseconds that 99 of 100 requests may take.
-        rate: Requests a second.
-    """
+    """Most throughput within a p99, or least p99 at a rate; one of the two is given."""
 
     error = SettingsError
 
-    p99_ms: float | None = Field(default=None, ge=0.1, le=100_000)
-    rate: float | None = Field(default=None, ge=0.1, le=100_000)
+    p99_ms: float | None = Field(default=None, ge=0.1, le=100_000)  # the most milliseconds
+    rate: float | None = Field(default=None, ge=0.1, le=100_000)  # requests a second
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
@@ -86,30 +81,17 @@ class Objective(EnvironmentSettings):
 
 
 class TuneSettings(Objective):
-    """One search: its objective, and how that is searched for.
+    """One search: its objective, and how that is searched for."""
 
-    Attributes:
-        model: What is tuned; of an ensemble all parts together.
-        protocol: How it is asked.
-        budget_s: Seconds for search and finals, including those of runs that were stopped.
-        confirm_s: Seconds of the last run, which shows that the winner holds; it comes after
-            the budget. 0 leaves it out.
-        seed: Of inputs, arrivals and the search.
-        measure_s: Seconds for which one rate is measured, without its warm-up.
-        inputs: How many different test inputs are drawn from.
-        model_repository: The folder of models.
-        state: Where trials are kept, so that a search can go on.
-    """
-
-    model: str
+    model: str  # what is tuned; of an ensemble all parts together
     protocol: Protocol = Protocol.HTTP
-    budget_s: int = Field(default=1800, ge=20, le=7 * 86_400)
-    confirm_s: int = Field(default=120, ge=0, le=86_400)
-    seed: int = Field(default=0, ge=0, le=2**31)
+    budget_s: int = Field(default=1800, ge=20, le=7 * 86_400)  # stopped runs included
+    confirm_s: int = Field(default=120, ge=0, le=86_400)  # after the budget; 0 leaves it out
+    seed: int = Field(default=0, ge=0, le=2**31)  # of inputs, arrivals and the search
     measure_s: int = Field(default=3, ge=2, le=600)  # Locust looks once a second
     inputs: int = Field(default=300, ge=1, le=10_000)
     model_repository: Path = ROOT / "model_repository"
-    state: Path = ROOT / ".run" / "tune"
+    state: Path = ROOT / ".run" / "tune"  # where trials are kept, so that a search can go on
 
     @field_validator("model")
     @classmethod

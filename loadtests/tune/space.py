@@ -31,23 +31,14 @@ _USABLE = 0.8
 
 @dataclass(frozen=True, order=True)
 class Candidate:
-    """A config of a model and its parts: a value for each knob.
+    """A config of a model and its parts: a value for each knob."""
 
-    Attributes:
-        file: The network's ONNX file.
-        max_batch_size: Of all parts.
-        delay_us: How long the network's first request waits for others, in microseconds.
-        instances: Of the network.
-        threads: That compute for each of them (`intra_op_thread_count`).
-        front_instances: Of each part before the network; 0 where there is none.
-    """
-
-    file: str
-    max_batch_size: int
-    delay_us: int
-    instances: int
-    threads: int
-    front_instances: int = 0
+    file: str  # the network's ONNX file
+    max_batch_size: int  # of all parts
+    delay_us: int  # how long the network's first request waits for others, in microseconds
+    instances: int  # of the network
+    threads: int  # that compute for each of them (`intra_op_thread_count`)
+    front_instances: int = 0  # of each part before the network; 0 where there is none
 
     @property
     def title(self) -> str:
@@ -67,15 +58,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Space:
-    """All candidates, and the one that is shipped.
+    """All candidates, and the one that is shipped."""
 
-    Attributes:
-        candidates: In a fixed order, the shipped one among them.
-        shipped: What everything is compared with.
-    """
-
-    candidates: tuple[Candidate, ...]
-    shipped: Candidate
+    candidates: tuple[Candidate, ...]  # in a fixed order, the shipped one among them
+    shipped: Candidate  # what everything is compared with
 
     def values(self, knob: str) -> list[str | int]:
         """The values of a knob, in order."""

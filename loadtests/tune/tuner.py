@@ -27,21 +27,13 @@ _MAX_CONFIRMATIONS = 4
 
 @dataclass
 class Found:
-    """What a search came to.
+    """What a search came to."""
 
-    Attributes:
-        trials: Every candidate that the search measured.
-        finalists: Those that were measured again.
-        decision: Who won; None where the objective cannot be met.
-        confirmation: The winner's last run; None where there was none.
-        seconds: How long all of it took, including earlier runs.
-    """
-
-    trials: list[Trial]
-    finalists: list[Finalist] = field(default_factory=list)
-    decision: Decision | None = None
-    confirmation: Confirmation | None = None
-    seconds: float = 0.0
+    trials: list[Trial]  # every candidate that the search measured
+    finalists: list[Finalist] = field(default_factory=list)  # those that were measured again
+    decision: Decision | None = None  # who won; None where the objective cannot be met
+    confirmation: Confirmation | None = None  # the winner's last run; None where there was none
+    seconds: float = 0.0  # how long all of it took, including earlier runs
 
     @property
     def met(self) -> bool:
@@ -66,14 +58,7 @@ class Listener:
 
 
 class Tuner:
-    """Measures until the budget is used.
-
-    Args:
-        meter: Serves and measures candidates.
-        space: All candidates.
-        file: Keeps the trials, and has those of a search that was stopped.
-        listener: Is told what happens.
-        clock: Seconds; another one for tests.
+    """Measures until the budget is used; goes on with the trials that its file has.
 
     Attributes:
         known: How many trials the file had.

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -117,18 +117,12 @@ def test_the_short_cuts_of_the_makefile_name_comparisons_that_there_are() -> Non
     assert {name for names in named for name in names.split(",")} <= set(CATALOGUE)
 
 
-@contextmanager
-def _never_started(_: Bench) -> Iterator[list[Case]]:
+def _never_started(_: Bench, __: ExitStack) -> list[Case]:
     raise AssertionError("it was measured")
-    yield []
 
 
-def _measures(*cases: Case) -> Any:
-    @contextmanager
-    def started(_: Bench) -> Iterator[list[Case]]:
-        yield list(cases)
-
-    return started
+def _measures(cases: list[Case]) -> Callable[[Bench, ExitStack], list[Case]]:
+    return lambda _, __: cases
 
 
 def _fails() -> Measurement:
@@ -163,7 +157,7 @@ def test_what_ended_before_a_failure_is_shown_and_kept(
 ) -> None:
     case = Case("callers", "on", lambda: Measurement({"rate": 7.0}, requests=7))
     for name, cases in (("batching", [case]), ("precision", [case, Case("", "", _fails)])):
-        fake = replace(CATALOGUE[name], cases=_measures(*cases))
+        fake = replace(CATALOGUE[name], cases=_measures(cases))
         monkeypatch.setitem(CATALOGUE, name, fake)
     write(file_of(machine(), tmp_path), {"streams": OURS})
     done = called(tmp_path, ONLY="batching,precision")

@@ -62,7 +62,3 @@ def test_of_steps_the_best_one_within_the_latency_is_judged() -> None:
 def test_where_no_step_is_within_the_latency_the_fastest_is_judged() -> None:
     nothing = LoadLevel(32, 0.0, math.nan)
     assert Objectives(p99_ms=5).choose([nothing, LOADED, FAST]) == FAST
-
-
-def test_they_are_written_as_on_the_command_line() -> None:
-    assert Objectives(50, 200, Failures(0)).words() == ["P99_MS=50", "MIN_RPS=200", "MAX_FAIL=0"]
