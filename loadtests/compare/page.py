@@ -15,7 +15,8 @@ from loadtests.compare import explanations, inputs, served
 from loadtests.compare.catalogue import CATALOGUE, Entry
 from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
 from loadtests.load.network import MAX_CHUNKS
-from loadtests.report.rendering import COLOURS, STYLE, svg_file, template
+from loadtests.report.charts import COLOURS, STYLE, svg_file
+from loadtests.report.html import template
 
 PAGE = "benchmarks.md"
 _TEMPLATE = Path(__file__).parent / "benchmarks.md.jinja"

@@ -1,7 +1,8 @@
-"""The charts of a report, as SVG that stands in the page."""
+"""The charts of a report, as SVG that stands in the page, and the style that all charts share."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -9,27 +10,31 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from loadtests.load.request_log import QUANTILES
 from loadtests.load.run import Run
 from loadtests.load.settings import Shape
 from loadtests.report.machine import cores
 from loadtests.report.metrics import PARTS
-from loadtests.report.rendering import (
-    BLUE,
-    COLOURS,
-    GREEN,
-    GREY,
-    LIGHT_BLUE,
-    ORANGE,
-    PURPLE,
-    RED,
-    STYLE,
-    log_scale,
-    svg_element,
-)
 from loadtests.report.result import Result
 
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "charts",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+"""For `matplotlib.rc_context`, in which a figure is drawn and saved."""
+COLOURS = ["#3b6fb6", "#2a9d78", "#d98c21", "#c8443c", "#7d5ba6", "#8a8d91", "#59a5c9"]
+BLUE, GREEN, ORANGE, RED, PURPLE, GREY, LIGHT_BLUE = COLOURS
 _PART_COLOURS = dict(zip(PARTS, [RED, GREY, ORANGE, LIGHT_BLUE, BLUE, GREEN, PURPLE], strict=True))
 
 Draw = Callable[[Any, Run, Result], None]
@@ -179,3 +184,25 @@ def _steps(axes: Any, run: Run, result: Result) -> None:  # noqa: ARG001
             textcoords="offset points",
             fontsize=9,
         )
+
+
+def log_scale(axes: Any) -> None:
+    """Gives an axis of latencies a logarithmic scale with plain numbers."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def svg_file(figure: Figure, **metadata: str | None) -> str:
+    """The text of an SVG file, the same for the same figure."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, **metadata})
+    return buffer.getvalue()
+
+
+def svg_element(figure: Figure, label: str) -> str:
+    """An SVG element that stands in a page and fills the width that it gets there."""
+    svg = svg_file(figure, Creator=None)
+    attributes = rf'\1role="img" aria-label="{label}" '
+    return re.sub(r'(<svg [^>]*?)width="[^"]*" ?', attributes, svg[svg.index("<svg") :], count=1)
