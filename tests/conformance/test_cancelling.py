@@ -73,7 +73,9 @@ def test_request_cancelled_while_another_computes_is_dropped(
     client.infer("slow", inputs(20_000))
     some_seconds = int(20_000 * 5 / (time.monotonic() - start))
     done: queue.Queue[Any] = queue.Queue()
-    client.async_infer("slow", inputs(some_seconds), lambda result, error: done.put(result or error))
+    client.async_infer(
+        "slow", inputs(some_seconds), lambda result, error: done.put(result or error)
+    )
     abandoned = client.async_infer("slow", inputs(FOR_EVER), lambda **_: None)
     until(waiting)
     abandoned.cancel()
