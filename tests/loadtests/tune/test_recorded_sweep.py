@@ -1,7 +1,8 @@
 """The search on a recording of a whole space, each candidate measured on a real server.
 
-`python -m loadtests.tune.sweep --again 10 --rounds 2` made it: the best ones were measured three
-times, and their score is the mean. The best of sixty single readings is the luckiest one.
+`python -m tests.loadtests.tune.record_sweep --again 10 --rounds 2` made it: the best ones were
+measured three times, and their score is the mean. The best of sixty single readings is the
+luckiest one.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Records a whole space, each candidate measured to the end: `python -m loadtests.tune.sweep`.
+"""Records a whole space: `python -m tests.loadtests.tune.record_sweep`.
 
 A search is tested on such a recording, without a server. A sweep that is stopped goes on where
 it was.
@@ -85,7 +85,7 @@ def main(  # noqa: PLR0917 - typer makes options of them
     head = {
         "recorded": datetime.now(timezone.utc).isoformat(timespec="minutes"),
         "command": f"MODEL={settings.model} {settings.word} MEASURE_S={settings.measure_s} "
-        f"SEED={settings.seed} python -m loadtests.tune.sweep{options}",
+        f"SEED={settings.seed} python -m tests.loadtests.tune.record_sweep{options}",
         "model": settings.model,
         "p99_ms": settings.p99_ms,
         "rate": settings.rate,
