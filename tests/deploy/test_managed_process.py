@@ -8,19 +8,10 @@ from pathlib import Path
 import pytest
 
 from deploy.cluster.managed_process import ManagedProcess
+from tests.clock import Clock
 from tests.deploy.cluster import eventually
 
 TICK = 0.01
-
-
-class Clock:
-    """Gives the seconds that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

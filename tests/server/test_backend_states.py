@@ -9,20 +9,10 @@ from server.backends.onnxruntime.ort_backend.errors import BadRequestError
 from server.backends.onnxruntime.ort_backend.sequences import SequenceConfig, State
 from server.backends.onnxruntime.ort_backend.states import SequenceStates
 from server.backends.onnxruntime.ort_backend.tensors import Tensors
+from tests.clock import Clock
 
 START, END = 1, 2
 IDLE = 10.0
-
-
-class Clock:
-    """A clock that a test turns."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """Tells the time."""
-        return self.now
 
 
 @pytest.fixture

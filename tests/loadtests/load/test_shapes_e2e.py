@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,16 +20,21 @@ pytestmark = pytest.mark.e2e
 INPUTS = 12
 
 
-def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -> None:
+def asked(program: str, server: TritonServer, *arguments: str) -> Any:
+    """What a program beside this file, which runs on gevent, found at the server."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.loadtests.load.ask_all", str(REPOSITORY), str(INPUTS)],
+        [sys.executable, "-m", f"tests.loadtests.load.{program}", str(REPOSITORY), *arguments],
         cwd=ROOT,
         env=environment(server, {}),
         capture_output=True,
         text=True,
         check=True,
     )
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -> None:
+    found = asked("ask_all", server, str(INPUTS))
     for model in ("mnist", "mnist_explain"):
         refused = found.pop(f"{model} http-json")
         assert "JSON cannot carry" in next(iter(refused))
@@ -133,15 +139,7 @@ def check_arrivals(done: Finished, settings: LoadSettings, processes: int) -> No
 
 
 def test_a_piece_that_fails_ends_its_text_and_the_next_text_begins(server: TritonServer) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.loadtests.load.ask_pieces", str(REPOSITORY)],
-        cwd=ROOT,
-        env=environment(server, {}),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(done.stdout)
+    found = asked("ask_pieces", server)
     assert found["refused"]["outcomes"] == ["right answer", "request refused"]
     # The server is told that this text ends.
     assert found["wrong"]["outcomes"] == ["wrong answer", "right answer"]
