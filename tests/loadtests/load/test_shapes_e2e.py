@@ -20,7 +20,7 @@ pytestmark = pytest.mark.e2e
 INPUTS = 12
 
 
-def asked(program: str, server: TritonServer, *arguments: str) -> Any:
+def run_program(program: str, server: TritonServer, *arguments: str) -> Any:
     """What a program beside this file, which runs on gevent, found at the server."""
     done = subprocess.run(
         [sys.executable, "-m", f"tests.loadtests.load.{program}", str(REPOSITORY), *arguments],
@@ -34,7 +34,7 @@ def asked(program: str, server: TritonServer, *arguments: str) -> Any:
 
 
 def test_every_model_answers_rightly_over_every_protocol(server: TritonServer) -> None:
-    found = asked("ask_all", server, str(INPUTS))
+    found = run_program("ask_all", server, str(INPUTS))
     for model in ("mnist", "mnist_explain"):
         refused = found.pop(f"{model} http-json")
         assert "JSON cannot carry" in next(iter(refused))
@@ -139,7 +139,7 @@ def check_arrivals(done: Finished, settings: LoadSettings, processes: int) -> No
 
 
 def test_a_piece_that_fails_ends_its_text_and_the_next_text_begins(server: TritonServer) -> None:
-    found = asked("ask_pieces", server)
+    found = run_program("ask_pieces", server)
     assert found["refused"]["outcomes"] == ["right answer", "request refused"]
     # The server is told that this text ends.
     assert found["wrong"]["outcomes"] == ["wrong answer", "right answer"]
