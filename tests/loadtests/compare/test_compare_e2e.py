@@ -193,7 +193,7 @@ def test_the_page_is_rendered_without_a_measurement(tmp_path: Path) -> None:
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_the_former_name_of_a_setting_is_refused_with_the_present_one() -> None:
     done = subprocess.run(
-        ["make", "--dry-run", "bench", "SECONDS=2"],
+        ["make", "--no-print-directory", "--dry-run", "bench", "SECONDS=2"],
         cwd=REPOSITORY.parent,
         capture_output=True,
         text=True,
