@@ -83,18 +83,11 @@ class ClientConnection(Connection, Generic[Head]):
             and self._next_stream < MAX_STREAM_ID
         )
 
-    def open(self, make: Callable[[ClientConnection[Head], int], ClientStream[Head]]) -> Stream:
-        """Opens a stream; its header block has to be sent next."""
-        stream = make(self, self._next_stream)
+    def next_stream(self) -> int:
+        """Takes the number of a new stream."""
+        number = self._next_stream
         self._next_stream += 2
-        self.streams[stream.id] = stream
-        return stream
-
-    def close(self) -> None:
-        """Closes the connection and cancels what is under way on it."""
-        self._closing = True
-        if self.transport is not None:
-            self.transport.close()
+        return number
 
     def spend(self, cost: int = 1) -> None:
         """Lets the server do as it likes: it is ours."""

@@ -45,6 +45,7 @@ from server.guard.http2_stream import Stream
 _LOG = logging.getLogger(__name__)
 _WRITE_BYTES = 256 * 1024
 """From here on of what the kernel does not take the peer counts as one that does not read."""
+_LAST_WORDS_SECONDS = 5.0
 
 _Handler = Callable[[int, int, bytes, int, int], None]
 
@@ -126,13 +127,6 @@ class Connection(Sender, asyncio.Protocol):
             _LOG.exception("the guard itself failed on an HTTP/2 frame")
             self.fail(ErrorCode.INTERNAL_ERROR, "the guard failed")
 
-    def resume_writing(self) -> None:
-        """Goes on sending."""
-        try:
-            super().resume_writing()
-        except ConnectionFault as fault:
-            self.fail(fault.code, str(fault))
-
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Ends all streams."""
         self.transport = None
@@ -140,7 +134,7 @@ class Connection(Sender, asyncio.Protocol):
         self._rest = b""
         for stream in list(self.streams.values()):
             self.forget(stream)
-            stream.stream_lost(ErrorCode.CONNECT_ERROR, unprocessed=False)
+            stream.stream_lost(None, unprocessed=False)
         self.ended()
 
     def eof_received(self) -> bool:
@@ -151,18 +145,28 @@ class Connection(Sender, asyncio.Protocol):
 
     def fail(self, code: ErrorCode, message: str) -> None:
         """Ends the connection because of what the peer did."""
-        if self.transport is not None and not self._closing:
-            self._closing = True
-            self.transport.write(goaway_frame(self.last_peer_stream(), code, message))
-            self.transport.close()
+        transport, self.transport = self.transport, None
+        self._closing = True
+        if transport is not None:
+            transport.write(goaway_frame(self.last_peer_stream(), code, message))
+            transport.close()
             # What waits for a peer that does not read must not hold the connection open.
-            self._loop.call_later(1.0, self.abort)
+            self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
+
+    def close(self) -> None:
+        """Ends the connection once what was written is on its way."""
+        transport, self.transport = self.transport, None
+        self._closing = True
+        if transport is not None:
+            transport.close()
+            self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
 
     def abort(self) -> None:
         """Ends the connection without a word."""
+        transport, self.transport = self.transport, None
         self._closing = True
-        if self.transport is not None:
-            self.transport.abort()
+        if transport is not None:
+            transport.abort()
 
     def last_peer_stream(self) -> int:
         """The highest stream of the peer that was looked at."""

@@ -125,16 +125,24 @@ class Sender:
     def write_control(self, frames: bytes) -> None:
         """Writes frames that are not under flow control.
 
-        Raises:
-            ConnectionFault: The peer makes us write them and reads none.
+        A peer that makes us write them and reads none loses the connection.
         """
         if self.transport is None:
             return
         if not self.writable:
             self._unread_control += len(frames)
             if self._unread_control > MAX_UNREAD_CONTROL_BYTES:
-                raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "answers are not read")
+                self.abort()
+                return
         self.transport.write(frames)
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """Ends the connection because of what the peer did."""
+        raise NotImplementedError
+
+    def abort(self) -> None:
+        """Ends the connection without a word."""
+        raise NotImplementedError
 
     def pause_writing(self) -> None:
         """Is told by the transport that the peer does not read."""
@@ -190,7 +198,8 @@ class Sender:
                 if allowed <= 0:
                     break
                 if allowed < SMALL_FRAGMENT and not self.allowance.spend():
-                    raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "windows are too small")
+                    self.fail(ErrorCode.ENHANCE_YOUR_CALM, "the windows are too small")
+                    return
                 view = memoryview(data)
                 waiting[0] = view[allowed:]
                 data, length = view[:allowed], allowed

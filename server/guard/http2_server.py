@@ -51,8 +51,8 @@ class ServerConnection(Connection, Generic[Head]):
         self._draining = False
         self._reset_by_us: deque[int] = deque(maxlen=_REMEMBERED)
 
-    def open_stream(self, number: int, head: Head, end: bool) -> Stream:
-        """Makes the stream of a request; `request_arrived` follows."""
+    def request_arrived(self, number: int, head: Head, end: bool) -> None:
+        """Takes a request, of which `end` says whether it has no content, as a new stream."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -105,10 +105,7 @@ class ServerConnection(Connection, Generic[Head]):
                 self._reset_by_us.append(number)
                 self.write_control(reset_frame(number, ErrorCode.REFUSED_STREAM))
                 return
-            stream = self.open_stream(number, head, end)
-            self.streams[number] = stream
-            stream.remote_closed = end
-            self.request_arrived(stream)
+            self.request_arrived(number, head, end)
             return
         self._decoder.decode(block)  # for the dynamic table, which later blocks refer to
         if not number & 1:
@@ -125,10 +122,6 @@ class ServerConnection(Connection, Generic[Head]):
             raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
         stream_of_trailers.remote_closed = True
         stream_of_trailers.data_arrived(b"", 0, True)
-
-    def request_arrived(self, stream: Stream) -> None:
-        """Is told of a stream whose header block is there."""
-        raise NotImplementedError
 
     def stream_of_data(self, number: int) -> Stream | None:
         """Finds the stream of a DATA frame."""
@@ -173,6 +166,5 @@ class ServerConnection(Connection, Generic[Head]):
             self.reset(stream, ErrorCode.NO_ERROR)
 
     def _close_if_drained(self) -> None:
-        if not self.streams and self.transport is not None and not self._closing:
-            self._closing = True
-            self.transport.close()
+        if not self.streams:
+            self.close()

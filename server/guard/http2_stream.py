@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Buffer = Union[bytes, memoryview]
 
+
 class Stream:
     """A stream; who uses it derives from it and overrides what the connection calls.
 
@@ -69,11 +70,11 @@ class Stream:
     def data_left(self, length: int) -> None:
         """Is told that so many bytes of ours are on their way."""
 
-    def stream_lost(self, code: ErrorCode, *, unprocessed: bool) -> None:
+    def stream_lost(self, code: ErrorCode | None, *, unprocessed: bool) -> None:
         """Is told that the peer, or the end of the connection, ended the stream.
 
         Args:
-            code: The peer's reason.
+            code: The peer's reason; None if the whole connection ended.
             unprocessed: Whether the peer says that it did not look at it.
         """
         raise NotImplementedError
