@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -61,6 +62,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
+    gc.freeze()  # so that no collection goes through all that is loaded
     await stop.wait()
     finished = all(
         await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))

@@ -123,7 +123,7 @@ class StreamCall(Call):
             request_id = inference.id
             while len(self._in_flight) >= MAX_IN_FLIGHT and not self.done:
                 await self._wait_for_room()
-            admitted = await admit(self._service, inference, self.link.reach, since)
+            admitted = await admit(self._service, inference, self.link, since)
         except Refusal as refusal:
             if refusal.http_status == 502:
                 raise
