@@ -17,6 +17,7 @@ from server.errors import ServerError
 from server.guard import http_upstream
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
+from server.guard.grpc_server import serve_grpc
 from server.guard.http_head import MAX_HEAD
 from server.guard.http_server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
@@ -47,6 +48,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     quarantine = Quarantine(quarantine_dir)
     server = HttpServer(settings, descriptions, admission, quarantine, metrics)
     http_port = await server.start()
+    grpc = await serve_grpc(settings, descriptions, admission, quarantine, metrics)
     shown = await asyncio.start_server(
         MetricsService(metrics, address_of(settings.upstream_metrics)).answer,
         settings.bind,
@@ -55,11 +57,14 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     )
     metrics_port = shown.sockets[0].getsockname()[1]
     print(
-        f"guard: HTTP {settings.bind}:{http_port}, metrics {settings.bind}:{metrics_port}",
+        f"guard: HTTP {settings.bind}:{http_port}, gRPC {settings.bind}:{grpc.port}, "
+        f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
     await stop.wait()
-    finished = await server.stop(settings.exit_timeout)
+    finished = all(
+        await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))
+    )
     shown.close()
     quarantine.close()
     return 0 if finished else 1
