@@ -136,7 +136,8 @@ def test_what_is_closed_says_which_setting_opens_it(http: RawHttp, call: str, se
     ],
 )
 def test_other_methods_and_paths_are_refused(http: RawHttp, call: str, status: int) -> None:
-    answer = http.ask(*call.split(), b"")
+    method, path = call.split()
+    answer = http.ask(method, path, b"")
     assert answer.status == status
     assert answer.error
 

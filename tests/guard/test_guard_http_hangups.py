@@ -107,3 +107,20 @@ def test_a_caller_who_hangs_up_does_not_get_the_answer_of_another(
         (marks / "first.go").touch()
         (marks / "second.go").touch()
         assert stays.answer().json["outputs"][0]["data"] == ["second"]
+
+
+def test_a_caller_of_a_stream_who_hangs_up_is_no_reason_to_suspect_the_request(
+    guard: RunningGuard,
+) -> None:
+    body = b'{"count":20000}'
+    head = (
+        f"POST /v2/models/counter/generate_stream HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    for _ in range(3):
+        with RawHttp(guard.http_url) as gone:
+            gone.send(head.encode() + body)
+            assert gone.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
+            gone.until(b"\n\n")
+    with RawHttp(guard.http_url) as stays:
+        assert stays.ask("POST", "/v2/models/counter/generate_stream", body).status == 200
+    until(lambda: gauge(guard, "guard_in_flight") == 0)
