@@ -18,7 +18,7 @@ SEQUENCES = replace(MODEL, sequence=True)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type] # a coroutine
+    asyncio.run(asyncio.wait_for(test(), 30))
 
 
 async def settle() -> None:
