@@ -38,6 +38,8 @@ def check_parameters(parameters: Mapping[str, Scalar]) -> None:
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"the request has {len(parameters)} parameters, at most {MAX_PARAMETERS}")
     for name, value in parameters.items():
+        if not name or "\0" in name:  # Triton would look for what is before it
+            raise invalid(f"a parameter has the name {shown(name)}")
         if len(name) > MAX_NAME:
             raise invalid(f"the name of parameter {shown(name)} is longer than {MAX_NAME}")
         types = _PARAMETER_TYPES.get(name)
