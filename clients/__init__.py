@@ -13,8 +13,10 @@ from clients.errors import (
     InvalidInputError,
     ModelNotFoundError,
     ServerError,
+    ServerLostError,
     ServingError,
     UnavailableError,
+    WrongServerError,
 )
 from clients.explanations import DigitExplanation, TextExplanation, Word
 from clients.grpc_client import GrpcClient
@@ -35,9 +37,11 @@ __all__ = [
     "ModelNotFoundError",
     "RetryPolicy",
     "ServerError",
+    "ServerLostError",
     "ServingError",
     "TextExplanation",
     "TextResult",
     "UnavailableError",
     "Word",
+    "WrongServerError",
 ]

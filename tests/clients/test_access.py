@@ -17,8 +17,8 @@ from deploy.cluster.certificates import ensure_certificate
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    file = tmp_path / "ca.pem"
-    file.touch()
+    file, end = tmp_path / "authority.pem", "-----END CERTIFICATE-----"
+    file.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
     return file
 
 
@@ -50,6 +50,24 @@ def test_the_environment_gives_what_is_not_given(
     access = Access.from_environment()
     assert (access.authority, access.tls) == (authority, True)
     assert access.all_headers() == {"authorization": "Bearer abc"}
+
+
+def test_an_authority_without_a_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ValueError, match=r"ca\.pem holds no certificate as PEM"):
+        Access(authority=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "a\0"])
+def test_a_key_that_cannot_be_sent_is_refused(authority: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        Access(authority=authority, api_key=key)
+
+
+def test_a_file_of_keys_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"keys: it is no text"):
+        Access.from_environment(None, tmp_path / "keys", tls=True)
 
 
 def test_an_empty_file_of_keys_is_told(tmp_path: Path) -> None:
@@ -100,14 +118,12 @@ def test_the_given_authority_is_trusted(ready_over_tls: tuple[str, Path], url: s
 
 
 def test_the_given_authority_is_trusted_in_place_of_all_others(
-    ready_over_tls: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready_over_tls: tuple[str, Path], authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, signer = ready_over_tls
     # As if the certificate were of an authority that everybody trusts.
     monkeypatch.setitem(SSLConnectionPool.default_options, "ca_certs", str(signer))
     with HttpClient(f"https://{address}") as client:
         assert client.ready()
-    other, end = tmp_path / "other.pem", "-----END CERTIFICATE-----"
-    other.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
-    with HttpClient(address, access=Access(authority=other)) as client:
+    with HttpClient(address, access=Access(authority=authority)) as client:
         assert not client.ready()
