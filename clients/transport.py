@@ -101,7 +101,9 @@ def read_answer(result: Callable[[], Any], request: InferRequest) -> dict[str, N
         read = result()
         outputs = {name: read.as_numpy(name) for name in request.outputs}
     except Exception as error:  # tritonclient trusts what it reads
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        # Where its own code failed, the words would be Python's.
+        is_told = isinstance(error, ValueError)
+        why = " ".join(str(error).split()) if is_told else "it holds something else than tensors"
         raise ServerError(f"an answer that cannot be read: {why}", request.model) from error
     for name, array in outputs.items():
         if array is None:

@@ -20,6 +20,7 @@ MODELS = {
     "mnist": ("IMAGE", 10),
     "sentiment": ("TEXT", 2),
     "sentiment_stream": ("TEXT", 2),
+    "sentiment_explain": ("TEXT", 2),
 }
 """Their input, and the number of their classes."""
 
@@ -129,6 +130,10 @@ def config(model: str) -> model_config_pb2.ModelConfig:
     made.input.add(name=name, data_type=model_config_pb2.TYPE_STRING, dims=[1])
     made.output.add(name="LABEL", data_type=model_config_pb2.TYPE_STRING, dims=[1])
     made.output.add(name="PROBABILITIES", data_type=model_config_pb2.TYPE_FP32, dims=[classes])
+    if model == "sentiment_explain":
+        made.output.add(name="TOKENS", data_type=model_config_pb2.TYPE_STRING, dims=[-1])
+        made.output.add(name="OFFSETS", data_type=model_config_pb2.TYPE_INT32, dims=[-1, 2])
+        made.output.add(name="ATTRIBUTIONS", data_type=model_config_pb2.TYPE_FP32, dims=[-1])
     return made
 
 
