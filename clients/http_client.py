@@ -58,6 +58,8 @@ class _HttpTransport:
         if reply.status == 400 and not reply.body:
             raise errors.UnavailableError(f"{self._address} is not ready")
         reply.check("")
+        if reply.body.lstrip().startswith(b"<"):  # a page; Triton says nothing
+            raise reply.wrong_server("")
 
     def config(self, model: str, version: str, timeout: float) -> Any:
         path = f"{_model_path(model, version)}/config"

@@ -176,8 +176,8 @@ def test_the_demo_says_in_one_line_what_is_wrong_with_a_server(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    http = peers.HttpTriton(peers.closing)
-    grpc = peers.GrpcTriton(lambda asked, _: peers.closing(asked))
+    http = peers.HttpTriton(lambda asked: asked.close())
+    grpc = peers.GrpcTriton(lambda asked, _: asked.close())
     with listening(http.talk) as http_url, listening(grpc.talk) as grpc_url:
         monkeypatch.setenv("TRITON_HTTP_URL", http_url)
         monkeypatch.setenv("TRITON_GRPC_URL", grpc_url)
