@@ -197,7 +197,11 @@ class ServingClient(Explaining):
     def check_ready(self, timeout: float | None = None) -> None:
         """Like `ready`, but raises what keeps the server from being it."""
         deadline = self._deadline(timeout)
-        self._transport.check_ready(deadline.require())
+        try:
+            self._transport.check_ready(deadline.require())
+        except DeadlineExceededError as error:
+            why = f"no answer from {self.url} within {deadline.seconds:g} s"
+            raise DeadlineExceededError(why) from error
 
     def close(self) -> None:
         """Waits for the asynchronous calls that run, cancels those that wait, and disconnects."""

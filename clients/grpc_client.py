@@ -33,7 +33,9 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
 _NOT_SENT = ("failed to connect to all addresses", "errors resolving ")
 _NOT_GRPC = ("http1.x server", "Failed parsing HTTP/2", "handshake failed")
 _BUSY = re.compile(
-    r"busy|come back|slow down|maximum queue size|stopping|not ready|status: (429|503)", re.I
+    r"busy|come back|slow down|maximum queue size|server (is stopping|stops)|not ready|"
+    r"status: (429|503)",
+    re.I,
 )
 """What servers say that never began with a request."""
 # tritonclient's own, since giving any replaces all of them.
@@ -125,6 +127,8 @@ class _GrpcTransport:
         if message.startswith("Stream removed"):
             why = f"no answer from {self._url}: {message}"
             return errors.ServerLostError(why, model)
+        if "is restricted, expecting header" in message:  # Triton has no better status for it
+            return errors.AccessDeniedError(message, model)
         is_busy = _BUSY.search(message)
         kind = errors.UnavailableError if is_busy else errors.ServerLostError
         return errors.refusal(kind, message, model)

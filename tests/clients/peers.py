@@ -170,6 +170,8 @@ class HttpTriton:
             path = head.split()[1].decode()
             if path.endswith("/config"):
                 connection.sendall(http_answer(json.dumps(_plain(config(path.split("/")[3])))))
+            elif path == "/v2":
+                connection.sendall(http_answer('{"name": "triton", "version": "2.51.0"}'))
             elif path.endswith("/infer"):
                 self.requests.append(body)
                 self.heads.append(head.decode())

@@ -51,6 +51,12 @@ def refusal(status: str, message: str = "not that") -> Callable[[socket.socket],
     return lambda connection: connection.sendall(answer)
 
 
+def cut_off(connection: socket.socket) -> None:
+    """A server that ends within its answer."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nCon")
+    connection.close()
+
+
 OVER_HTTP: dict[str, tuple[Callable[[socket.socket], None], type[ServingError], int]] = {
     "bad request": (refusal("400 Bad Request"), InvalidInputError, 1),
     "no key": (refusal("401 Unauthorized"), AccessDeniedError, 1),
@@ -71,11 +77,7 @@ OVER_HTTP: dict[str, tuple[Callable[[socket.socket], None], type[ServingError], 
     "its model died": (refusal("500 Internal Server Error", DIED), ServerLostError, 2),
     "closes": (lambda connection: connection.close(), ServerLostError, 2),
     "is killed": (peers.reset, ServerLostError, 2),
-    "is cut off": (
-        lambda c: (c.sendall(b"HTTP/1.1 200 OK\r\nCon"), c.close())[1],
-        ServerLostError,
-        2,
-    ),
+    "is cut off": (cut_off, ServerLostError, 2),
     "is no HTTP": (lambda connection: connection.sendall(b"\0\0\0"), WrongServerError, 1),
 }
 
@@ -131,6 +133,11 @@ OVER_GRPC: dict[str, tuple[Reaction, type[ServingError], int]] = {
     "bad request": (status(CODES.INVALID_ARGUMENT), InvalidInputError, 1),
     "no key": (status(CODES.UNAUTHENTICATED), AccessDeniedError, 1),
     "closed": (status(CODES.PERMISSION_DENIED), AccessDeniedError, 1),
+    "restricted": (
+        status(CODES.UNAVAILABLE, "This protocol is restricted, expecting header 'x'"),
+        AccessDeniedError,
+        1,
+    ),
     "not found": (status(CODES.NOT_FOUND), ModelNotFoundError, 1),
     "quarantined": (status(CODES.FAILED_PRECONDITION), InvalidInputError, 1),
     "failed": (status(CODES.INTERNAL), ServerError, 1),
