@@ -32,6 +32,7 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
 }
 _NOT_SENT = ("failed to connect to all addresses", "errors resolving ")
 _NOT_GRPC = ("http1.x server", "Failed parsing HTTP/2", "handshake failed")
+_LAYERS = re.compile(r"^.*ipv[46]:\S+: ")
 _BUSY = re.compile(
     r"busy|come back|slow down|maximum queue size|server (is stopping|stops)|not ready|"
     r"status: (429|503)",
@@ -108,7 +109,7 @@ class _GrpcTransport:
             if status == "UNAVAILABLE":
                 raise self._unavailable(message, model) from None
             if status == "UNIMPLEMENTED":
-                message = f"no Triton's gRPC service at {self._url}: it answered '{message}'"
+                message = f"no such gRPC call at {self._url}: it answered '{message}'"
             raise errors.refusal(_ERRORS.get(status, errors.ServerError), message, model) from None
 
     def _unavailable(self, message: str, model: str) -> errors.ServingError:
@@ -119,9 +120,8 @@ class _GrpcTransport:
         if message.startswith(_NOT_SENT):
             if any(sign in message for sign in _NOT_GRPC):
                 # gRPC names every layer between that and the cause.
-                cause = message.partition("last error: ")[2].partition(f"{self._url}: ")[2]
-                why = f"no gRPC service at {self._url}: {cause or message}"
-                return errors.WrongServerError(why, model)
+                cause = _LAYERS.sub("", message)
+                return errors.WrongServerError(f"no gRPC service at {self._url}: {cause}", model)
             cause = message.rpartition(": ")[2].rstrip("]")
             return errors.UnavailableError(f"no answer from {self._url}: {cause}", model)
         if message.startswith("Stream removed"):

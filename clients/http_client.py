@@ -126,7 +126,8 @@ class _HttpTransport:
         if isinstance(error, gevent.ssl.SSLError) and not isinstance(error, _ENDS_OF_TLS):
             return errors.WrongServerError(f"no TLS at {at}: {error.reason or cause}", model)
         if isinstance(error, HTTPParseError) and not _is_cut_off(cause):
-            return errors.WrongServerError(f"no HTTP at {at}: {cause}", model)
+            why = "it answered something else" if "Expected HTTP/" in cause else cause
+            return errors.WrongServerError(f"no HTTP at {at}: {why}", model)
         is_sent = not isinstance(error, ConnectionRefusedError | socket.gaierror) and (
             getattr(error, "errno", None) not in _NO_ROUTE
         )
