@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator
 from functools import partial
@@ -29,11 +30,8 @@ from loadtests.load.wire import decode_grpc, in_sequence_grpc, move_to_region
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-_CLOSED = (
-    grpc.StatusCode.PERMISSION_DENIED,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.UNAVAILABLE,
-)
+_CLOSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
+_SAYS_CLOSED = re.compile("is restricted|shared memory", re.IGNORECASE)
 """How servers say that they do not take shared memory."""
 _CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.LATE,
@@ -95,9 +93,8 @@ class SharedMemorySender(GrpcSender):
             self._tell("SystemSharedMemoryRegister", register)
         except grpc.RpcError as error:  # it runs on another machine, for one
             self.close()
-            failed = _failed(error)
-            if error.code() in _CLOSED:
-                why = first_words(error.details() or "")
+            failed, why = _failed(error), first_words(error.details() or "")
+            if error.code() in _CLOSED or _SAYS_CLOSED.search(why):
                 raise FailedRequestError(failed.outcome, closed_shared_memory(why)) from None
             raise failed from None
 
