@@ -36,6 +36,12 @@ class HttpClient(ServingClient):
     """
 
     default_url = "localhost:8000"
+    _transport: "_HttpTransport"
+
+    def get(self, path: str, timeout: float | None = None) -> bytes:
+        """What the server answers to a question for a path, such as ``/metrics``; never retried."""
+        with self._ends_in_time(timeout) as seconds:
+            return self._transport.get(path, seconds)
 
     @staticmethod
     def _connect(address: Address, access: Access, concurrency: int) -> Transport:
@@ -52,6 +58,11 @@ class _HttpTransport:
         self._connections = connections
         self._client: HTTPClient | None = None
         self._thread = GreenletThread()
+
+    def get(self, path: str, timeout: float) -> bytes:
+        reply = self._call("GET", path, "", timeout)
+        reply.check("")
+        return reply.body
 
     def check_ready(self, timeout: float) -> None:
         reply = self._call("GET", "/v2/health/ready", "", timeout)

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from build import model_config
-from clients import GrpcClient, HttpClient, ServingError
+from clients import GrpcClient, HttpClient, ModelNotFoundError, ServingError
 from clients.address import Address
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.settings import Protocol
 from server.triton import TritonServer
 
 _TIMEOUT_SECONDS = 10
-_MAX_BYTES = 2**26
-"""Of an answer; the metrics of a hundred models have far less."""
 _ADVICE = "start a server with make serve, or leave URL out to have one started"
 
 
@@ -147,47 +142,18 @@ class Target:
 
     @staticmethod
     def _get(address: str, path: str) -> str:
-        connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
-        # The connection's own time begins anew with every byte.
-        watch = threading.Timer(_TIMEOUT_SECONDS, _hang_up, [connection])
-        watch.start()
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            text = response.read(_MAX_BYTES).decode(errors="replace")
-        except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            if isinstance(error, TimeoutError) or not watch.is_alive():
-                why = f"not within {_TIMEOUT_SECONDS} s"
-            raise LoadTestError(f"no answer from {address}: {why}; {_ADVICE}") from error
-        finally:
-            watch.cancel()
-            connection.close()
-        if response.status != http.client.OK:
-            told = _reason(text) or http.client.responses.get(response.status, "")
-            place = response.headers.get("Location")
-            where = f", which points to {place}" if place else ""
-            raise LoadTestError(f"{address}{path} answered {response.status} {told}{where}")
-        return text
+            with HttpClient(address, timeout=_TIMEOUT_SECONDS) as client:
+                return client.get(path).decode(errors="replace")
+        except ModelNotFoundError as error:
+            raise LoadTestError(f"no model for {path} at {address}: {error.message}") from error
+        except ServingError as error:
+            raise LoadTestError(f"{error.message}; {_ADVICE}") from error
 
 
 def closed_shared_memory(why: str) -> str:
     """What to do where the server does not take shared memory, in one line."""
     return f"shared memory is closed: set SHARED_MEMORY=on where the server is started ({why})"
-
-
-def _reason(text: str) -> str:
-    """Triton's own words in an answer that is an error; none where it is another's."""
-    try:
-        return " ".join(str(json.loads(text)["error"]).split())
-    except (ValueError, LookupError, TypeError):
-        return ""
-
-
-def _hang_up(connection: http.client.HTTPConnection) -> None:
-    if connection.sock is not None:
-        with suppress(OSError):
-            connection.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _address(url: str, setting: str) -> Address:
