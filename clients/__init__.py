@@ -6,6 +6,7 @@
 'positive'
 """
 
+import clients.grpc_log  # noqa: F401  # isort: skip - before anything imports gRPC
 from clients.access import Access
 from clients.errors import (
     AccessDeniedError,

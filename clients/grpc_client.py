@@ -31,8 +31,9 @@ _ERRORS: dict[str, type[errors.ServingError]] = {
     "UNIMPLEMENTED": errors.WrongServerError,
 }
 _NOT_SENT = ("failed to connect to all addresses", "errors resolving ")
-_NOT_GRPC = ("http1.x server", "Failed parsing HTTP/2", "handshake failed")
+_NOT_GRPC = ("http1.x server", "Failed parsing HTTP/2")
 _LAYERS = re.compile(r"^.*ipv[46]:\S+: ")
+_TLS_REASON = re.compile(r"OPENSSL_internal:(\w+)")
 _BUSY = re.compile(
     r"busy|come back|slow down|maximum queue size|server (is stopping|stops)|not ready|"
     r"status: (429|503)",
@@ -122,6 +123,10 @@ class _GrpcTransport:
                 # gRPC names every layer between that and the cause.
                 cause = _LAYERS.sub("", message)
                 return errors.WrongServerError(f"no gRPC service at {self._url}: {cause}", model)
+            if "handshake failed" in message:
+                told = _TLS_REASON.search(message)
+                cause = told[1] if told else _LAYERS.sub("", message)
+                return errors.UnavailableError(f"no TLS at {self._url}: {cause}", model)
             cause = message.rpartition(": ")[2].rstrip("]")
             return errors.UnavailableError(f"no answer from {self._url}: {cause}", model)
         if message.startswith("Stream removed"):

@@ -13,6 +13,7 @@ import tritonclient.http as triton
 from geventhttpclient import HTTPClient
 from geventhttpclient.response import HTTPParseError
 from numpy.typing import NDArray
+from tritonclient.utils import InferenceServerException
 
 from clients import errors
 from clients.access import Access
@@ -77,9 +78,8 @@ class _HttpTransport:
         return self._call("GET", path, model, timeout).json(model)
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
-        wire = to_wire(triton, request)
-        path = f"{_model_path(wire.pop('model_name'), wire.pop('model_version'))}/infer"
-        body, json_length = triton.InferenceServerClient.generate_request_body(**wire)
+        path = f"{_model_path(request.model, request.version)}/infer"
+        body, json_length = _body(request)
         length = {} if json_length is None else {_JSON_LENGTH: str(json_length)}
         headers = {**request.headers, **length}
         reply = self._call("POST", path, request.model, timeout, body=body, headers=headers)
@@ -133,9 +133,9 @@ class _HttpTransport:
         cause = cause or type(error).__name__
         if isinstance(error, gevent.ssl.SSLCertVerificationError):
             why = f"no trust in the certificate of {at}: {error.verify_message}"
-            return errors.WrongServerError(why, model)
+            return errors.UnavailableError(why, model)
         if isinstance(error, gevent.ssl.SSLError) and not isinstance(error, _ENDS_OF_TLS):
-            return errors.WrongServerError(f"no TLS at {at}: {error.reason or cause}", model)
+            return errors.UnavailableError(f"no TLS at {at}: {error.reason or cause}", model)
         if isinstance(error, HTTPParseError) and not _is_cut_off(cause):
             why = "it answered something else" if "Expected HTTP/" in cause else cause
             return errors.WrongServerError(f"no HTTP at {at}: {why}", model)
@@ -177,6 +177,18 @@ class _HttpTransport:
 def _is_cut_off(cause: str) -> bool:
     """Whether geventhttpclient says that a connection ended within an answer, or before it."""
     return any(word in cause.lower() for word in ("closed", "eof", "incomplete"))
+
+
+def _body(request: InferRequest) -> tuple[bytes, int | None]:
+    """The body of a request, and how much of it is JSON; None where all of it is."""
+    wire = to_wire(triton, request)
+    del wire["model_name"], wire["model_version"]  # which stand in the path
+    try:
+        body: bytes
+        body, length = triton.InferenceServerClient.generate_request_body(**wire)
+    except InferenceServerException as error:  # such as a reserved name of a parameter
+        raise errors.InvalidInputError(error.message(), request.model) from error
+    return body, length
 
 
 def _model_path(model: str, version: str) -> str:

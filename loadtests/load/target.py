@@ -163,7 +163,7 @@ def _address(url: str, setting: str) -> Address:
         raise SettingsError(f"{setting}: {error}") from error
     if address.tls or address.path:
         raise SettingsError(
-            f"{setting} is {url!r}: load tests ask host:port without TLS and without a path"
+            f"{setting} is {url!r}: it has to be host:port, without TLS and without a path"
         )
     return address
 

@@ -10,9 +10,10 @@ import certifi
 import pytest
 from geventhttpclient.connectionpool import SSLConnectionPool
 
-from clients import Access, HttpClient
+from clients import Access, GrpcClient, HttpClient, RetryPolicy, UnavailableError
 from clients.errors import process_died
 from deploy.cluster.certificates import ensure_certificate
+from tests.clients.peers import listening, saying
 
 
 @pytest.fixture
@@ -107,6 +108,31 @@ def ready_over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"127.0.0.1:{server.server_port}", signer
         server.shutdown()
+
+
+@pytest.mark.parametrize("client", [HttpClient, GrpcClient])
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_without_tls_is_told_in_one_line(
+    answer: bytes, client: type[HttpClient | GrpcClient], authority: Path
+) -> None:
+    with (
+        listening(saying(answer)) as url,
+        client(url, access=Access(authority=authority), retry=RetryPolicy(retries=0)) as asked,
+        pytest.raises(UnavailableError, match=f"no (TLS at|answer from) {url}: ") as refused,
+    ):
+        asked.classify_texts(["a text"])
+    assert "\n" not in refused.value.message
+
+
+def test_a_certificate_that_is_not_trusted_is_told_in_one_line(
+    ready_over_tls: tuple[str, Path], authority: Path
+) -> None:
+    address, _ = ready_over_tls
+    with (
+        HttpClient(address, access=Access(authority=authority)) as client,
+        pytest.raises(UnavailableError, match=f"no trust in the certificate of {address}: "),
+    ):
+        client.check_ready()
 
 
 @pytest.mark.parametrize("url", ["{}", "https://{}", "https://{}/"])

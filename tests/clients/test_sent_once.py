@@ -199,3 +199,17 @@ def test_a_request_is_binary_and_neither_chunked_nor_compressed() -> None:
     assert int(told["content-length"]) == len(body) > len(text)
     assert int(told["inference-header-content-length"]) < 1000
     assert not {"transfer-encoding", "content-encoding", "accept-encoding"} & {*told}
+
+
+@pytest.mark.parametrize("kind", [HttpClient, GrpcClient])
+def test_a_parameter_of_a_reserved_name_is_not_sent(
+    kind: type[HttpClient | GrpcClient],
+) -> None:
+    http = peers.HttpTriton(refusal("400 Bad Request"))
+    grpc = peers.GrpcTriton(status(CODES.INTERNAL))
+    triton = http if kind is HttpClient else grpc
+    inputs = {"TEXT": np.array([["a"]], object)}
+    with listening(triton.talk) as url, kind(url) as client:
+        with pytest.raises(InvalidInputError, match="reserved parameter"):
+            client.infer("sentiment", inputs, parameters={"priority": 1})
+        assert triton.requests == []

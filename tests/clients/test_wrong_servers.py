@@ -274,12 +274,17 @@ def answered_with(answer: bytes, options: list[str]) -> tuple[int, str]:
 
 
 def test_a_program_of_its_own_ends_as_the_tests_say(aliens: dict[str, str]) -> None:
-    for program in (["clients", "text", "good"], ["clients.demo"]):
+    programs = (
+        ["clients", "text", "good"],
+        ["clients", "text", "good", "--protocol", "grpc", "--tls"],  # gRPC logs what fails there
+        ["clients.demo"],
+    )
+    for program in programs:
         for url, code in ((aliens["html"], 3), ("localhost:99999", 2)):
             done = subprocess.run(
                 [sys.executable, "-m", *program],
                 cwd=REPOSITORY.parent,
-                env={**os.environ, "TRITON_HTTP_URL": url},
+                env={**os.environ, "TRITON_HTTP_URL": url, "TRITON_GRPC_URL": url},
                 capture_output=True,
                 text=True,
                 check=False,
