@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -212,6 +213,28 @@ def test_a_server_on_ipv6_is_reached() -> None:
 
 LABEL = {"name": "LABEL", "datatype": "BYTES", "shape": [1, 1], "data": ["positive"]}
 PROBABILITIES = {"name": "PROBABILITIES", "datatype": "FP32", "shape": [1, 2], "data": [0.1, 0.9]}
+
+
+def test_a_right_answer_in_binary_is_read(tmp_path: Path) -> None:
+    parts = {"LABEL": b"\x08\0\0\0positive", "PROBABILITIES": struct.pack("<2f", 0.25, 0.75)}
+    outputs = [
+        {
+            "name": tensor["name"],
+            "datatype": tensor["datatype"],
+            "shape": tensor["shape"],
+            "parameters": {"binary_data_size": len(parts[str(tensor["name"])])},
+        }
+        for tensor in (LABEL, PROBABILITIES)
+    ]
+    head = json.dumps({"outputs": outputs}).encode()
+    length = f"Inference-Header-Content-Length: {len(head)}\r\n"
+    right = http_answer(head + b"".join(parts.values()), more=length)
+    triton = peers.HttpTriton(lambda asked: asked.sendall(right))
+    with listening(triton.talk) as url:
+        code, output, errors = run(["text", "good", "--json"], "http", url, tmp_path)
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["probabilities"] == [0.25, 0.75]
+
 
 WRONG_ANSWERS = {
     "no outputs": {},
