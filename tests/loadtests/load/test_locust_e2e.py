@@ -198,7 +198,7 @@ def test_tags_choose_where_no_user_is_named(at: list[str], tmp_path: Path) -> No
     ("arguments", "expected", "message"),
     [
         (["--host", "https://localhost:1"], 2, "--host is 'https://localhost:1': it has to be"),
-        ([], 2, "--host is '': it has to be host:port"),
+        ([], 2, "--host: expected host:port"),
         (["--host", "127.0.0.1:1"], 3, "no answer from 127.0.0.1:1"),
         (["--host", "127.0.0.1:1", "--seed", "-1"], 2, "SEED is -1: it has to be from 0"),
     ],
