@@ -29,6 +29,12 @@ _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
 _LAST_LINES = 5
+STOP_SIGNAL = signal.SIGINT
+"""What tritonserver is told to stop by; it finishes the requests under way.
+
+It understands SIGTERM as well, which is blocked in it: whoever sends that to every process of a
+tree, as systemd does, means us, and Triton stops last, when nobody sends it requests any more.
+"""
 
 _T = TypeVar("_T")
 
@@ -134,7 +140,7 @@ class TritonServer:
             return 0
         try:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(STOP_SIGNAL)
             deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
             while process.poll() is None and time.monotonic() < deadline and not hurry():
                 time.sleep(_POLL_SECONDS)
@@ -198,10 +204,11 @@ class TritonServer:
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
         )
-        tie = in_child()
+        tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
 
         def prepare() -> None:
             tie()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
