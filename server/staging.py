@@ -11,6 +11,7 @@ from pathlib import Path
 
 from server.errors import InstallationError
 from server.installation import STUB, Installation
+from server.run_folder import RunFolder
 
 OUR_BACKENDS = Path(__file__).parent / "backends"
 
@@ -38,25 +39,28 @@ def stage_backends(
 
 
 def server_environment(
-    installation: Installation, libraries: Path, environment: Mapping[str, str]
+    installation: Installation, folder: RunFolder, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Makes the environment that tritonserver and its Python models run in.
 
     Args:
         installation: The Triton that will run.
-        libraries: An empty folder for links to libraries that only we can find.
+        folder: Takes links to libraries that only we can find.
         environment: The variables to start from.
 
     Raises:
         InstallationError: The running Python has no shared library for the models.
     """
-    paths = [str(libraries), str(installation.libraries)]
+    libraries = folder.path / "lib"
+    libraries.mkdir()
+    paths = [str(libraries), str(folder.plain(installation.libraries, "triton-lib"))]
     own_bin = str(Path(sys.executable).parent)
     programs = environment.get("PATH", os.defpath).split(os.pathsep)
     programs = [path for path in programs if path not in ("", own_bin)]
     if installation.runs_our_python:
         # The stub ignores PYTHONPATH: it takes the environment of the first python3 on PATH.
-        programs.insert(0, own_bin)
+        prefix = folder.plain(Path(own_bin).parent, "python-prefix")
+        programs.insert(0, str(prefix / Path(own_bin).name))
         _link_libpython(libraries)
     if environment.get("LD_LIBRARY_PATH"):
         paths.append(environment["LD_LIBRARY_PATH"])

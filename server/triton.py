@@ -2,15 +2,13 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
@@ -22,6 +20,7 @@ from server.parent_death import in_child
 from server.ports import Ports, settle_ports
 from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
+from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings, gpu_is_visible
 from server.staging import server_environment, stage_backends
 
@@ -61,7 +60,7 @@ class TritonServer:
         self._stop_requested = stop_requested
         self._gpu = gpu_is_visible(os.environ)
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder: Path | None = None
+        self._folder: RunFolder | None = None
         self._log: Path | None = None
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -119,7 +118,8 @@ class TritonServer:
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
         self._ports = settle_ports(self.settings)
-        self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
+        remove_leftovers()
+        self._folder = RunFolder(self._shm_prefix)
         try:
             self._process = self._spawn(installation, self._folder, self._ports)
             self._wait_until_ready(self._process)
@@ -158,7 +158,7 @@ class TritonServer:
             self._watch.close()
             remove_shared_memory(self._shm_prefix)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.close()
             self._folder = None
 
     def check(self) -> None:
@@ -185,21 +185,24 @@ class TritonServer:
             )
 
     def _spawn(
-        self, installation: Installation, folder: Path, ports: Ports
+        self, installation: Installation, folder: RunFolder, ports: Ports
     ) -> subprocess.Popen[bytes]:
-        backends, libraries = folder / "backends", folder / "lib"
-        backends.mkdir()
-        libraries.mkdir()
-        self.filled_in = stage_backends(installation, backends)
+        backends = folder.path / "backends"
+        with folder.writing():
+            backends.mkdir()
+            self.filled_in = stage_backends(installation, backends)
+            repository = folder.plain(self.settings.model_repository, "models")
+            environment = server_environment(installation, folder, os.environ)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python
             )
-        self._log = self.settings.log_file or folder / "triton.log"
+        self._log = self.settings.log_file or folder.path / "triton.log"
         command = server_command(
             self.settings,
             installation,
             ports,
+            repository,
             backends,
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
@@ -212,13 +215,14 @@ class TritonServer:
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
-        with self._log.open("wb") as log:
+        with _opened(self._log) as log:
             return subprocess.Popen(
                 command,
-                env=server_environment(installation, libraries, os.environ),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=[folder.lock],
                 # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
@@ -258,6 +262,15 @@ class TritonServer:
     def _address(self, port: int) -> str:
         host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind  # noqa: S104
         return f"{host}:{port}"
+
+
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return log.open("wb")
+    except OSError as error:
+        raise StartError(
+            f"the log {log} cannot be written ({error.strerror}): set LOG_FILE to a file that can"
+        ) from None
 
 
 def _started(value: _T | None) -> _T:
