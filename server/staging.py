@@ -2,6 +2,7 @@
 
 import ctypes.util
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -9,10 +10,12 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.errors import InstallationError
+from server.errors import InstallationError, StartError
 from server.installation import STUB, Installation
+from server.proxies import without_proxy_for_loopback
 from server.run_folder import RunFolder
 
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
@@ -36,6 +39,21 @@ def stage_backends(
         else:
             (folder / name).symlink_to(source)
     return tuple(missing)
+
+
+def check_model_names(repository: Path) -> None:
+    """Checks that the processes of all models can be started.
+
+    Raises:
+        StartError: A model has a name that a shell would take apart.
+    """
+    for config in sorted({*repository.glob("*/config.pbtxt"), *repository.glob("*/configs")}):
+        name = config.parent.name
+        if not _MODEL_NAME.fullmatch(name):
+            raise StartError(
+                f"a model is named {name!r}: the name of its folder may hold only letters of "
+                "ASCII, digits, '_', '-' and '.'"
+            )
 
 
 def server_environment(
@@ -65,7 +83,7 @@ def server_environment(
     if environment.get("LD_LIBRARY_PATH"):
         paths.append(environment["LD_LIBRARY_PATH"])
     return {
-        **environment,
+        **without_proxy_for_loopback(environment),
         "PATH": os.pathsep.join(programs),
         "LD_LIBRARY_PATH": os.pathsep.join(paths),
     }

@@ -15,19 +15,27 @@ from typing_extensions import Self
 from server.command import ADMIN_HEADER, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.installation import Installation, find_installation
-from server.logs import lines_that_matter, load_failures
+from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
 from server.ports import Ports, settle_ports
-from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
+from server.processes import (
+    ChildWatch,
+    how_it_ended,
+    kill_group,
+    never_interrupt,
+    remove_shared_memory,
+)
 from server.readiness import is_ready, serves_metrics
 from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings, gpu_is_visible
-from server.staging import server_environment, stage_backends
+from server.staging import check_model_names, server_environment, stage_backends
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
 _LAST_LINES = 5
+_REPORT_SECONDS = 3
+"""How long Triton gets to tell why the process of a model has ended."""
 STOP_SIGNAL = signal.SIGINT
 """What tritonserver is told to stop by; it finishes the requests under way.
 
@@ -117,6 +125,7 @@ class TritonServer:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
+        check_model_names(self.settings.model_repository)
         self._ports = settle_ports(self.settings)
         remove_leftovers()
         self._folder = RunFolder(self._shm_prefix)
@@ -235,6 +244,7 @@ class TritonServer:
                 raise StartStoppedError("stopped before the server was ready")
             if process.poll() is not None:
                 raise self._start_error(process.returncode)
+            self._check_stubs(process)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"the models were not ready within {self.settings.start_timeout} seconds: "
@@ -243,12 +253,25 @@ class TritonServer:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _check_stubs(self, process: subprocess.Popen[bytes]) -> None:
+        """Triton waits for ever for the process of a model that ended before it said a word."""
+        dead = self._watch.dead_children(process.pid)
+        how = {pid: how_it_ended(pid) for pid in dead}
+        deadline = time.monotonic() + _REPORT_SECONDS
+        while dead and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if process.poll() is None and (dead := dead & self._watch.dead_children(process.pid)):
+            said = tuple(plain_lines(self._log_lines()))[-_LAST_LINES:]
+            raise StartError(
+                f"the process of a model ended {how[min(dead)]} while it was starting", said
+            )
+
     def _start_error(self, code: int) -> StartError:
         lines = self._log_lines()
         relevant = tuple(lines_that_matter(lines, gpu=self._gpu))
         if failures := load_failures(lines):
-            first, *others = failures
             causes = {failure.partition(": ")[2] for failure in failures}
+            first, *others = map(of_shared_memory, failures)
             rest = (line for line in relevant if not any(cause in line for cause in causes))
             return StartError(first + self._hint, (*others, *rest))
         return StartError(

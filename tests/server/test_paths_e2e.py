@@ -18,7 +18,7 @@ from tests.server.test_lifecycle_e2e import ROOT
 
 pytestmark = pytest.mark.e2e
 
-NAMES = ["with a space", "Größe-文", "it's $HOME; `date` & \"more\"", "line\nbreak", "end ", "a:b;c"]
+NAMES = ["with a space", "Größe-文", 'it\'s $HOME; `date` & "more"', "line\nbreak", "end ", "a:b;c"]
 
 
 def answers(settings_for: SettingsFor, repository: Path) -> bool:
