@@ -127,8 +127,10 @@ def _unfit(folder: Path) -> str | None:
 
 
 def _refused(place: Path, error: OSError) -> StartError:
-    why = error.strerror or str(error.args[0] if error.args else error)
-    with contextlib.suppress(OSError):
+    why = error.strerror or str(error)
+    if isinstance(error, shutil.Error):  # of a whole folder: source, target and reason of each file
+        why = re.sub(r"^\[Errno \d+\] ([^:]*).*", r"\1", str(error.args[0][0][2]))
+    with contextlib.suppress(OSError):  # where there is no such folder
         free = shutil.disk_usage(place).free
         why += f"; {free / 2**20:.0f} MiB are free"
     return StartError(
