@@ -58,7 +58,7 @@ def test_what_is_copied_is_there(file: Path) -> None:
 class _Ready(BaseHTTPRequestHandler):
     """Answers a health check."""
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         self.send_response(200 if self.path == "/v2/health/ready" else 404)
         self.end_headers()
 
