@@ -109,7 +109,7 @@ def test_fine_tuning_learns_what_the_reviews_say(write_checkpoint: WriteCheckpoi
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "distilbert"}, "model_type is 'distilbert', supported is 'bert'"),
+        ({"model_type": "distilbert"}, "model_type is .distilbert., served is .bert."),
         ({"max_position_embeddings": "many"}, "cannot be loaded"),
     ],
 )
