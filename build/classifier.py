@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from build import finetune, fingerprint
 from build.checkpoint import config as checkpoint_config
-from build.checkpoint import labels, tokenizer
+from build.checkpoint import labels, tokenizer, vocabulary
 from build.checkpoint.weights import Weights, check_finite, check_report
 from build.data import cache, reviews
 from build.data.cache import cache_folder
@@ -110,7 +110,7 @@ def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
         finetune.train(classifier.network, classifier.tokenizer, reviews.load_train(), training)
         with cache.scratch_folder() as scratch:
             classifier.network.save_pretrained(scratch / "model")
-            for name in (*tokenizer.FILES, tokenizer.VOCABULARY):
+            for name in (*tokenizer.FILES, vocabulary.FILENAME):
                 if (checkpoint.folder / name).exists():
                     shutil.copyfile(checkpoint.folder / name, scratch / "model" / name)
             (scratch / "model").rename(folder)

@@ -6,23 +6,19 @@ and where they say something else, the network was trained on that.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from build.checkpoint import texts
+from build.checkpoint import texts, vocabulary
 from build.errors import BuildError
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 """What transformers reads; the first is needed, and the others may be missing."""
-VOCABULARY = "vocab.txt"
 _ONLY_PYTHON = {"do_basic_tokenize": True, "never_split": []}
 """Settings that the tokenizers in Rust leave out, and what they do."""
 _SPECIAL = ("pad_token", "unk_token", "cls_token", "sep_token")
-_PADDED_TO = 8  # some round up the rows of the embeddings for speed: to a multiple of this,
-_MAX_PADDING = 127  # by so many rows at most
 _SHOWN = 5
 _FIX = "save the tokenizer anew: AutoTokenizer.from_pretrained(folder).save_pretrained(folder)"
 
@@ -40,12 +36,12 @@ class _Other(NamedTuple):
     texts: list[str]
 
 
-def load(folder: Path, vocabulary: int, positions: int) -> tuple[Tokenizer, int]:
+def load(folder: Path, rows: int, positions: int) -> tuple[Tokenizer, int]:
     """Loads the tokenizer that is served, and compares it with those of transformers.
 
     Args:
         folder: Of the checkpoint.
-        vocabulary: Rows of the network's word embeddings.
+        rows: Of the network's word embeddings.
         positions: The most tokens that the network takes.
 
     Returns:
@@ -57,7 +53,7 @@ def load(folder: Path, vocabulary: int, positions: int) -> tuple[Tokenizer, int]
     from transformers import AutoTokenizer
 
     served = Tokenizer.from_file(str(folder / FILES[0]))
-    check_vocabulary(served, vocabulary)
+    vocabulary.check(served, rows)
     auto = AutoTokenizer.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, use_fast=True
     )
@@ -70,35 +66,6 @@ def load(folder: Path, vocabulary: int, positions: int) -> tuple[Tokenizer, int]
     for other in _others(folder, auto, longest):
         compare(served, other, auto.backend_tokenizer)
     return served, longest
-
-
-def check_vocabulary(tokenizer: Tokenizer, size: int) -> None:
-    """Compares a vocabulary with the rows of the embeddings.
-
-    Raises:
-        BuildError: Two tokens have one id, an id has no token, or the sizes do not fit.
-    """
-    tokens: dict[int, str] = {}
-    for token, index in tokenizer.get_vocab(with_added_tokens=True).items():
-        if index in tokens:
-            raise BuildError(
-                f"tokenizer.json has two tokens {tokens[index]!r} and {token!r} "
-                f"of id {index}; {_FIX}"
-            )
-        tokens[index] = token
-    count = len(tokens)
-    gaps = sorted(set(range(count)) - set(tokens))
-    if gaps:
-        raise BuildError(
-            f"tokenizer.json has no token of id {', '.join(map(str, gaps[:_SHOWN]))} and others "
-            f"up to {max(tokens)}; make its vocabulary whole"
-        )
-    padded = size % _PADDED_TO == 0 and count <= size <= count + _MAX_PADDING
-    if count != size and not padded:
-        raise BuildError(
-            f"tokenizer.json has {count} tokens, the model's vocabulary {size}; they do not "
-            "belong together"
-        )
 
 
 def compare(served: Tokenizer, other: "_Other", backend: Tokenizer) -> None:
@@ -141,36 +108,19 @@ def _check_settings(folder: Path, served: Tokenizer, auto: Any) -> None:
                 f"tokenizer_config.json: {name} is {json.dumps(value)}, served is "
                 f"{json.dumps(done)}, as all tokenizers in Rust"
             )
-    vocabulary = served.get_vocab(with_added_tokens=True)
+    tokens = served.get_vocab(with_added_tokens=True)
     for role in _SPECIAL:
         token = getattr(auto, role)
-        if token is None or str(token) not in vocabulary:
+        if token is None or str(token) not in tokens:
             raise BuildError(f"tokenizer.json has no {role}, which is {token!r} for transformers")
-    differ = vocabulary.items() ^ auto.get_vocab().items()
+    differ = tokens.items() ^ auto.get_vocab().items()
     if differ:
         names = sorted({token for token, _ in differ})[:_SHOWN]
         raise BuildError(
             f"{', '.join(map(repr, names))} {'has' if len(names) == 1 else 'have'} another id in "
             f"tokenizer.json than for transformers, or only one of both; {_FIX}"
         )
-    _check_file(folder / VOCABULARY, served)
-
-
-def _check_file(path: Path, served: Tokenizer) -> None:
-    """Refuses a `vocab.txt` of another vocabulary; either may be the right one."""
-    if not path.is_file():
-        return
-    with path.open(encoding="utf-8") as file:
-        lines = [line.rstrip("\n") for line in file]
-    model = served.get_vocab(with_added_tokens=False)
-    for index, (line, token) in enumerate(
-        zip_longest(lines, sorted(model, key=model.__getitem__), fillvalue=None)
-    ):
-        if line != token:
-            raise BuildError(
-                f"{path.name} and tokenizer.json are of different vocabularies: {index} is "
-                f"{line!r} and {token!r}; {_FIX}"
-            )
+    vocabulary.check_file(folder / vocabulary.FILENAME, served)
 
 
 def _others(folder: Path, auto: Any, longest: int) -> Iterator[_Other]:
@@ -192,7 +142,7 @@ def _others(folder: Path, auto: Any, longest: int) -> Iterator[_Other]:
 
 def _slow(folder: Path, auto: Any) -> Any:
     """The tokenizer in Python, which `use_fast=False` chose before transformers 5."""
-    if type(auto).__name__ != "BertTokenizer" or not (folder / VOCABULARY).is_file():
+    if type(auto).__name__ != "BertTokenizer" or not (folder / vocabulary.FILENAME).is_file():
         return None
     try:
         from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import BertTokenizer
 
-from build.checkpoint import tokenizer
+from build.checkpoint import tokenizer, vocabulary
 from build.errors import BuildError
 from tests.build.checkpoint.edits import edit_json, load, refused
 from tests.build.conftest import WriteCheckpoint
@@ -24,8 +24,8 @@ Edit = Callable[[dict[str, Any]], None]
 def folder(write_checkpoint: WriteCheckpoint) -> Path:
     """A classifier whose tokenizer and `vocab.txt` say the same."""
     folder = write_checkpoint(*LABELS)
-    vocabulary = json.loads((folder / FILE).read_text())["model"]["vocab"]
-    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in vocabulary))
+    words = json.loads((folder / FILE).read_text())["model"]["vocab"]
+    (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in words))
     return folder
 
 
@@ -153,10 +153,10 @@ def test_embeddings_may_be_padded_to_a_multiple_of_eight(rows: int, fits: bool) 
     # 195 tokens, as of the checkpoints here
     served = Tokenizer.from_str(json.dumps(_state(195)))
     if fits:
-        tokenizer.check_vocabulary(served, 195 + rows)
+        vocabulary.check(served, 195 + rows)
     else:
         with pytest.raises(BuildError, match="they do not belong together"):
-            tokenizer.check_vocabulary(served, 195 + rows)
+            vocabulary.check(served, 195 + rows)
 
 
 def _state(size: int) -> dict[str, Any]:
@@ -188,9 +188,9 @@ def test_a_text_is_cut_where_the_tokenizer_of_the_checkpoint_cuts_it(folder: Pat
 def test_a_tokenizer_that_transformers_saved_is_taken_whatever_it_does(
     folder: Path, lower: bool, accents: bool | None, chinese: bool
 ) -> None:
-    vocabulary = json.loads((folder / FILE).read_text())["model"]["vocab"]
+    words = json.loads((folder / FILE).read_text())["model"]["vocab"]
     made = BertTokenizer(
-        vocab=vocabulary,
+        vocab=words,
         do_lower_case=lower,
         strip_accents=accents,
         tokenize_chinese_chars=chinese,
