@@ -161,6 +161,11 @@ def check_architecture(config: Mapping[str, Any], *, trained: bool) -> None:
     """
     served = (CLASSIFIER,) if trained else ENCODERS
     for name in config.get("architectures") or ():
+        if name == CLASSIFIER and not trained:
+            raise BuildError(
+                f"{FILENAME}: architectures is {json.dumps(name)}, but the weights have no "
+                "classifier.weight and classifier.bias; save it with save_pretrained"
+            )
         if name not in served:
             raise BuildError(
                 f"{FILENAME}: architectures is {json.dumps(name)}, served "

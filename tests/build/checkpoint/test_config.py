@@ -13,7 +13,7 @@ from build.checkpoint import config
 from build.export import tensors
 from build.packed import PackedClassifier
 from build.ragged import pack
-from tests.build.checkpoint.edits import edit_json, load, refused
+from tests.build.checkpoint.edits import edit_json, load, refused, weights, write_weights
 from tests.build.conftest import WriteCheckpoint
 
 
@@ -97,7 +97,6 @@ def test_what_older_versions_of_transformers_wrote_is_taken(
         (("a", "b"), "BertForMultipleChoice"),
         (("a", "b"), "BertModel"),
         ((), "BertForQuestionAnswering"),
-        ((), "BertForSequenceClassification"),
     ],
 )
 def test_the_head_of_another_task_is_refused(
@@ -106,6 +105,14 @@ def test_the_head_of_another_task_is_refused(
     folder = write_checkpoint(*labels)
     edit_json(folder / "config.json", {"architectures": [architecture]})
     assert refused(folder).startswith(f'config.json: architectures is "{architecture}", served ')
+
+
+def test_a_head_that_the_config_promises_and_the_weights_lack_is_refused(
+    write_checkpoint: WriteCheckpoint,
+) -> None:
+    folder = write_checkpoint("bad", "good")
+    write_weights(folder, {f"model.{name}": value for name, value in weights(folder).items()})
+    assert "but the weights have no classifier.weight and classifier.bias" in refused(folder)
 
 
 def test_a_config_that_is_no_object_is_refused(write_checkpoint: WriteCheckpoint) -> None:
