@@ -138,6 +138,18 @@ def test_a_tokenizer_that_is_not_that_of_the_network_is_refused(
     assert message in refused(folder)
 
 
+def test_tokens_of_another_type_are_refused(folder: Path) -> None:
+    roles = ("pad", "unk", "cls", "sep", "mask")
+    names = {f"{role}_token": f"[{role.upper()}]" for role in roles}
+    edit_json(folder / CONFIG, {"tokenizer_class": "PreTrainedTokenizerFast", **names})
+    assert load(folder).longest == 40
+    state = json.loads((folder / FILE).read_text())
+    for part in state["post_processor"]["single"]:
+        next(iter(part.values()))["type_id"] = 1
+    (folder / FILE).write_text(json.dumps(state))
+    assert "a type other than 0 (token_type_ids [1, 1, 1, 1, 1])" in refused(folder)
+
+
 def test_another_vocabulary_in_vocab_txt_is_refused(folder: Path) -> None:
     lines = (folder / "vocab.txt").read_text().splitlines()
     (folder / "vocab.txt").write_text("\n".join([*lines[:10], lines[11], lines[10], *lines[12:]]))
