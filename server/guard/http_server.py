@@ -23,7 +23,7 @@ from server.guard.json_body import read_object, write
 from server.guard.metrics import Metrics
 from server.guard.quarantine import Admission as Leave
 from server.guard.quarantine import Quarantine
-from server.guard.refusal import GrpcCode, Refusal, server_died
+from server.guard.refusal import Refusal, failed, server_died
 from server.guard.settings import GuardSettings, address_of
 
 _SWEEP_SECONDS = 1.0
@@ -136,9 +136,7 @@ class HttpServer:
             self.metrics.refused("http", "hung_up")
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("a request could not be served")
-            connection.refuse(
-                Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
-            )
+            connection.refuse(failed())
         finally:
             connection.finished()
 
