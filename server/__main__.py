@@ -10,9 +10,11 @@ import typer
 from rich.console import Console
 
 from server.banner import print_banner
+from server.console import say
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.logs import LogFollower, lines_that_matter
 from server.parent_death import stop_with_parent
+from server.proxies import without_proxy_for_loopback
 from server.settings import Settings, gpu_is_visible
 from server.signals import StopSignals
 from server.triton import TritonServer
@@ -83,9 +85,9 @@ def _serve(signals: StopSignals) -> int:
             server.check()
             lines = log.new_lines()
             for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
-                _err.print(f"triton: {line}")
+                say(_err, f"triton: {line}")
             time.sleep(_POLL_SECONDS)
-        _err.print("stopping: requests under way are finished first ...")
+        say(_err, "stopping: requests under way are finished first ...")
         return _stop(server, signals)
 
 
@@ -93,7 +95,7 @@ def _during(command: list[str], signals: StopSignals) -> int:
     settings = Settings.from_environment(default_ports=False)
     with TritonServer(settings, stop_requested=signals.stop) as server:
         environment = {
-            **os.environ,
+            **without_proxy_for_loopback(os.environ),
             "TRITON_HTTP_URL": server.http_url,
             "TRITON_GRPC_URL": server.grpc_url,
             "TRITON_METRICS_URL": server.metrics_url,
@@ -109,7 +111,10 @@ def _during(command: list[str], signals: StopSignals) -> int:
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait()
+            while process.poll() is None:
+                if signals.hurry():
+                    process.kill()
+                time.sleep(_POLL_SECONDS)
         code = process.returncode
         stopped = _stop(server, signals)
         # As a shell says it when a command was ended by a signal.

@@ -17,6 +17,7 @@ def server_command(
     settings: Settings,
     installation: Installation,
     ports: Ports,
+    repository: Path,
     backends: Path,
     *,
     shm_prefix: str,
@@ -24,12 +25,13 @@ def server_command(
 ) -> list[str]:
     """The program to run and its arguments.
 
-    The names of its shared memory begin with `shm_prefix`; `gpu` tells whether there is a GPU to
+    It serves the `repository`, which is that of the settings by a path that Triton can read. The
+    names of its shared memory begin with `shm_prefix`; `gpu` tells whether there is a GPU to
     report metrics of.
     """
     command = [
         str(installation.binary),
-        f"--model-repository={settings.model_repository}",
+        f"--model-repository={repository}",
         f"--backend-directory={backends}",
         f"--cache-directory={installation.caches}",
         # The configs declare everything. Completing them would start every Python model

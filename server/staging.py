@@ -2,15 +2,20 @@
 
 import ctypes.util
 import os
+import re
+import shlex
 import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.errors import InstallationError
+from server.errors import InstallationError, StartError
 from server.installation import STUB, Installation
+from server.proxies import without_proxy_for_loopback
+from server.run_folder import RunFolder
 
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
@@ -25,42 +30,60 @@ def stage_backends(
     own = _folders(installation.backends)
     missing = {name: source for name, source in _folders(ours).items() if name not in own}
     for name, source in {**own, **missing}.items():
-        if name == "python" and installation.stub and not (source / STUB).exists():
+        if name == "python" and installation.stub:
             # Copies, not links: Triton refuses a library whose real path leaves the backend's
             # folder.
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns("__pycache__", STUB)
             shutil.copytree(source, folder / name, ignore=ignored)
-            (folder / name / STUB).symlink_to(installation.stub)
+            _write_stub(folder / name / STUB, installation.stub)
         else:
             (folder / name).symlink_to(source)
     return tuple(missing)
 
 
+def check_model_names(repository: Path) -> None:
+    """Checks that the processes of all models can be started.
+
+    Raises:
+        StartError: A model has a name that a shell would take apart.
+    """
+    for config in sorted({*repository.glob("*/config.pbtxt"), *repository.glob("*/configs")}):
+        name = config.parent.name
+        if not _MODEL_NAME.fullmatch(name):
+            raise StartError(
+                f"a model is named {name!r}: the name of its folder may hold only letters of "
+                "ASCII, digits, '_', '-' and '.'"
+            )
+
+
 def server_environment(
-    installation: Installation, libraries: Path, environment: Mapping[str, str]
+    installation: Installation, folder: RunFolder, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Makes the environment that tritonserver and its Python models run in.
 
     Args:
         installation: The Triton that will run.
-        libraries: An empty folder for links to libraries that only we can find.
+        folder: Takes links to libraries that only we can find.
         environment: The variables to start from.
 
     Raises:
         InstallationError: The running Python has no shared library for the models.
     """
-    paths = [str(libraries), str(installation.libraries)]
+    libraries = folder.path / "lib"
+    libraries.mkdir()
+    paths = [str(libraries), str(folder.plain(installation.libraries, "triton-lib"))]
     own_bin = str(Path(sys.executable).parent)
     programs = environment.get("PATH", os.defpath).split(os.pathsep)
     programs = [path for path in programs if path not in ("", own_bin)]
     if installation.runs_our_python:
         # The stub ignores PYTHONPATH: it takes the environment of the first python3 on PATH.
-        programs.insert(0, own_bin)
+        prefix = folder.plain(Path(own_bin).parent, "python-prefix")
+        programs.insert(0, str(prefix / Path(own_bin).name))
         _link_libpython(libraries)
     if environment.get("LD_LIBRARY_PATH"):
         paths.append(environment["LD_LIBRARY_PATH"])
     return {
-        **environment,
+        **without_proxy_for_loopback(environment),
         "PATH": os.pathsep.join(programs),
         "LD_LIBRARY_PATH": os.pathsep.join(paths),
     }
@@ -74,6 +97,12 @@ def _folders(parent: Path) -> dict[str, Path]:
         for path in sorted(parent.iterdir())
         if path.is_dir() and not path.name.startswith((".", "_"))
     }
+
+
+def _write_stub(path: Path, stub: Path) -> None:
+    # Programs that a model starts take SIGTERM, which is blocked in tritonserver.
+    path.write_text(f'#!/bin/sh\nexec env --default-signal=TERM {shlex.quote(str(stub))} "$@"\n')
+    path.chmod(0o755)
 
 
 def _link_libpython(libraries: Path) -> None:

@@ -2,33 +2,46 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
 from server.command import ADMIN_HEADER, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.installation import Installation, find_installation
-from server.logs import lines_that_matter, load_failures
+from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
 from server.ports import Ports, settle_ports
-from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
+from server.processes import (
+    ChildWatch,
+    how_it_ended,
+    kill_group,
+    never_interrupt,
+    remove_shared_memory,
+)
 from server.readiness import is_ready, serves_metrics
+from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings, gpu_is_visible
-from server.staging import server_environment, stage_backends
+from server.staging import check_model_names, server_environment, stage_backends
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
 _LAST_LINES = 5
+_REPORT_SECONDS = 3
+"""How long Triton gets to tell why the process of a model has ended."""
+STOP_SIGNAL = signal.SIGINT
+"""What tritonserver is told to stop by; it finishes the requests under way.
+
+It understands SIGTERM as well, which is blocked in it: whoever sends that to every process of a
+tree, as systemd does, means us, and Triton stops last, when nobody sends it requests any more.
+"""
 
 _T = TypeVar("_T")
 
@@ -55,7 +68,7 @@ class TritonServer:
         self._stop_requested = stop_requested
         self._gpu = gpu_is_visible(os.environ)
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder: Path | None = None
+        self._folder: RunFolder | None = None
         self._log: Path | None = None
         self._ports: Ports | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -112,8 +125,10 @@ class TritonServer:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
+        check_model_names(self.settings.model_repository)
         self._ports = settle_ports(self.settings)
-        self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
+        remove_leftovers()
+        self._folder = RunFolder(self._shm_prefix)
         try:
             self._process = self._spawn(installation, self._folder, self._ports)
             self._wait_until_ready(self._process)
@@ -134,7 +149,7 @@ class TritonServer:
             return 0
         try:
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(STOP_SIGNAL)
             deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
             while process.poll() is None and time.monotonic() < deadline and not hurry():
                 time.sleep(_POLL_SECONDS)
@@ -152,7 +167,7 @@ class TritonServer:
             self._watch.close()
             remove_shared_memory(self._shm_prefix)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.close()
             self._folder = None
 
     def check(self) -> None:
@@ -179,39 +194,44 @@ class TritonServer:
             )
 
     def _spawn(
-        self, installation: Installation, folder: Path, ports: Ports
+        self, installation: Installation, folder: RunFolder, ports: Ports
     ) -> subprocess.Popen[bytes]:
-        backends, libraries = folder / "backends", folder / "lib"
-        backends.mkdir()
-        libraries.mkdir()
-        self.filled_in = stage_backends(installation, backends)
+        backends = folder.path / "backends"
+        with folder.writing():
+            backends.mkdir()
+            self.filled_in = stage_backends(installation, backends)
+            repository = folder.plain(self.settings.model_repository, "models")
+            environment = server_environment(installation, folder, os.environ)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python
             )
-        self._log = self.settings.log_file or folder / "triton.log"
+        self._log = self.settings.log_file or folder.path / "triton.log"
         command = server_command(
             self.settings,
             installation,
             ports,
+            repository,
             backends,
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
         )
-        tie = in_child()
+        tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
 
         def prepare() -> None:
             tie()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
-        with self._log.open("wb") as log:
+        with _opened(self._log) as log:
             return subprocess.Popen(
                 command,
-                env=server_environment(installation, libraries, os.environ),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=[folder.lock],
                 # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
@@ -224,6 +244,7 @@ class TritonServer:
                 raise StartStoppedError("stopped before the server was ready")
             if process.poll() is not None:
                 raise self._start_error(process.returncode)
+            self._check_stubs(process)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"the models were not ready within {self.settings.start_timeout} seconds: "
@@ -232,12 +253,25 @@ class TritonServer:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _check_stubs(self, process: subprocess.Popen[bytes]) -> None:
+        """Triton waits for ever for the process of a model that ended before it said a word."""
+        dead = self._watch.dead_children(process.pid)
+        how = {pid: how_it_ended(pid) for pid in dead}
+        deadline = time.monotonic() + _REPORT_SECONDS
+        while dead and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if process.poll() is None and (dead := dead & self._watch.dead_children(process.pid)):
+            said = tuple(plain_lines(self._log_lines()))[-_LAST_LINES:]
+            raise StartError(
+                f"the process of a model ended {how[min(dead)]} while it was starting", said
+            )
+
     def _start_error(self, code: int) -> StartError:
         lines = self._log_lines()
         relevant = tuple(lines_that_matter(lines, gpu=self._gpu))
         if failures := load_failures(lines):
-            first, *others = failures
             causes = {failure.partition(": ")[2] for failure in failures}
+            first, *others = map(of_shared_memory, failures)
             rest = (line for line in relevant if not any(cause in line for cause in causes))
             return StartError(first + self._hint, (*others, *rest))
         return StartError(
@@ -251,6 +285,15 @@ class TritonServer:
     def _address(self, port: int) -> str:
         host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind  # noqa: S104
         return f"{host}:{port}"
+
+
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return log.open("wb")
+    except OSError as error:
+        raise StartError(
+            f"the log {log} cannot be written ({error.strerror}): set LOG_FILE to a file that can"
+        ) from None
 
 
 def _started(value: _T | None) -> _T:

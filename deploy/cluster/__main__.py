@@ -1,11 +1,13 @@
 """The command line: `python -m deploy.cluster` runs a cluster, its commands change it."""
 
 import json
+import shlex
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +24,7 @@ from deploy.cluster.publishing import Comparison, Publisher
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import read_state
 from deploy.cluster.supervisor import Supervisor
+from server.console import say
 from server.errors import ServerError
 from server.parent_death import stop_with_parent
 from server.readiness import is_ready
@@ -190,7 +193,7 @@ def _print(comparisons: list[Comparison], *, as_json: bool = False) -> None:
 
 
 def _run(settings: ClusterSettings) -> None:
-    with StopSignals() as signals, Supervisor(settings, _err.print) as supervisor:
+    with StopSignals() as signals, Supervisor(settings, partial(say, _err)) as supervisor:
         signal.signal(signal.SIGUSR1, supervisor.request_reload)
         _err.print(f"starting {settings.replicas} servers behind HAProxy ...")
         if not supervisor.wait_until_ready(signals.stop):
@@ -199,7 +202,7 @@ def _run(settings: ClusterSettings) -> None:
         while not signals.stop():
             supervisor.check()
             time.sleep(_POLL_SECONDS)
-        _err.print("stopping: requests under way are finished first ...")
+        say(_err, "stopping: requests under way are finished first ...")
         supervisor.stop(signals.hurry)
 
 
@@ -215,11 +218,13 @@ def _banner(supervisor: Supervisor) -> None:
         services.add_row("certificate", str(folder / "ca.pem"))
     services.add_row("keys", f"{folder}/inference.keys, {folder}/administration.keys")
     _out.print(services)
-    trust = "" if supervisor.settings.tls_certificate else f"--cacert {folder}/ca.pem "
+    authority = shlex.quote(str(folder / "ca.pem"))
+    trust = "" if supervisor.settings.tls_certificate else f"--cacert {authority} "
+    keys = shlex.quote(str(folder / "inference.keys"))
     # soft_wrap: a line to be copied must not be broken.
     _out.print(
         f"try: curl {trust}-H \"authorization: Bearer $(awk '{{print $2; exit}}' "
-        f'{folder}/inference.keys)" https://{state.http_url}/v2/models/mnist',
+        f'{keys})" https://{state.http_url}/v2/models/mnist',
         markup=False,
     )
     _out.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")

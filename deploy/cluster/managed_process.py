@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from server.parent_death import in_child
+from server.processes import kill_group
+from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _ROOT = Path(__file__).resolve().parents[2]
 MIN_WAIT = 0.2
@@ -26,6 +28,7 @@ class ManagedProcess:
         environment: All of its environment variables.
         log: The file that its output is appended to.
         clock: The time in seconds.
+        folder: Where it runs.
     """
 
     def __init__(
@@ -35,6 +38,8 @@ class ManagedProcess:
         environment: Mapping[str, str],
         log: Path,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        folder: Path = _ROOT,
     ) -> None:
         self.name = name
         self.starts = 0
@@ -42,6 +47,7 @@ class ManagedProcess:
         self._environment = dict(environment)
         self._log = log
         self._clock = clock
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._wait = MIN_WAIT
@@ -57,14 +63,15 @@ class ManagedProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=_ROOT,
+                cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # Ctrl-C reaches only the supervisor, which ends them in order.
                 start_new_session=True,
-                preexec_fn=in_child(),  # noqa: PLW1509 - only the main thread gets here
+                # So does SIGTERM that was sent to every process of the tree.
+                preexec_fn=in_child(SOFT_STOP, ignore=FOR_EVERYBODY),  # noqa: PLW1509 - only the main thread gets here
             )
         self.starts += 1
         self._started = self._clock()
@@ -104,8 +111,8 @@ class ManagedProcess:
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once, with the processes of its group."""
         if self._process:
-            self._process.kill()
+            kill_group(self._process.pid)
             self._process.wait()
             self._process = None

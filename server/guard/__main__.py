@@ -62,7 +62,9 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
-    gc.freeze()  # so that no collection goes through all that is loaded
+    # What is there stays; without this the collector looks at it again and again.
+    gc.collect()
+    gc.freeze()
     await stop.wait()
     finished = all(
         await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))

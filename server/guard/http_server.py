@@ -11,22 +11,26 @@ from server.guard.admission import Admission
 from server.guard.checks import check_inference
 from server.guard.descriptions import Descriptions
 from server.guard.http_body import BodyMemory
-from server.guard.http_connection import ClientConnection, Request
+from server.guard.http_connection import ClientConnection
 from server.guard.http_generate import read_generate
+from server.guard.http_head import KnownHeads
 from server.guard.http_inference import ReadRequest, read_infer
+from server.guard.http_reader import Request
 from server.guard.http_routes import Call, Routes
-from server.guard.http_upstream import UpstreamEndedError
+from server.guard.http_upstream import UpstreamConnection, UpstreamEndedError
 from server.guard.inference import Inference
 from server.guard.json_body import read_object, write
 from server.guard.metrics import Metrics
 from server.guard.quarantine import Admission as Leave
 from server.guard.quarantine import Quarantine
-from server.guard.refusal import GrpcCode, Refusal, server_died
+from server.guard.refusal import Refusal, failed, server_died
 from server.guard.settings import GuardSettings, address_of
 
 _SWEEP_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
 """So long a connection may have a request in the kernel before it counts as idle."""
+_ARRIVING_SECONDS = 5.0
+"""So long a guard that stops waits for the rest of a request."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +56,7 @@ class HttpServer:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.routes = Routes(settings)
+        self.known_heads = KnownHeads()
         self.memory = BodyMemory(settings.max_bodies)
         self.metrics = metrics
         self.draining = False
@@ -63,7 +68,6 @@ class HttpServer:
         self._connections: set[ClientConnection] = set()
         self._listener: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._empty = asyncio.Event()
 
     async def start(self) -> int:
         """Listens.
@@ -96,31 +100,31 @@ class HttpServer:
         await asyncio.sleep(_SETTLE_SECONDS)
         for connection in [each for each in self._connections if each.idle]:
             connection.close()
-        finished = True
-        if self._connections:
-            self._empty.clear()
-            try:
-                await asyncio.wait_for(self._empty.wait(), seconds)
-            except asyncio.TimeoutError:
-                finished = False
+        now = start = self.loop.time()
+        while self._under_way(arriving=now - start < _ARRIVING_SECONDS) and now - start < seconds:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            now = self.loop.time()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        finished = not self._under_way(arriving=False)
         for connection in list(self._connections):
             connection.abort()
         return finished
+
+    def _under_way(self, *, arriving: bool) -> bool:
+        """Whether requests are under way, those too that have begun to arrive if so asked."""
+        return any(each.busy or (arriving and each.arriving) for each in self._connections)
 
     def opened(self, connection: ClientConnection) -> None:
         """Counts a connection in; the one that is idle for longest makes room."""
         if len(self._connections) >= self.settings.max_connections:
             idle = [each for each in self._connections if each.idle]
-            (min(idle, key=lambda each: each.idle_since) if idle else connection).abort()
+            (min(idle, key=lambda each: each.since) if idle else connection).abort()
         self._connections.add(connection)
 
     def closed(self, connection: ClientConnection) -> None:
         """Counts a connection out."""
         self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
         """Checks a request, passes it on, and has it answered whatever happens."""
@@ -132,9 +136,7 @@ class HttpServer:
             self.metrics.refused("http", "hung_up")
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("a request could not be served")
-            connection.refuse(
-                Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
-            )
+            connection.refuse(failed())
         finally:
             connection.finished()
 
@@ -143,11 +145,11 @@ class HttpServer:
         route = request.route
         assert route is not None  # noqa: S101 - else it is refused
         if route.call is Call.NOTHING:
-            await self._pass_on(connection, request, ReadRequest(_NONE, b"", b""))
+            await self._pass_on(connection, request, ReadRequest(_NONE, None))
         elif route.call is Call.SETTINGS:
-            body = request.body.read()
+            body = await request.body.read()
             content = read_object(body, self.settings.max_body) if body else {}
-            await self._pass_on(connection, request, ReadRequest(_NONE, write(content), b""))
+            await self._pass_on(connection, request, ReadRequest(_NONE, content))
         else:
             await self._infer(connection, request, start)
 
@@ -158,7 +160,7 @@ class HttpServer:
         description = self._descriptions.fresh(model, version)
         if description is None:
             description = await self._descriptions.find(model, version)
-        body = request.body.read()
+        body = await request.body.read()
         if route.call is Call.INFER:
             read = read_infer(body, request.head.json_bytes, model, version, self.settings)
         else:
@@ -168,6 +170,7 @@ class HttpServer:
         connection.waiting = True
         place = await self._admission.enter(description, read.inference)
         try:
+            await self._reach(connection)  # nobody else is to wait for that with a suspect
             leave = await self._quarantine.admit(read.inference)
             connection.waiting = False
             connection.streams = route.call is not Call.INFER
@@ -185,14 +188,13 @@ class HttpServer:
         leave: Leave | None = None,
     ) -> None:
         """Sends a request to Triton and passes the answer on."""
-        upstream = connection.upstream
-        if upstream is None or not upstream.usable:
-            upstream = connection.upstream = await http_upstream.connect(self._upstream)
+        json = b"" if read.content is None else write(read.content)
+        upstream = await self._reach(connection)
         connection.sent = True
         try:
             await upstream.ask(
-                self._head(request, read),
-                (read.json, read.binary) if read.binary else (read.json,),
+                self._head(request, len(json), len(read.binary)),
+                (json, read.binary) if read.binary else (json,),
                 connection,
                 unchunk=request.old,
             )
@@ -201,21 +203,25 @@ class HttpServer:
                 raise server_died(str(error)) from None
             raise self._quarantine.server_died(read.inference, leave) from None
 
-    def _head(self, request: Request, read: ReadRequest) -> bytes:
-        route = request.route
-        assert route is not None  # noqa: S101 - else it is refused
-        lines = [route.line, self._host, request.head.passed_on()]
-        if read.binary:
-            lines.append(
-                b"Content-Type: application/octet-stream\r\n"
-                b"Inference-Header-Content-Length: %d\r\n" % len(read.json)
-            )
-        elif read.json:
-            lines.append(b"Content-Type: application/json\r\n")
-        if read.json:
-            lines.append(b"Content-Length: %d\r\n" % (len(read.json) + len(read.binary)))
-        lines.append(b"\r\n")
-        return b"".join(lines)
+    async def _reach(self, connection: ClientConnection) -> UpstreamConnection:
+        upstream = connection.upstream
+        if upstream is None or not upstream.usable:
+            upstream = connection.upstream = await http_upstream.connect(self._upstream)
+        return upstream
+
+    def _head(self, request: Request, json: int, binary: int) -> bytes:
+        """The head that Triton gets, by the lengths of the two parts of the body."""
+        assert request.route is not None  # noqa: S101 - else it is refused
+        start = request.route.line + self._host + request.head.passed_on
+        if binary:
+            return (
+                b"%bContent-Type: application/octet-stream\r\n"
+                b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+            ) % (start, json, json + binary)
+        if json:
+            head = b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            return head % (start, json)
+        return start + b"\r\n"
 
     def _sweep(self) -> None:
         now = self.loop.time()

@@ -10,15 +10,13 @@ import asyncio
 import re
 from typing import Protocol
 
-from httptools import HttpResponseParser
-
+from server.guard.http_answer import AnswerChunks, read_head, without_chunks
 from server.guard.refusal import server_died
 from server.guard.settings import Address
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
-_CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _MAX_HEAD = 64 << 10
+_MAX_SMALL = 64 << 10
+"""Bytes of a request that are put together to be sent at once."""
 _STUB_IS_GONE = re.compile(r"Stub process '?[^']*'? is not healthy")
 """What Triton answers where the process of a Python model has died."""
 
@@ -43,8 +41,13 @@ class UpstreamEndedError(Exception):
 class Sink(Protocol):
     """Where an answer goes."""
 
-    def begin(self, status: int, head: bytes) -> None:
-        """Takes the status line and the headers, without the empty line behind them."""
+    def begin(self, data: bytes, head: int) -> None:
+        """Takes the beginning of an answer, with whatever of its body is there.
+
+        Args:
+            data: The bytes.
+            head: Those of them that are the status line and the headers; an empty line follows.
+        """
 
     def write(self, data: bytes) -> None:
         """Takes a part of the body, as it is to be sent."""
@@ -65,7 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._began = False
         self._held = False  # an error of Triton, looked at before it is passed on
         self._left = -1  # bytes of the body that are to come; -1 until the head is there
-        self._chunks: _Chunks | None = None
+        self._chunks: AnswerChunks | None = None
         self._unchunk = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,7 +82,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail()
 
     def close(self) -> None:
-        """Closes the connection; a request under way ends with an error."""
+        """Closes the connection; who waits for an answer is cancelled."""
+        self.usable = False
+        answered, self._answered, self._sink = self._answered, None, None
+        if answered is not None:
+            answered.cancel()
+        self._give_up()
+
+    def _give_up(self) -> None:
         self.usable = False
         if self._transport is not None:
             self._transport.abort()
@@ -113,14 +123,17 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         answered = self._answered = asyncio.get_running_loop().create_future()
         assert self._transport is not None  # noqa: S101 - it is connected
-        self._transport.writelines((head, *body))
+        if sum(map(len, body)) < _MAX_SMALL:
+            self._transport.write(b"".join((head, *body)))
+        else:
+            self._transport.writelines((head, *body))
         await answered
 
     def data_received(self, data: bytes) -> None:
         """Passes an answer on."""
         sink = self._sink
         if sink is None:  # nobody asked
-            self.close()
+            self._give_up()
         elif self._left < 0 and self._chunks is None:
             self._read_head(self._buffer + data if self._buffer else data, sink)
         elif self._held:
@@ -129,35 +142,42 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_body(data, sink)
 
     def _read_head(self, data: bytes, sink: Sink) -> None:
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
+        head = data.find(b"\r\n\r\n") + 2
+        if head < 2:
             self._buffer = data
             if len(data) > _MAX_HEAD:
-                self.close()
+                self._give_up()
             return
-        head, body = data[: end + 2], data[end + 4 :]
         self._buffer = b""
-        status = int(data[9:12])
-        if _CLOSES.search(head):
+        about = read_head(data[:head])
+        if about.closes:
             self.usable = False
-        if length := _LENGTH.search(head):
-            self._left = int(length[1])
-        elif _CHUNKED.search(head):
-            self._chunks = _Chunks(self._unchunk)
-            self._chunks.read(data[: end + 4])
-            if self._unchunk:
-                head = _CHUNKED.sub(b"", head)
-        else:
-            self.close()
+        if about.length is None:
+            self._begin_chunks(data, head, sink)
             return
-        if status == 500 and self._left >= 0:
+        self._left = about.length - (len(data) - head - 2)
+        if about.status == 500:
             self._held = True
-            self._buffer = head + b"\r\n"
-            self._hold(body, sink)
+            self._left = about.length
+            self._buffer = data[: head + 2]
+            self._hold(data[head + 2 :], sink)
             return
         self._began = True
-        sink.begin(status, head)
-        self._read_body(body, sink)
+        sink.begin(data, head)
+        if self._left <= 0:
+            self._finish()
+
+    def _begin_chunks(self, data: bytes, head: int, sink: Sink) -> None:
+        self._chunks = chunks = AnswerChunks(self._unchunk)
+        self._began = True
+        rest = chunks.read(data)
+        if self._unchunk:
+            plain = without_chunks(data[:head])
+            sink.begin(plain + b"\r\n" + rest, len(plain))
+        else:
+            sink.begin(data, head)
+        if chunks.complete:
+            self._finish()
 
     def _read_body(self, data: bytes, sink: Sink) -> None:
         if self._chunks is not None:
@@ -165,9 +185,8 @@ class UpstreamConnection(asyncio.Protocol):
             if self._chunks.complete:
                 self._finish()
             return
-        if data:
-            self._left -= len(data)
-            sink.write(data)
+        self._left -= len(data)
+        sink.write(data)
         if self._left <= 0:
             self._finish()
 
@@ -176,19 +195,17 @@ class UpstreamConnection(asyncio.Protocol):
         self._left -= len(data)
         if self._left > 0:
             return
-        head, _, body = self._buffer.partition(b"\r\n\r\n")
-        if stub_is_gone(body.decode("utf-8", "replace")):
+        if stub_is_gone(self._buffer.decode("utf-8", "replace")):
             self._fail()
             return
         self._began = True
-        sink.begin(500, head + b"\r\n")
-        sink.write(body)
+        sink.begin(self._buffer, self._buffer.find(b"\r\n\r\n") + 2)
         self._finish()
 
     def _finish(self) -> None:
         answered, self._answered, self._sink = self._answered, None, None
         if not self.usable:
-            self.close()
+            self._give_up()
         if answered is not None and not answered.done():
             answered.set_result(None)
 
@@ -196,38 +213,6 @@ class UpstreamConnection(asyncio.Protocol):
         answered, self._answered, self._sink = self._answered, None, None
         if answered is not None and not answered.done():
             answered.set_exception(UpstreamEndedError(began=self._began))
-
-
-class _Chunks:
-    """Finds the end of a body in chunks.
-
-    Args:
-        unchunk: Whether to take the chunks apart.
-    """
-
-    def __init__(self, unchunk: bool) -> None:
-        self.complete = False
-        self._unchunk = unchunk
-        self._plain: list[bytes] = []
-        self._parser = HttpResponseParser(self)
-
-    def read(self, data: bytes) -> bytes:
-        """Takes a part of the answer, the head included, and gives what of it is passed on."""
-        if data:
-            self._parser.feed_data(data)
-        if not self._unchunk:
-            return data
-        plain, self._plain = b"".join(self._plain), []
-        return plain
-
-    def on_body(self, data: bytes) -> None:
-        """Takes what the parser found."""
-        if self._unchunk:
-            self._plain.append(data)
-
-    def on_message_complete(self) -> None:
-        """Notes the end."""
-        self.complete = True
 
 
 async def connect(address: Address) -> UpstreamConnection:
@@ -253,8 +238,9 @@ class _Collected:
         self.status = 0
         self.parts: list[bytes] = []
 
-    def begin(self, status: int, head: bytes) -> None:  # noqa: ARG002
-        self.status = status
+    def begin(self, data: bytes, head: int) -> None:
+        self.status = int(data[9:12])
+        self.write(data[head + 2 :])
 
     def write(self, data: bytes) -> None:
         self.parts.append(data)
