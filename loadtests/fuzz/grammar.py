@@ -1,0 +1,61 @@
+"""All kinds of cases, and the series of cases that a seed makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from loadtests.fuzz import contents, grpc_messages, http2_bytes, http_body, http_head
+from loadtests.fuzz.case import Case
+from loadtests.fuzz.recorded import Recorded
+
+Make = Callable[[Random, Recorded], Case]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of cases, and how often it comes in comparison with others."""
+
+    make: Make
+    weight: int
+
+
+KINDS = {
+    "http path": Kind(http_head.method_and_path, 4),
+    "http headers": Kind(http_head.headers, 4),
+    "http lengths": Kind(http_head.lengths, 5),
+    "http chunks": Kind(http_head.chunks, 5),
+    "http compression": Kind(http_head.compression, 3),
+    "http cut short": Kind(http_head.cut_short, 3),
+    "http pipelining": Kind(http_head.pipelined, 2),
+    "http bytes": Kind(http_head.any_bytes, 4),
+    "json structure": Kind(http_body.structure, 6),
+    "json shapes": Kind(http_body.shapes, 7),
+    "json data": Kind(http_body.data, 6),
+    "json parameters": Kind(http_body.parameters, 7),
+    "binary tensors": Kind(http_body.binary, 7),
+    "generate": Kind(http_body.generate, 3),
+    "administration": Kind(http_body.administration, 2),
+    "pictures": Kind(contents.pictures, 3),
+    "texts": Kind(contents.texts, 3),
+    "grpc fields": Kind(grpc_messages.fields, 10),
+    "grpc wire": Kind(grpc_messages.wire, 6),
+    "grpc framing": Kind(grpc_messages.framing, 4),
+    "grpc methods": Kind(grpc_messages.methods, 3),
+    "grpc headers": Kind(grpc_messages.metadata, 3),
+    "grpc streams": Kind(grpc_messages.streams, 4),
+    "grpc cancels": Kind(grpc_messages.cancelled, 2),
+    "http2 frames": Kind(http2_bytes.frames, 3),
+    "metrics": Kind(contents.metrics, 1),
+}
+_NAMES = tuple(KINDS)
+_WEIGHTS = tuple(kind.weight for kind in KINDS.values())
+
+
+def case_of(seed: int, number: int, recorded: Sequence[Recorded]) -> Case:
+    """The case with a number in the series of a seed; it does not depend on the others."""
+    random = Random(f"{seed}/{number}")  # noqa: S311 - no secret
+    (name,) = random.choices(_NAMES, _WEIGHTS)
+    start = recorded[random.randrange(len(recorded))]
+    return KINDS[name].make(random, start)
