@@ -342,8 +342,8 @@ def metadata(random: Random, recorded: Recorded) -> Case:
     elif choice == 1:
         headers.append(pick(random, headers))
     elif choice == 2:
-        values = (b"", b"1", b"1S", b"99999999H", b"-1S", b"0n", b"1u", b"x" * 900, b"999999999S")
-        headers.append((b"grpc-timeout", pick(random, values)))
+        times = (b"", b"1", b"1S", b"99999999H", b"-1S", b"0n", b"1u", b"x" * 900, b"999999999S")
+        headers.append((b"grpc-timeout", pick(random, times)))
     elif choice == 3:
         names = (
             b"grpc-encoding",

@@ -135,7 +135,7 @@ def data(random: Random, recorded: Recorded) -> Case:
         entry["data"] = any_json(random)
     elif choice == 4:
         at = random.randrange(len(values) or 1)
-        wrong = pick(random, (*STRINGS, *INTEGERS, None, True, [], {}, 0.5))
+        wrong: Any = pick(random, (*STRINGS, *INTEGERS, None, True, [], {}, 0.5))
         entry["data"] = [*values[:at], wrong, *values[at + 1 :]]
     elif choice == 5:
         entry["data"] = "@"
@@ -185,9 +185,9 @@ def _parameter(random: Random) -> tuple[str, Any]:
         ),
     )
     small = maybe(random, 0.4)
-    value = pick(random, (1, 2, 3, 10, True)) if small else pick(random, (*INTEGERS, *_SHORT, None))
+    value: Any = pick(random, (1, 2, 3, 10, True)) if small else pick(random, (*INTEGERS, *_SHORT, None))
     if name == "SAMPLES":  # what is allowed there takes long
-        value = pick(random, (1, 16, -1, "x", 2**40, 0.5))
+        value = pick(random, (1, 16, -1, "x", 2**40))
     return name, value if maybe(random, 0.95) else any_json(random, 1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httptools
 
 from loadtests.fuzz.case import Case, End
+from loadtests.fuzz.recorded import LENGTH_HEADER
 from loadtests.fuzz.outcome import MAX_SECONDS, PATIENCE_SECONDS, Outcome
 
 _READ = 2**16
@@ -29,6 +30,7 @@ class _Answers:
         self.complete = False
         self.kept = True
         self.broken = ""
+        self.json_length: int | None = None
         self._parser: Any = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> None:
@@ -40,7 +42,11 @@ class _Answers:
             self.broken = self.broken or type(error).__name__
 
     def on_message_begin(self) -> None:
-        self.body, self.complete = b"", False
+        self.body, self.complete, self.json_length = b"", False, None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if name.lower() == LENGTH_HEADER.lower() and value.isdigit():
+            self.json_length = int(value)
 
     def on_body(self, body: bytes) -> None:
         self.body += body[: 2**20]
@@ -66,6 +72,7 @@ class HttpConnection:
         self._reader, self._writer = reader, writer
         self.is_open = True
         self.body = b""  # of the last answer
+        self.json_length: int | None = None  # of its JSON part, where binary tensors follow
 
     @classmethod
     async def open(cls, address: str) -> HttpConnection:
@@ -117,7 +124,7 @@ class HttpConnection:
         sending.cancel()
         with contextlib.suppress(asyncio.CancelledError, OSError):
             await sending
-        self.body = answers.body
+        self.body, self.json_length = answers.body, answers.json_length
         in_time = ended or is_done
         if ended or not in_time or not answers.kept or answers.broken or case.answers is None:
             await self.close()
