@@ -18,7 +18,7 @@ from build.errors import BuildError
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.requests import prepare, workload_of
 from loadtests.load.run import ROOT, locust_command, run
-from loadtests.load.settings import LoadSettings, user_class_name
+from loadtests.load.settings import LoadSettings, Protocol, user_class_name
 from loadtests.load.target import Target
 from loadtests.report.aggregate import sum_up
 from loadtests.report.caveats import notes
@@ -95,7 +95,8 @@ def main(
         with StopSignals() as signals:
             settings = LoadSettings.from_environment({**os.environ, **options})
             workload_of(settings)  # before a server is started in vain
-            with _target(url, signals.stop) as (target, check):
+            in_memory = ui or settings.protocol is Protocol.GRPC_SHM
+            with _target(url, signals.stop, in_memory=in_memory) as (target, check):
                 if ui:
                     code = _show_page(settings, target, ui_port, signals.stop)
                 else:
@@ -118,14 +119,18 @@ def _fail(message: str) -> None:
 
 
 @contextmanager
-def _target(url: str, stop: Callable[[], bool]) -> Iterator[tuple[Target, Callable[[], None]]]:
+def _target(
+    url: str, stop: Callable[[], bool], *, in_memory: bool
+) -> Iterator[tuple[Target, Callable[[], None]]]:
     """The server that is put under load, and what finds out whether it died."""
     url = url or os.environ.get("TRITON_HTTP_URL", "")
     if url:
         yield Target.at(url), lambda: None
         return
     _err.print("starting Triton ...", style="dim")
-    settings = Settings.from_environment(default_ports=False)
+    settings = Settings.from_environment(
+        default_ports=False, shared_memory="on" if in_memory else "off"
+    )
     with TritonServer(settings, stop_requested=stop) as server:
         yield Target.of(server), server.check
 

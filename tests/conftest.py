@@ -22,6 +22,12 @@ REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
 @pytest.fixture(scope="session")
 def server() -> Iterator[TritonServer]:
     """Triton with all models of the repository, on free ports."""
-    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, model_repository=REPOSITORY)
+    settings = Settings(
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        model_repository=REPOSITORY,
+        shared_memory="on",  # which one protocol of the load tests is about
+    )
     with TritonServer(settings) as running:
         yield running

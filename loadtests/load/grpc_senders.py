@@ -85,6 +85,11 @@ class SharedMemorySender(GrpcSender):
             self._tell("SystemSharedMemoryRegister", register)
         except grpc.RpcError as error:  # it runs on another machine, for one
             self.close()
+            if "restricted" in (error.details() or ""):
+                raise FailedRequestError(
+                    Outcome.FAILED,
+                    "shared memory is closed: start the server with SHARED_MEMORY=on",
+                ) from None
             raise _failed(error) from None
 
     def close(self) -> None:
