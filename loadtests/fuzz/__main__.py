@@ -38,7 +38,7 @@ class ExitCode(IntEnum):
 
 
 _HELP = """Settings are environment variables: REQUESTS, SEED, FIRST (the number of the first
-case), BUDGET_S, WORKERS, MODEL_REPOSITORY, CORPUS (where findings go). Exit codes: 0 nothing was
+case), ONLY (kinds), BUDGET_S, WORKERS, MODEL_REPOSITORY, CORPUS (where findings go). Exit codes: 0 nothing was
 found; 1 an error; 2 something was found; 130 stopped."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

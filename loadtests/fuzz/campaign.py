@@ -110,7 +110,9 @@ class Campaign:
             number = next(self._numbers)
             if number - self._settings.first >= self._settings.requests:
                 break
-            case = case_of(self._settings.seed, number, self._recorded)
+            case = case_of(
+                self._settings.seed, number, self._recorded, self._settings.kinds
+            )
             self._last[worker].append((number, case))
             try:
                 outcome, problem = await sender.send(case)

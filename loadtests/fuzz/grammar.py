@@ -49,13 +49,21 @@ KINDS = {
     "http2 frames": Kind(http2_bytes.frames, 3),
     "metrics": Kind(contents.metrics, 1),
 }
-_NAMES = tuple(KINDS)
-_WEIGHTS = tuple(kind.weight for kind in KINDS.values())
 
 
-def case_of(seed: int, number: int, recorded: Sequence[Recorded]) -> Case:
-    """The case with a number in the series of a seed; it does not depend on the others."""
+def case_of(
+    seed: int, number: int, recorded: Sequence[Recorded], only: Sequence[str] = ()
+) -> Case:
+    """The case with a number in the series of a seed; it does not depend on the others.
+
+    Args:
+        seed: Of the series.
+        number: In the series.
+        recorded: Real requests, of which a case starts from one.
+        only: The kinds that come; none for all.
+    """
     random = Random(f"{seed}/{number}")  # noqa: S311 - no secret
-    (name,) = random.choices(_NAMES, _WEIGHTS)
+    names = only or tuple(KINDS)
+    (name,) = random.choices(names, [KINDS[each].weight for each in names])
     start = recorded[random.randrange(len(recorded))]
     return KINDS[name].make(random, start)
