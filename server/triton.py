@@ -20,7 +20,7 @@ from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
 from server.logs import lines_that_matter, load_failures
 from server.parent_death import in_child
-from server.ports import Ports, settle_ports
+from server.ports import Ports, give_back, settle_ports
 from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
 from server.settings import Settings, gpu_is_visible
@@ -65,6 +65,7 @@ class TritonServer:
         self._secret = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
         self._triton_http = ""
+        self._chosen: tuple[int, ...] = ()
         self._hint = ""
         self._watch = ChildWatch()
 
@@ -128,6 +129,7 @@ class TritonServer:
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
         self._ports = settle_ports(self.settings)
+        self._chosen = (*self._ports,)
         self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
         try:
             inside = self._ports_inside(self._ports)
@@ -172,6 +174,7 @@ class TritonServer:
         if self._guard is not None:
             self._guard.kill()
             self._guard = None
+        give_back(self._chosen)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -226,7 +229,9 @@ class TritonServer:
             return ports
         anywhere = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
         inside = self.settings.model_copy(update={"bind": LOOPBACK, **anywhere})
-        return settle_ports(inside, taken=ports)
+        upstream = settle_ports(inside, taken=ports)
+        self._chosen += (*upstream,)
+        return upstream
 
     def _spawn(
         self, installation: Installation, folder: Path, ports: Ports

@@ -125,13 +125,13 @@ class Supervisor:
             self._written.write(self._run_dir)
 
     def wait_until_ready(self, stop_requested: Callable[[], bool]) -> bool:
-        """Waits until every server is ready; False when a stop was requested meanwhile.
+        """Waits until HAProxy has found every server ready; False when a stop was requested.
 
         Raises:
             ClusterError: They are not within START_TIMEOUT.
         """
         deadline = time.monotonic() + self.settings.start_timeout
-        while not all(is_ready(replica.http_url) for replica in self.state.replicas):
+        while not self._all_in_service():
             if stop_requested():
                 return False
             if time.monotonic() > deadline:
@@ -142,6 +142,17 @@ class Supervisor:
             self.check()
             time.sleep(_POLL_SECONDS)
         return True
+
+    def _all_in_service(self) -> bool:
+        """Whether the next request would be answered, whichever server it goes to."""
+        load_balancer = LoadBalancer(self._run_dir)
+        try:
+            return all(
+                is_ready(replica.http_url) and load_balancer.is_up(replica.name)
+                for replica in self.state.replicas
+            )
+        except ClusterError:  # HAProxy itself is starting.
+            return False
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Lets requests under way finish, then ends HAProxy and the servers.
@@ -271,6 +282,9 @@ class Supervisor:
             "MODEL_REPOSITORY": str(folder),
             "MODEL_CONTROL": "explicit",
             "ADMIN_TOKEN": self._token,
+            "GUARD": "on",
+            "QUARANTINE_DIR": str(self._run_dir / "quarantine"),
+            "MAX_BODY": str(settings.max_body_mib * 2**20),
             "START_TIMEOUT": str(settings.start_timeout),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
             "LOG_FILE": str(logs / f"{name}.triton.log"),
