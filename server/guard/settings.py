@@ -64,6 +64,9 @@ class GuardSettings(EnvironmentSettings):
     max_body: Annotated[int, Field(ge=KIBIBYTE, le=1 << 31)] = 64 * MEBIBYTE  # bytes, unpacked
     max_bodies: Annotated[int, Field(ge=KIBIBYTE, le=1 << 40)] = 512 * MEBIBYTE  # all together
     max_chunks: Annotated[int, Field(ge=1, le=1 << 20)] = 65_536  # of a chunked body
+    max_stream_message: Annotated[int, Field(ge=KIBIBYTE, le=1 << 31)] = 16 * MEBIBYTE  # bytes
+    max_stream_rate: Annotated[int, Field(ge=1, le=1 << 20)] = 2000  # messages a second of one
+    max_streams: Annotated[int, Field(ge=1, le=256)] = 128  # bidirectional ones of a connection
     max_connections: Annotated[int, Field(ge=1, le=1 << 20)] = 4096  # of each protocol
 
     # Triton computes what nobody waits for any more, so the rest waits here.

@@ -1,0 +1,160 @@
+"""What the header blocks of a call say: that of a client, and those of Triton's answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.command import ADMIN_METADATA
+from server.guard.grpc_status import (
+    ANSWER_HEAD,
+    OK,
+    http_status,
+    request_head,
+    timeout_seconds,
+    trailers,
+    trailers_only,
+)
+from server.guard.http2_headers import Header, encode_field
+from server.guard.refusal import GrpcCode, Refusal, invalid
+
+ENCODINGS = ("identity", "gzip", "deflate")
+_MAX_ADMIN_BYTES = 1024
+_UNKNOWN = 2
+_ADMIN = ADMIN_METADATA.encode()
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+_OF_CONNECTIONS = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of a call.
+
+    Attributes:
+        malformed: Whether it breaks HTTP/2's rules, which ends the stream.
+        path: The method's path.
+        encoding: How messages are compressed that say that they are.
+        timeout: Seconds that the caller waits; None for any time.
+        block: The header block that Triton gets in its place.
+        refusal: Why it is not passed on, if so.
+        status: The HTTP status if it is no call of gRPC at all, else 0.
+    """
+
+    malformed: bool
+    path: bytes = b""
+    encoding: str = "identity"
+    timeout: float | None = None
+    block: bytes = b""
+    refusal: Refusal | None = None
+    status: int = 0
+
+
+def read_request_head(fields: Sequence[Header]) -> RequestHead:
+    """Reads the head of a call; nothing of it but what is named here is passed on."""
+    pseudo: dict[bytes, bytes] = {}
+    regular: dict[bytes, bytes] = {}
+    for name, value in fields:
+        if not _VALUE.fullmatch(value):
+            return RequestHead(malformed=True)
+        if name.startswith(b":"):
+            if regular or name in pseudo or name not in _PSEUDO:
+                return RequestHead(malformed=True)
+            pseudo[name] = value
+        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
+            return RequestHead(malformed=True)
+        else:
+            regular.setdefault(name, value)
+    if not {b":method", b":scheme", b":path"} <= pseudo.keys():
+        return RequestHead(malformed=True)
+    if regular.get(b"te", b"trailers") != b"trailers":
+        return RequestHead(malformed=True)
+    if pseudo[b":method"] != b"POST":
+        return RequestHead(malformed=False, status=405)
+    content_type = regular.get(b"content-type", b"").partition(b";")[0].strip()
+    if content_type not in (b"application/grpc", b"application/grpc+proto"):
+        return RequestHead(malformed=False, status=415)
+    return _read_call(pseudo[b":path"], regular)
+
+
+def _read_call(path: bytes, fields: dict[bytes, bytes]) -> RequestHead:
+    refusal: Refusal | None = None
+    block = request_head(path) if len(path) <= 256 else b""
+    timeout: float | None = None
+    if (value := fields.get(b"grpc-timeout")) is not None:
+        timeout = timeout_seconds(value)
+        if timeout is None:
+            refusal = invalid("grpc-timeout has to be up to 8 digits and one of H, M, S, m, u, n")
+        block += encode_field(b"grpc-timeout", value[:16])
+    traceparent = fields.get(b"traceparent", b"")
+    if _TRACEPARENT.fullmatch(traceparent):
+        block += encode_field(b"traceparent", traceparent)
+    admin = fields.get(_ADMIN)
+    if admin is not None and len(admin) <= _MAX_ADMIN_BYTES and _PRINTABLE.fullmatch(admin):
+        block += encode_field(_ADMIN, admin)
+    encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
+    if encoding not in ENCODINGS:
+        refusal = Refusal(
+            f"messages compressed by {encoding[:32]!r} are not taken, only {', '.join(ENCODINGS)}",
+            415,
+            GrpcCode.UNIMPLEMENTED,
+            "wrong_encoding",
+        )
+    return RequestHead(
+        malformed=False,
+        path=path,
+        encoding=encoding,
+        timeout=timeout,
+        block=block,
+        refusal=refusal,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """A header block of Triton.
+
+    Attributes:
+        begins: Whether the answer begins with it; else it ends it.
+        code: gRPC's status if it says one.
+        message: The status message, percent-encoded.
+        head: The header block that the client gets if the answer goes on.
+        only: The one it gets if the answer both begins and ends with this one.
+        end: The one it gets at the end.
+    """
+
+    begins: bool
+    code: int | None
+    message: bytes
+    head: bytes
+    only: bytes
+    end: bytes
+
+
+def read_answer_head(fields: Sequence[Header]) -> AnswerHead:
+    """Reads a header block of Triton."""
+    values = dict(fields)
+    status = values.get(b":status", b"200")
+    written = values.get(b"grpc-status", b"")
+    code = int(written) if re.fullmatch(rb"[0-9]{1,2}", written) else None
+    message = values.get(b"grpc-message", b"")
+    if not _PRINTABLE.fullmatch(message):
+        message = b""
+    ends_with = _UNKNOWN if code is None else code
+    return AnswerHead(
+        begins=b":status" in values,
+        code=code,
+        message=message,
+        head=ANSWER_HEAD if status == b"200" else http_status(502),
+        only=trailers_only(ends_with, message),
+        end=trailers(ends_with, message),
+    )
+
+
+FINISHED = trailers(OK, b"")

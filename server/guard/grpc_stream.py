@@ -1,0 +1,276 @@
+"""ModelStreamInfer: any number of requests and answers, each request checked by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from server.guard.grpc_admitted import Admitted, admit, read
+from server.guard.grpc_call import Call
+from server.guard.grpc_heads import FINISHED, RequestHead
+from server.guard.grpc_messages import PREFIX, MessageReader, with_prefix
+from server.guard.grpc_methods import Method
+from server.guard.grpc_protobuf import service_pb2
+from server.guard.grpc_status import ANSWER_HEAD
+from server.guard.http2_limits import STREAM_WINDOW
+from server.guard.refusal import GrpcCode, Refusal, busy, server_died
+
+MAX_IN_FLIGHT = 64
+"""Requests of one stream that Triton has at once; the others wait."""
+_WANT_EMPTY = "triton_enable_empty_final_response"
+_FINAL = "triton_final_response"
+_Answer = service_pb2.ModelStreamInferResponse
+
+
+class StreamCall(Call):
+    """A stream of requests.
+
+    A refused request is answered within the stream, as Triton does it, and the stream goes on.
+    Triton is asked to mark the last answer of decoupled models, so that it is known which
+    requests it has; answers that only carry the mark reach only callers who asked for them.
+    """
+
+    __slots__ = (
+        "_answer_flow",
+        "_answers",
+        "_ended",
+        "_flow",
+        "_in_flight",
+        "_room",
+        "_stopping",
+        "_tokens",
+        "_tokens_at",
+        "_wants_empty",
+        "_reader",
+    )
+
+    def __init__(self, connection: Any, number: int, head: RequestHead, method: Method) -> None:
+        super().__init__(connection, number, head, method)
+        self._reader = MessageReader(head.encoding, method.max_bytes, method.limit)
+        self._answers = MessageReader("identity", 1 << 31, "2 GiB")
+        self._in_flight: deque[Admitted] = deque()
+        self._wants_empty = False
+        self._flow = 0
+        self._answer_flow = 0
+        self._ended = False
+        self._stopping = False
+        self._room: asyncio.Future[None] | None = None
+        self._tokens = float(self._service.settings.max_stream_rate)
+        self._tokens_at = connection.heard_at
+
+    # From the client.
+
+    def data_arrived(self, data: bytes, flow: int, end: bool) -> None:
+        """Gathers messages, and works through them in their order."""
+        self._flow += flow
+        self._ended |= end
+        if self.done:
+            return
+        self.moved_at = self.connection.heard_at
+        try:
+            self._reader.feed(data)
+        except Refusal as refusal:
+            self.refuse(refusal)
+            return
+        if self._task is None or self._task.done():
+            self.run(self._work())
+        else:
+            self._give_back()
+
+    def is_slow(self) -> bool:
+        """Whether the rest of a request, or the reading of an answer, is due."""
+        return self.waiting is not None or (len(self._reader) > 0 and not self._reader.whole())
+
+    def drain(self) -> None:
+        """Takes no further request; the stream ends once those under way are answered."""
+        self._stopping = True
+        if self._task is None or self._task.done():
+            self.run(self._work())
+
+    async def _work(self) -> None:
+        while self._reader.whole() and not self._stopping:
+            await self._pace()
+            message = self._reader.take()
+            await self._pass_on(message)
+            if self.done:
+                return
+        self._give_back()
+        if self._stopping:
+            self._stop()
+        elif self._ended:
+            self._end()
+
+    async def _pass_on(self, message: bytes) -> None:
+        request_id = ""
+        try:
+            request, inference = read(self._service, message)
+            del message
+            request_id = inference.id
+            while len(self._in_flight) >= MAX_IN_FLIGHT:
+                await self._wait_for_room()
+            admitted = await admit(self._service, request, inference, self.link.reach)
+        except Refusal as refusal:
+            if refusal.http_status == 502:
+                raise
+            self._service.refused(refusal)
+            self._answer_refusal(refusal, request_id)
+            return
+        if self.done:  # the last wait ended together with the call
+            admitted.unsent()
+            return
+        if admitted.description.decoupled:
+            wanted = request.parameters[_WANT_EMPTY]
+            self._wants_empty |= wanted.bool_param
+            wanted.bool_param = True
+        content = with_prefix(request.SerializeToString())
+        up = self._up
+        if up is None:
+            upstream = self.link.ready()
+            if upstream is None:
+                admitted.unsent()
+                raise server_died("the server closed the connection")
+            up = self.open_upstream(upstream)
+        admitted.request = None
+        self._in_flight.append(admitted)
+        up.connection.send_data(up, content, end=False)
+
+    async def _pace(self) -> None:
+        """Waits until the next message may come, if they come too fast."""
+        rate = self._service.settings.max_stream_rate
+        while True:
+            now = self.connection.now()
+            self._tokens = min(self._tokens + (now - self._tokens_at) * rate, float(rate))
+            self._tokens_at = now
+            if self._tokens >= 1:
+                self._tokens -= 1
+                return
+            await asyncio.sleep(0.01)
+
+    async def _wait_for_room(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+        await self._room
+
+    def _give_back(self) -> None:
+        """Lets the client send on, unless whole messages wait already."""
+        if self._flow and not self._reader.whole():
+            flow, self._flow = self._flow, 0
+            self.connection.give_back(self, flow)
+        self.kept()
+
+    def _end(self) -> None:
+        if len(self._reader):
+            self.refuse(Refusal("a message is cut off", 400, GrpcCode.INVALID_ARGUMENT, "invalid"))
+        elif self._up is not None:
+            self._up.connection.send_data(self._up, b"", end=True)
+        else:
+            self._begin()
+            self._finish()
+            self.connection.send_trailers(self, FINISHED)
+
+    def _stop(self) -> None:
+        if not self._in_flight:
+            self.refuse(busy("the server stops: begin the stream anew"))
+
+    # From Triton.
+
+    def answer_data(self, data: bytes, flow: int) -> None:
+        """Passes on the answers that are whole."""
+        if self.done:
+            return
+        answers = self._answers
+        answers.feed(data)
+        while answers.whole():
+            answer = answers.take()
+            if self._settle(answer):
+                self.connection.send_data(self, with_prefix(answer), end=False)
+            if self.done:
+                return
+        self._answer_flow += flow
+        self._let_answer_on()
+        if self._room is not None and len(self._in_flight) < MAX_IN_FLIGHT:
+            if not self._room.done():
+                self._room.set_result(None)
+            self._room = None
+        if self._stopping:
+            self._stop()
+
+    def data_left(self, length: int) -> None:  # noqa: ARG002 - it is all that counts
+        """Lets Triton send more in place of what the client has got."""
+        self.moved_at = self.connection.now()
+        if not self.done:
+            self._let_answer_on()
+
+    def _let_answer_on(self) -> None:
+        up = self._up
+        if up is not None and self._answer_flow and self.waiting_bytes < STREAM_WINDOW:
+            flow, self._answer_flow = self._answer_flow, 0
+            up.connection.give_back(up, flow)
+        self.kept()
+
+    def kept(self) -> None:
+        """Notes what is kept of it."""
+        held = len(self._answers) + len(self._reader) + self.waiting_bytes
+        self._service.memory.hold(self, held)
+
+    def _settle(self, answer: bytes) -> bool:
+        """Notes which request is answered.
+
+        Returns:
+            Whether the client gets the answer.
+        """
+        in_flight = self._in_flight
+        if in_flight and not any(each.description.decoupled for each in in_flight):
+            in_flight.popleft().answered()  # Triton answers them in their order
+            return True
+        try:
+            message = _Answer.FromString(answer)
+        except DecodeError:
+            return True
+        response = message.infer_response
+        final = response.parameters[_FINAL].bool_param if _FINAL in response.parameters else False
+        failed = bool(message.error_message)
+        if final or failed:
+            for each in in_flight:
+                if each.inference.id == response.id:
+                    in_flight.remove(each)
+                    each.answered()
+                    break
+        return failed or bool(response.outputs) or not final or self._wants_empty
+
+    def _begin(self) -> None:
+        if not self._begun:
+            self._begun = True
+            self.connection.send_headers(self, ANSWER_HEAD, end=False)
+
+    def _answer_refusal(self, refusal: Refusal, request_id: str) -> None:
+        answer = _Answer(error_message=refusal.message)
+        answer.infer_response.id = request_id[:1024]
+        self._begin()
+        self.connection.send_data(self, with_prefix(answer.SerializeToString()), end=False)
+
+    # How it ends.
+
+    def answered(self) -> None:
+        """Gives all places back: after Triton's trailers nothing follows."""
+        while self._in_flight:
+            self._in_flight.popleft().answered()
+
+    def abandoned(self) -> None:
+        """Gives all places back."""
+        while self._in_flight:
+            self._in_flight.popleft().abandoned()
+
+    def unsent(self) -> None:
+        """Gives all places back."""
+        while self._in_flight:
+            self._in_flight.popleft().unsent()
+
+    def server_died(self) -> Refusal:
+        """Has the quarantine look at what Triton had."""
+        refusal = super().server_died()
+        while self._in_flight:
+            refusal = self._in_flight.popleft().server_died()
+        return refusal

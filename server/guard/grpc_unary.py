@@ -1,0 +1,113 @@
+"""A call with one request and one answer."""
+
+from __future__ import annotations
+
+from server.guard.grpc_admitted import Admitted, admit, read
+from server.guard.grpc_call import Call
+from server.guard.grpc_heads import RequestHead
+from server.guard.grpc_messages import MessageReader, with_prefix
+from server.guard.grpc_methods import Kind, Method
+from server.guard.http2_server import ServerConnection
+from server.guard.refusal import Refusal, server_died
+
+_BIG = 64 * 1024
+"""Requests from this size on are counted as long as they are kept."""
+
+
+class UnaryCall(Call):
+    """A call of a method that takes one message."""
+
+    __slots__ = ("_admitted", "_reader", "_sent")
+
+    def __init__(
+        self,
+        connection: ServerConnection[RequestHead],
+        number: int,
+        head: RequestHead,
+        method: Method,
+    ) -> None:
+        super().__init__(connection, number, head, method)
+        self._reader = MessageReader(head.encoding, method.max_bytes, method.limit)
+        self._admitted: Admitted | None = None
+        self._sent = False
+
+    def data_arrived(self, data: bytes, flow: int, end: bool) -> None:
+        """Gathers the message, and goes on once it is whole."""
+        if self.done:
+            self.connection.give_back(self, flow)
+            return
+        try:
+            if end:
+                message = self._reader.take_only(data)
+            else:
+                self._reader.feed(data)
+                self.moved_at = self.connection.heard_at
+        except Refusal as refusal:
+            self.refuse(refusal)
+            self.connection.give_back(self, flow)
+            return
+        self.connection.give_back(self, flow)
+        if end:
+            big = len(message) if len(message) >= _BIG else 0
+            self._service.memory.hold(self, big)
+            if not self.done:
+                infers = self._method.kind is Kind.INFER
+                self.run(self._infer(message) if infers else self._pass_on(message))
+        else:
+            self._service.memory.hold(self, len(self._reader))
+
+    def is_slow(self) -> bool:
+        """Whether the rest of the request, or the reading of the answer, is due."""
+        return not self.remote_closed or self.waiting is not None
+
+    def kept(self) -> None:
+        """Notes how much of the answer waits for the client."""
+        if self.waiting_bytes:
+            super().kept()
+
+    async def _infer(self, message: bytes) -> None:
+        service = self._service
+        request, inference = read(service, message)
+        del message
+        admitted = await admit(service, request, inference, self.link.reach)
+        self._admitted = admitted
+        if self.done:  # the last wait ended together with the call
+            admitted.unsent()
+            return
+        self._send(with_prefix(request.SerializeToString()))
+
+    async def _pass_on(self, message: bytes) -> None:
+        message = self._method.rewrite(message)
+        await self.link.reach()
+        self._send(with_prefix(message))
+
+    def _send(self, content: bytes) -> None:
+        upstream = self.link.ready()
+        if upstream is None:
+            self.unsent()
+            raise server_died("the server closed the connection")
+        up = self.open_upstream(upstream)
+        self._sent = True
+        upstream.send_data(up, content, end=True)
+
+    def answered(self) -> None:
+        """Gives the place back."""
+        if self._admitted is not None:
+            self._admitted.answered()
+
+    def abandoned(self) -> None:
+        """Gives the place back."""
+        if self._admitted is not None:
+            self._admitted.abandoned()
+            self._admitted = None
+
+    def unsent(self) -> None:
+        """Gives the place back."""
+        if self._admitted is not None:
+            self._admitted.unsent()
+
+    def server_died(self) -> Refusal:
+        """Has the quarantine look at what Triton had."""
+        if self._admitted is not None:
+            return self._admitted.server_died()
+        return super().server_died()

@@ -1,0 +1,402 @@
+"""The receiving half of an HTTP/2 connection: takes frames apart and checks them (RFC 9113)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, cast
+
+from server.guard.http2_frames import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HAS_PRIORITY,
+    HEAD,
+    HEAD_BYTES,
+    MAX_MAX_FRAME,
+    MAX_STREAM_ID,
+    MAX_WINDOW,
+    MIN_MAX_FRAME,
+    PADDED,
+    PING,
+    SETTING,
+    SETTINGS,
+    UINT32,
+    ConnectionFault,
+    ErrorCode,
+    Setting,
+    StreamFault,
+    frame,
+    goaway_frame,
+    reset_frame,
+    window_frame,
+)
+from server.guard.http2_limits import (
+    MAX_BLOCK_BYTES,
+    MAX_CONTINUATIONS,
+    MAX_FRAME_BYTES,
+    MAX_SETTINGS,
+)
+from server.guard.http2_sending import Sender
+from server.guard.http2_stream import Stream
+
+_LOG = logging.getLogger(__name__)
+_WRITE_BYTES = 256 * 1024
+"""From here on of what the kernel does not take the peer counts as one that does not read."""
+_LAST_WORDS_SECONDS = 5.0
+
+_Handler = Callable[[int, int, bytes, int, int], None]
+
+
+class Connection(Sender, asyncio.Protocol):
+    """One connection, either end of it; the roles derive from it.
+
+    Args:
+        window: Bytes that the peer may send on the whole connection before they are used up.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.heard_at = 0.0
+        self._loop = asyncio.get_running_loop()
+        self._window = window
+        self._receive_window = window
+        self._owed = 0
+        self._rest = b""
+        self._settings_seen = False
+        self._closing = False
+        self._block: bytearray | None = None  # of HEADERS that CONTINUATION goes on with
+        self._block_stream = 0
+        self._block_flags = 0
+        self._continuations = 0
+        self._handlers: tuple[_Handler, ...] = (
+            self._data,
+            self._headers,
+            self._priority,
+            self._rst_stream,
+            self._settings,
+            self._push_promise,
+            self._ping,
+            self._goaway,
+            self._window_update,
+            self._continuation,
+        )
+
+    # What the roles add.
+
+    def block_arrived(self, number: int, block: bytes, end: bool) -> None:
+        """Takes a whole header block of a stream."""
+        raise NotImplementedError
+
+    def stream_of_data(self, number: int) -> Stream | None:
+        """Finds the stream of a DATA frame; None if it is one that ended a moment ago."""
+        raise NotImplementedError
+
+    def is_idle(self, number: int) -> bool:
+        """Tells whether a stream of this number was not opened yet."""
+        raise NotImplementedError
+
+    def went_away(self, last_stream: int) -> None:
+        """Is told of GOAWAY."""
+        raise NotImplementedError
+
+    def ended(self) -> None:
+        """Is told that the connection is gone and all its streams with it."""
+        raise NotImplementedError
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keeps the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(_WRITE_BYTES)
+        self.heard_at = self._loop.time()
+
+    def data_received(self, data: bytes) -> None:
+        """Goes through the frames that are whole and keeps the rest."""
+        self.heard_at = self._loop.time()
+        if self._rest:
+            data = self._rest + data
+        try:
+            self._rest = self._take_frames(data)
+        except ConnectionFault as fault:
+            self.fail(fault.code, str(fault))
+        except Exception:  # a fault of ours must not leave a connection half alive
+            _LOG.exception("the guard itself failed on an HTTP/2 frame")
+            self.fail(ErrorCode.INTERNAL_ERROR, "the guard failed")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Ends all streams."""
+        self.transport = None
+        self._closing = True
+        self._rest = b""
+        for stream in list(self.streams.values()):
+            self.forget(stream)
+            stream.stream_lost(None, unprocessed=False)
+        self.ended()
+
+    def eof_received(self) -> bool:
+        """Closes: who has nothing more to say on HTTP/2 has gone."""
+        return False
+
+    # Ending.
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """Ends the connection because of what the peer did."""
+        transport, self.transport = self.transport, None
+        self._closing = True
+        if transport is not None:
+            transport.write(goaway_frame(self.last_peer_stream(), code, message))
+            transport.close()
+            # What waits for a peer that does not read must not hold the connection open.
+            self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
+
+    def close(self) -> None:
+        """Ends the connection once what was written is on its way."""
+        transport, self.transport = self.transport, None
+        self._closing = True
+        if transport is not None:
+            transport.close()
+            self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
+
+    def abort(self) -> None:
+        """Ends the connection without a word."""
+        transport, self.transport = self.transport, None
+        self._closing = True
+        if transport is not None:
+            transport.abort()
+
+    def last_peer_stream(self) -> int:
+        """The highest stream of the peer that was looked at."""
+        return 0
+
+    def spend(self, cost: int = 1) -> None:
+        """Counts a frame that gRPC needs few of.
+
+        Raises:
+            ConnectionFault: There were too many.
+        """
+        if not self.allowance.spend(cost):
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
+
+    def give_back_connection(self, length: int) -> None:
+        """Lets the peer send so many bytes more on the connection."""
+        self._owed += length
+        if self._owed >= self._window // 2 and not self._closing:
+            owed, self._owed = self._owed, 0
+            self._receive_window += owed
+            self.write_control(window_frame(0, owed))
+
+    # Frames.
+
+    def _take_frames(self, data: bytes) -> bytes:
+        position, end = 0, len(data)
+        handlers = self._handlers
+        unpack = HEAD.unpack_from
+        while end - position >= HEAD_BYTES and not self._closing:
+            high, low, kind, flags, number = unpack(data, position)
+            length = high << 8 | low
+            if length > MAX_FRAME_BYTES:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
+            start = position + HEAD_BYTES
+            stop = start + length
+            if stop > end:
+                break
+            position = stop
+            if self._block is not None and (
+                kind != CONTINUATION or number & MAX_STREAM_ID != self._block_stream
+            ):
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION was due")
+            if not self._settings_seen and kind != SETTINGS:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS have to come first")
+            try:
+                if kind < len(handlers):
+                    handlers[kind](flags, number & MAX_STREAM_ID, data, start, stop)
+                else:
+                    self.spend()
+            except StreamFault as fault:
+                self._fault(fault)
+        if self._closing:
+            return b""
+        return data[position:] if position else data
+
+    def _fault(self, fault: StreamFault) -> None:
+        self.spend()
+        stream = self.streams.get(fault.stream)
+        if stream is None:
+            self.write_control(reset_frame(fault.stream, fault.code))
+        else:
+            self.reset(stream, fault.code)
+            stream.stream_lost(fault.code, unprocessed=False)
+
+    def _data(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        flow = stop - start
+        if flags & PADDED:
+            start, stop = _without_padding(data, start, stop)
+        self._receive_window -= flow
+        if self._receive_window < 0:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "more DATA than the window")
+        end = bool(flags & END_STREAM)
+        if start == stop and not end:
+            self.spend()
+        stream = self.stream_of_data(number)
+        if stream is None:
+            self.give_back_connection(flow)
+            self.spend()
+            return
+        stream.receive_window -= flow
+        if stream.receive_window < 0:
+            self.give_back_connection(flow)
+            raise StreamFault(number, ErrorCode.FLOW_CONTROL_ERROR)
+        if end:
+            stream.remote_closed = True
+        stream.data_arrived(data[start:stop], flow, end)
+        if end and stream.local_closed:
+            self.forget(stream)
+
+    def _headers(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "HEADERS of no stream")
+        if flags & PADDED:
+            start, stop = _without_padding(data, start, stop)
+        if flags & HAS_PRIORITY:
+            if stop - start < 5:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "HEADERS are too short")
+            if UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID == number:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "a stream depends on itself")
+            start += 5
+        if flags & END_HEADERS:
+            self.block_arrived(number, data[start:stop], bool(flags & END_STREAM))
+        else:
+            self._block = bytearray(data[start:stop])
+            self._block_stream = number
+            self._block_flags = flags
+            self._continuations = 0
+            self._check_block()
+
+    def _continuation(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if self._block is None:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of nothing")
+        self._block += data[start:stop]
+        self._continuations += 1
+        self._check_block()
+        if flags & END_HEADERS:
+            block, self._block = bytes(self._block), None
+            self.block_arrived(number, block, bool(self._block_flags & END_STREAM))
+
+    def _check_block(self) -> None:
+        assert self._block is not None  # noqa: S101 - both callers have just set it
+        if len(self._block) > MAX_BLOCK_BYTES or self._continuations > MAX_CONTINUATIONS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the header block is too long")
+
+    def _priority(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        self.spend()
+        if not number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY of no stream")
+        if stop - start != 5:
+            raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR)
+        if UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID == number:
+            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
+
+    def _rst_stream(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if stop - start != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has a wrong length")
+        if not number or self.is_idle(number):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of an idle stream")
+        self.spend()
+        stream = self.streams.get(number)
+        if stream is not None:
+            code = _error_code(UINT32.unpack_from(data, start)[0])
+            self.forget(stream)
+            stream.stream_lost(code, unprocessed=code == ErrorCode.REFUSED_STREAM)
+
+    def _settings(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
+        length = stop - start
+        if flags & ACK:
+            if length:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an ACK has no payload")
+            if not self._settings_seen:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "an ACK before SETTINGS")
+            self.spend()
+            return
+        if length % 6:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have a wrong length")
+        if length > 6 * MAX_SETTINGS:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many settings")
+        if self._settings_seen:
+            self.spend(10)
+        self._settings_seen = True
+        announced = dict(SETTING.iter_unpack(data[start:stop]))
+        self._apply(announced)
+        self.write_control(frame(SETTINGS, ACK, 0, b""))
+
+    def _apply(self, announced: dict[int, int]) -> None:
+        window = announced.get(Setting.INITIAL_WINDOW_SIZE)
+        longest = announced.get(Setting.MAX_FRAME_SIZE, self._peer_frame)
+        if announced.get(Setting.ENABLE_PUSH, 0) > 1:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
+        if not MIN_MAX_FRAME <= longest <= MAX_MAX_FRAME:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is not allowed")
+        if window is not None and window > MAX_WINDOW:
+            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is too big")
+        self._peer_frame = min(longest, MAX_FRAME_BYTES)
+        if window is not None:
+            self._resize_windows(window)
+
+    def _push_promise(self, *_: Any) -> None:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "nothing may be pushed")
+
+    def _ping(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
+        if stop - start != 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has a wrong length")
+        self.spend()
+        if not flags & ACK:
+            self.write_control(frame(PING, ACK, 0, data[start:stop]))
+
+    def _goaway(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if number:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
+        if stop - start < 8:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is too short")
+        self.spend()
+        self.went_away(UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID)
+
+    def _window_update(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
+        if stop - start != 4:
+            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has a wrong length")
+        increment = UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID
+        if not number:
+            if not increment:
+                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
+            self._open_window(increment)
+            return
+        stream = self.streams.get(number)
+        if stream is not None:
+            if not increment:
+                raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
+            self._open_stream_window(stream, increment)
+        elif self.is_idle(number):
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
+
+
+def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
+    if start == stop:
+        raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a padded frame is too short")
+    stop -= data[start]
+    start += 1
+    if stop < start:
+        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
+    return start, stop
+
+
+def _error_code(number: int) -> ErrorCode:
+    try:
+        return ErrorCode(number)
+    except ValueError:
+        return ErrorCode.INTERNAL_ERROR

@@ -1,0 +1,138 @@
+"""Gathers the body of a request under bounds, and unpacks it where it comes compressed."""
+
+from __future__ import annotations
+
+import zlib
+
+from server.guard.refusal import busy, invalid, too_large
+
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+"""What zlib calls these formats; `deflate` is zlib's own (RFC 9110, 8.4.1.2)."""
+CODINGS = frozenset(_WINDOW_BITS)
+_PLAIN = frozenset({b"", b"identity"})
+
+
+class BodyMemory:
+    """The memory that all bodies take together.
+
+    Args:
+        limit: Bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+
+    def take(self, count: int) -> None:
+        """Counts bytes in.
+
+        Raises:
+            Refusal: There are too many (503).
+        """
+        if self.used + count > self._limit:
+            raise busy(
+                f"the bodies of all requests have over {self._limit} bytes (MAX_BODIES): come "
+                "back later"
+            )
+        self.used += count
+
+    def release(self, count: int) -> None:
+        """Counts bytes out."""
+        self.used -= count
+
+
+class Body:
+    """The body of one request while it arrives.
+
+    Args:
+        memory: What it is counted in, from the first byte until `release`.
+        max_bytes: The longest, as it comes and unpacked.
+        max_chunks: The most chunks of a chunked one.
+        coding: The value of Content-Encoding.
+
+    Raises:
+        Refusal: The coding is not known.
+    """
+
+    __slots__ = ("_chunks", "_coding", "_max_bytes", "_max_chunks", "_memory", "_parts", "_size")
+
+    def __init__(
+        self, memory: BodyMemory, max_bytes: int, max_chunks: int, coding: bytes = b""
+    ) -> None:
+        if coding not in _PLAIN and coding not in CODINGS:
+            raise invalid(
+                f"Content-Encoding is {coding[:40].decode('latin-1')!r}: it has to be gzip or "
+                "deflate"
+            )
+        self._memory = memory
+        self._max_bytes = max_bytes
+        self._max_chunks = max_chunks
+        self._coding = coding
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._chunks = 0
+
+    def add(self, data: bytes) -> None:
+        """Takes what came.
+
+        Raises:
+            Refusal: It is too long.
+        """
+        size = len(data)
+        if self._size + size > self._max_bytes:
+            raise body_too_large(self._max_bytes)
+        self._memory.take(size)
+        self._size += size
+        self._parts.append(data)
+
+    def add_chunk(self) -> None:
+        """Counts the beginning of a chunk.
+
+        Raises:
+            Refusal: There are too many.
+        """
+        self._chunks += 1
+        if self._chunks > self._max_chunks:
+            raise too_large(
+                f"the body comes in more than {self._max_chunks} chunks (MAX_CHUNKS): send a "
+                "Content-Length"
+            )
+
+    def read(self) -> bytes:
+        """The whole of it, unpacked.
+
+        Raises:
+            Refusal: It does not unpack, or is too long then.
+        """
+        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        self._parts = []
+        if self._coding in _PLAIN:
+            return whole
+        plain = _unpack(whole, self._coding, self._max_bytes)
+        self._memory.take(len(plain))
+        self._size += len(plain)
+        return plain
+
+    def release(self) -> None:
+        """Gives its memory back; a second time does nothing."""
+        self._memory.release(self._size)
+        self._size = 0
+        self._parts = []
+
+
+def body_too_large(max_bytes: int) -> Exception:
+    """The refusal of a body that is longer than MAX_BODY."""
+    return too_large(f"the body has more than {max_bytes} bytes (MAX_BODY)")
+
+
+def _unpack(packed: bytes, coding: bytes, max_bytes: int) -> bytes:
+    decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
+    try:
+        plain = decompressor.decompress(packed, max_bytes + 1)
+    except zlib.error as error:
+        raise invalid(f"the body is no {coding.decode()}: {error}") from None
+    if len(plain) > max_bytes:
+        raise body_too_large(max_bytes)
+    if not decompressor.eof or decompressor.unused_data:
+        raise invalid(f"the body is no whole {coding.decode()}, or goes on behind it")
+    return plain

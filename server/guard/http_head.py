@@ -1,0 +1,140 @@
+"""The head of a request: what is kept of it, checked, and what of it Triton gets."""
+
+from __future__ import annotations
+
+import re
+
+from server.command import ADMIN_HEADER
+from server.guard.refusal import GrpcCode, Refusal, invalid, too_large
+
+MAX_HEAD = 16 << 10
+"""Bytes of the names and values of all headers and of the path."""
+MAX_HEADERS = 100
+_ADMIN = ADMIN_HEADER.encode()
+_KEPT = frozenset(
+    {
+        b"content-length",
+        b"content-encoding",
+        b"content-type",
+        b"expect",
+        b"inference-header-content-length",
+        b"traceparent",
+        b"tracestate",
+        b"transfer-encoding",
+        b"upgrade",
+        _ADMIN,
+    }
+)
+_NUMBER = re.compile(rb"[0-9]{1,18}")
+_PASSED_ON = {
+    # W3C trace context; what is not valid there is to be passed over.
+    b"traceparent": re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
+    b"tracestate": re.compile(rb"[\x20-\x7e]{1,512}"),
+    _ADMIN: re.compile(rb"[A-Za-z0-9_-]{1,512}"),
+}
+"""What Triton reads besides the lengths, and what it may look like."""
+
+
+class Head:
+    """The request line and the headers that matter, while they arrive."""
+
+    __slots__ = ("_bytes", "_count", "headers", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.headers: dict[bytes, bytes] = {}
+        self._bytes = 0
+        self._count = 0
+
+    def add_target(self, part: bytes) -> None:
+        """Takes a piece of the path.
+
+        Raises:
+            Refusal: It is too long.
+        """
+        self.target += part
+        self._grow(len(part))
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Takes a header.
+
+        Raises:
+            Refusal: There are too many, or one that matters is there twice.
+        """
+        self._count += 1
+        self._grow(len(name) + len(value))
+        if self._count > MAX_HEADERS:
+            raise too_large(f"the request has more than {MAX_HEADERS} headers", 431)
+        name = name.lower()
+        if name in _KEPT:
+            if name in self.headers:
+                raise invalid(f"the header {name.decode()} is there twice")
+            self.headers[name] = value
+
+    def _grow(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes > MAX_HEAD:
+            raise head_too_large()
+
+    def check(self) -> None:
+        """Checks the whole head.
+
+        Raises:
+            Refusal: It asks for what is not offered.
+        """
+        headers = self.headers
+        if b"upgrade" in headers:
+            raise invalid("Upgrade is not offered here")
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
+            raise invalid("Transfer-Encoding has to be chunked")
+        expected = headers.get(b"expect")
+        if expected is not None and expected.lower() != b"100-continue":
+            raise Refusal(
+                "Expect has to be 100-continue", 417, GrpcCode.INVALID_ARGUMENT, "invalid"
+            )
+
+    @property
+    def content_length(self) -> int | None:
+        """The declared length of the body; None where it comes in chunks or there is none."""
+        return self._number(b"content-length", "Content-Length")
+
+    @property
+    def json_bytes(self) -> int | None:
+        """The length of the JSON in front of binary tensors; None where there are none."""
+        return self._number(b"inference-header-content-length", "Inference-Header-Content-Length")
+
+    @property
+    def has_body(self) -> bool:
+        """Whether a body follows."""
+        return b"transfer-encoding" in self.headers or bool(self.content_length)
+
+    @property
+    def coding(self) -> bytes:
+        """The Content-Encoding, in lower case."""
+        return self.headers.get(b"content-encoding", b"").lower()
+
+    def passed_on(self) -> bytes:
+        """The lines that Triton gets of it."""
+        if not self.headers.keys() & _PASSED_ON.keys():
+            return b""
+        return b"".join(
+            b"%b: %b\r\n" % (name, self.headers[name])
+            for name, pattern in _PASSED_ON.items()
+            if name in self.headers and pattern.fullmatch(self.headers[name])
+        )
+
+    def _number(self, name: bytes, shown: str) -> int | None:
+        value = self.headers.get(name)
+        if value is None:
+            return None
+        if not _NUMBER.fullmatch(value):
+            raise invalid(
+                f"{shown} is {value[:40].decode('latin-1')!r}: it has to be a whole number"
+            )
+        return int(value)
+
+
+def head_too_large() -> Refusal:
+    """The refusal of a head that is longer than `MAX_HEAD`."""
+    return too_large(f"the head of the request has more than {MAX_HEAD} bytes", 431)

@@ -1,0 +1,228 @@
+"""The HTTP service: serves each request that a connection has read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from server.guard import http_upstream
+from server.guard.admission import Admission
+from server.guard.checks import check_inference
+from server.guard.descriptions import Descriptions
+from server.guard.http_body import BodyMemory
+from server.guard.http_connection import ClientConnection, Request
+from server.guard.http_generate import read_generate
+from server.guard.http_inference import ReadRequest, read_infer
+from server.guard.http_routes import Call, Routes
+from server.guard.http_upstream import UpstreamEndedError
+from server.guard.inference import Inference
+from server.guard.json_body import read_object, write
+from server.guard.metrics import Metrics
+from server.guard.quarantine import Admission as Leave
+from server.guard.quarantine import Quarantine
+from server.guard.refusal import GrpcCode, Refusal, server_died
+from server.guard.settings import GuardSettings, address_of
+
+_SWEEP_SECONDS = 1.0
+_SETTLE_SECONDS = 0.05
+"""So long a connection may have a request in the kernel before it counts as idle."""
+_log = logging.getLogger(__name__)
+
+
+class HttpServer:
+    """Everything that the connections share.
+
+    Args:
+        settings: The limits, and which calls are open.
+        descriptions: What Triton serves.
+        admission: The places of each model.
+        quarantine: The requests that end servers.
+        metrics: What is counted.
+    """
+
+    def __init__(
+        self,
+        settings: GuardSettings,
+        descriptions: Descriptions,
+        admission: Admission,
+        quarantine: Quarantine,
+        metrics: Metrics,
+    ) -> None:
+        self.settings = settings
+        self.loop = asyncio.get_running_loop()
+        self.routes = Routes(settings)
+        self.memory = BodyMemory(settings.max_bodies)
+        self.metrics = metrics
+        self.draining = False
+        self._descriptions = descriptions
+        self._admission = admission
+        self._quarantine = quarantine
+        self._upstream = address_of(settings.upstream_http)
+        self._host = f"Host: {self._upstream}\r\n".encode()
+        self._connections: set[ClientConnection] = set()
+        self._listener: asyncio.AbstractServer | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+
+    async def start(self) -> int:
+        """Listens.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._listener = await self.loop.create_server(
+            lambda: ClientConnection(self),
+            self.settings.bind,
+            self.settings.http_port,
+            backlog=1024,
+        )
+        self._sweep()
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self, seconds: float) -> bool:
+        """Takes no more, and finishes what is under way.
+
+        Returns:
+            Whether everything was finished in that time.
+        """
+        self.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        await asyncio.sleep(_SETTLE_SECONDS)
+        for connection in [each for each in self._connections if each.idle]:
+            connection.close()
+        finished = True
+        if self._connections:
+            self._empty.clear()
+            try:
+                await asyncio.wait_for(self._empty.wait(), seconds)
+            except asyncio.TimeoutError:
+                finished = False
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+        return finished
+
+    def opened(self, connection: ClientConnection) -> None:
+        """Counts a connection in; the one that is idle for longest makes room."""
+        if len(self._connections) >= self.settings.max_connections:
+            idle = [each for each in self._connections if each.idle]
+            (min(idle, key=lambda each: each.idle_since) if idle else connection).abort()
+        self._connections.add(connection)
+
+    def closed(self, connection: ClientConnection) -> None:
+        """Counts a connection out."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    async def serve(self, connection: ClientConnection, request: Request) -> None:
+        """Checks a request, passes it on, and has it answered whatever happens."""
+        try:
+            await self._serve(connection, request)
+        except Refusal as refusal:
+            connection.refuse(refusal)
+        except asyncio.CancelledError:
+            self.metrics.refused("http", "hung_up")
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("a request could not be served")
+            connection.refuse(
+                Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
+            )
+        finally:
+            connection.finished()
+
+    async def _serve(self, connection: ClientConnection, request: Request) -> None:
+        start = time.perf_counter()
+        route = request.route
+        assert route is not None  # noqa: S101 - else it is refused
+        if route.call is Call.NOTHING:
+            await self._pass_on(connection, request, ReadRequest(_NONE, b"", b""))
+        elif route.call is Call.SETTINGS:
+            body = request.body.read()
+            content = read_object(body, self.settings.max_body) if body else {}
+            await self._pass_on(connection, request, ReadRequest(_NONE, write(content), b""))
+        else:
+            await self._infer(connection, request, start)
+
+    async def _infer(self, connection: ClientConnection, request: Request, start: float) -> None:
+        route = request.route
+        assert route is not None  # noqa: S101 - else it is refused
+        model, version = route.model, route.version
+        description = self._descriptions.fresh(model, version)
+        if description is None:
+            description = await self._descriptions.find(model, version)
+        body = request.body.read()
+        if route.call is Call.INFER:
+            read = read_infer(body, request.head.json_bytes, model, version, self.settings)
+        else:
+            read = read_generate(body, description, version, self.settings)
+        check_inference(read.inference, description)
+        checked = time.perf_counter() - start
+        connection.waiting = True
+        place = await self._admission.enter(description, read.inference)
+        try:
+            leave = await self._quarantine.admit(read.inference)
+            connection.waiting = False
+            connection.streams = route.call is not Call.INFER
+            with leave:
+                self.metrics.passed("http", checked)
+                await self._pass_on(connection, request, read, leave)
+        finally:
+            place.leave()
+
+    async def _pass_on(
+        self,
+        connection: ClientConnection,
+        request: Request,
+        read: ReadRequest,
+        leave: Leave | None = None,
+    ) -> None:
+        """Sends a request to Triton and passes the answer on."""
+        upstream = connection.upstream
+        if upstream is None or not upstream.usable:
+            upstream = connection.upstream = await http_upstream.connect(self._upstream)
+        connection.sent = True
+        try:
+            await upstream.ask(
+                self._head(request, read),
+                (read.json, read.binary) if read.binary else (read.json,),
+                connection,
+                unchunk=request.old,
+            )
+        except UpstreamEndedError as error:
+            if leave is None:
+                raise server_died(str(error)) from None
+            raise self._quarantine.server_died(read.inference, leave) from None
+
+    def _head(self, request: Request, read: ReadRequest) -> bytes:
+        route = request.route
+        assert route is not None  # noqa: S101 - else it is refused
+        lines = [route.line, self._host, request.head.passed_on()]
+        if read.binary:
+            lines.append(
+                b"Content-Type: application/octet-stream\r\n"
+                b"Inference-Header-Content-Length: %d\r\n" % len(read.json)
+            )
+        elif read.json:
+            lines.append(b"Content-Type: application/json\r\n")
+        if read.json:
+            lines.append(b"Content-Length: %d\r\n" % (len(read.json) + len(read.binary)))
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for connection in list(self._connections):
+            connection.check_time(now)
+        self._sweeper = self.loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+
+_NONE = Inference("", "", "", {}, ())
+"""What a call has that infers nothing."""

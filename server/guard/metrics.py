@@ -1,0 +1,107 @@
+"""The guard's own metrics, and the service that shows them with Triton's."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from server.guard import http_upstream
+from server.guard.admission import Admission
+from server.guard.refusal import Refusal
+from server.guard.settings import Address
+
+_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_TIMEOUT_SECONDS = 10
+_BUCKETS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2, 0.1, 1)
+
+
+class Metrics:
+    """What the guard counts.
+
+    Args:
+        admission: Its requests under way and waiting are shown.
+    """
+
+    def __init__(self, admission: Admission) -> None:
+        self.registry = CollectorRegistry()
+        self._refusals = Counter(
+            "guard_refusals",
+            "Requests that the guard answered itself.",
+            ["protocol", "reason"],
+            registry=self.registry,
+        )
+        passed = Counter(
+            "guard_passed", "Requests that Triton got.", ["protocol"], registry=self.registry
+        )
+        seconds = Histogram(
+            "guard_seconds",
+            "Time that the guard took to check a request before it passed it on.",
+            ["protocol"],
+            registry=self.registry,
+            buckets=_BUCKETS,
+        )
+        self._passed = {name: passed.labels(name) for name in ("http", "grpc")}
+        self._seconds = {name: seconds.labels(name) for name in ("http", "grpc")}
+        gauge = Gauge("guard_in_flight", "Inferences that Triton has.", registry=self.registry)
+        gauge.set_function(lambda: admission.in_flight)
+        gauge = Gauge(
+            "guard_queued", "Inferences that wait for their model.", registry=self.registry
+        )
+        gauge.set_function(lambda: admission.queued)
+
+    def refused(self, protocol: str, reason: str) -> None:
+        """Counts a request that is not passed on, or that its server did not answer."""
+        self._refusals.labels(protocol, reason).inc()
+
+    def passed(self, protocol: str, seconds: float) -> None:
+        """Counts a request that is passed on, and the time that its checks took."""
+        self._passed[protocol].inc()
+        self._seconds[protocol].observe(seconds)
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+
+class MetricsService:
+    """Serves `GET /metrics`, and nothing else.
+
+    Args:
+        metrics: The guard's own.
+        upstream: Where Triton's are.
+    """
+
+    def __init__(self, metrics: Metrics, upstream: Address) -> None:
+        self._metrics = metrics
+        self._upstream = upstream
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers the one request of a connection."""
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _TIMEOUT_SECONDS)
+            status, body = await self._body(head)
+            writer.write(
+                f"HTTP/1.1 {status}\r\nContent-Type: {_TYPE}\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n".encode()
+            )
+            writer.write(body)
+            await asyncio.wait_for(writer.drain(), _TIMEOUT_SECONDS)
+        except (OSError, EOFError, asyncio.TimeoutError, asyncio.LimitOverrunError):
+            pass  # whoever it was does not wait for an answer, or sent no request
+        finally:
+            writer.close()
+
+    async def _body(self, head: bytes) -> tuple[str, bytes]:
+        method, _, rest = head.partition(b" ")
+        if rest.split(b" ", 1)[0] != b"/metrics":
+            return "404 Not Found", b"only /metrics is here\n"
+        if method != b"GET":
+            return "405 Method Not Allowed", b"only GET\n"
+        try:
+            status, tritons = await http_upstream.get(self._upstream, "/metrics")
+        except Refusal as refusal:
+            return "502 Bad Gateway", f"{refusal.message}\n".encode()
+        if status != 200:
+            return "502 Bad Gateway", f"Triton answered {status}\n".encode()
+        return "200 OK", tritons + self._metrics.text()
