@@ -114,7 +114,10 @@ def _during(command: list[str], signals: StopSignals) -> int:
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait()
+            while process.poll() is None:
+                if signals.hurry():
+                    process.kill()
+                time.sleep(_POLL_SECONDS)
         code = process.returncode
         stopped = _stop(server, signals)
         # As a shell says it when a command was ended by a signal.

@@ -32,6 +32,12 @@ _GRACE_SECONDS = 5
 _LAST_LINES = 5
 _LAST_WORDS_SECONDS = 3
 """What the guard of a dead Triton gets to answer its callers."""
+STOP_SIGNAL = signal.SIGINT
+"""What tritonserver is told to stop by; it finishes the requests under way.
+
+It understands SIGTERM as well, which is blocked in it: whoever sends that to every process of a
+tree, as systemd does, means us, and Triton stops last, when nobody sends it requests any more.
+"""
 
 _T = TypeVar("_T")
 
@@ -159,7 +165,7 @@ class TritonServer:
             if self._guard:
                 guard_code = self._guard.stop(self.settings.exit_timeout + _GRACE_SECONDS, hurry)
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(STOP_SIGNAL)
             deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
             while process.poll() is None and time.monotonic() < deadline and not hurry():
                 time.sleep(_POLL_SECONDS)
@@ -254,10 +260,11 @@ class TritonServer:
             gpu=self._gpu,
             secret=self._secret,
         )
-        tie = in_child()
+        tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
 
         def prepare() -> None:
             tie()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 

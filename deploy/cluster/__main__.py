@@ -32,8 +32,8 @@ _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: REPLICAS, BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT, "
     "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, MAX_STREAMS "
-    "(of a key), RETRY_BODY_KIB, REQUEST_TIMEOUT, HANG_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, TRACE_URL "
-    "and those of the server and its guard."
+    "(of a key), RETRY_BODY_KIB, REQUEST_TIMEOUT, HANG_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, "
+    "TRACE_URL and those of the server and its guard."
 )
 
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)

@@ -30,7 +30,9 @@ from server.ports import Ports, settle_ports
 from server.processes import kill_group, process_table
 from server.readiness import is_live, is_ready
 from server.settings import Settings
+from server.signals import SOFT_STOP, STOP_AT_ONCE
 
+_HAPROXY = Path(__file__).with_name("haproxy.sh")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
 _HANG_CHECK_SECONDS = 1.0
@@ -161,10 +163,17 @@ class Supervisor:
         """
         if self._haproxy:
             # Takes no new connection and ends after the last answer.
-            self._end([self._haproxy], signal.SIGUSR1, self.settings.exit_timeout, hurry)
+            self._end([self._haproxy], self.settings.exit_timeout, hurry)
+            self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
-        self._end([server for server, _ in self._servers.values()], signal.SIGTERM, timeout, hurry)
+        servers = [server for server, _ in self._servers.values()]
+        self._end(servers, timeout, hurry)
+        if hurry():
+            # A server that is killed cannot end its Triton, which would go on by itself.
+            self._end(servers, _GRACE_SECONDS, lambda: False, STOP_AT_ONCE)
+        for process in servers:
+            process.kill()
         self._haproxy, self._servers = None, {}
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
@@ -189,9 +198,9 @@ class Supervisor:
     def _end(
         self,
         processes: list[ManagedProcess],
-        number: signal.Signals,
         timeout: float,
         hurry: Callable[[], bool],
+        number: signal.Signals = SOFT_STOP,
     ) -> None:
         for process in processes:
             process.signal(number)
@@ -200,8 +209,6 @@ class Supervisor:
             if hurry() or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_SECONDS)
-        for process in processes:
-            process.kill()
 
     def _start(self) -> None:
         settings = self.settings
@@ -227,8 +234,8 @@ class Supervisor:
             self._servers[name] = self._server(name, folder, ports), ports
         for server, _ in self._servers.values():
             server.start()
-        command = [program, "-W", "-db", "-f", str(self._write_config())]
-        environment = {**os.environ, "LC_ALL": "C"}
+        command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
+        environment = {**os.environ, "LC_ALL": "C", "HAPROXY_PROGRAM": program}
         self._haproxy = ManagedProcess("HAProxy", command, environment, logs / "haproxy.log")
         self._haproxy.start()
         self.check()
