@@ -88,7 +88,7 @@ def _serve(signals: StopSignals) -> int:
             for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
                 _err.print(f"triton: {line}")
             for line in guard_log.new_lines() if guard_log else ():
-                _err.print(f"guard: {line}")
+                _err.print(line)
             time.sleep(_POLL_SECONDS)
         _err.print("stopping: requests under way are finished first ...")
         return _stop(server, signals)

@@ -31,7 +31,7 @@ from server.signals import StopSignals
 _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: REPLICAS, BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT, "
-    "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, MAX_STREAMS "
+    "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, STREAM_LIMIT "
     "(of a key), RETRY_BODY_KIB, REQUEST_TIMEOUT, HANG_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, "
     "TRACE_URL and those of the server and its guard."
 )

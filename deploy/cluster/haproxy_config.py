@@ -69,8 +69,8 @@ def render_config(
         weights=weights,
         admin_token=admin_token,
         digests={role: key_files(layout.folder, role).digests for role in ROLES},
-        max_connections=4 * _PROTOCOLS * under_way + _STREAMING_KEYS * settings.max_streams + 1000,
-        streams_a_server=_STREAMING_KEYS * settings.max_streams,
+        max_connections=4 * _PROTOCOLS * under_way + _STREAMING_KEYS * settings.stream_limit + 1000,
+        streams_a_server=_STREAMING_KEYS * settings.stream_limit,
         threads=min(4, os.cpu_count() or 1),
     )
 
