@@ -88,7 +88,7 @@ def _serve(signals: StopSignals) -> int:
             for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
                 _err.print(f"triton: {line}")
             for line in guard_log.new_lines() if guard_log else ():
-                _err.print(f"guard: {line}")
+                _err.print(line)
             time.sleep(_POLL_SECONDS)
         _err.print("stopping: requests under way are finished first ...")
         return _stop(server, signals)
@@ -114,7 +114,10 @@ def _during(command: list[str], signals: StopSignals) -> int:
         finally:
             if process.poll() is None:
                 process.terminate()
-                process.wait()
+            while process.poll() is None:
+                if signals.hurry():
+                    process.kill()
+                time.sleep(_POLL_SECONDS)
         code = process.returncode
         stopped = _stop(server, signals)
         # As a shell says it when a command was ended by a signal.

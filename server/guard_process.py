@@ -1,7 +1,6 @@
 """The guard's process, which stands in front of a Triton on loopback."""
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from server.parent_death import in_child
 from server.ports import Ports
 from server.processes import never_interrupt
 from server.settings import Settings, gpu_is_visible
+from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _ROOT = Path(__file__).resolve().parents[1]
 _POLL_SECONDS = 0.02
@@ -55,7 +55,8 @@ class GuardProcess:
             "EXIT_TIMEOUT": str(settings.exit_timeout),
             "QUARANTINE_DIR": str(_quarantine(settings, folder)),
         }
-        tie, gpu = in_child(), gpu_is_visible(os.environ)
+        # Who signals every process of a tree does not stop it before its turn.
+        tie, gpu = in_child(SOFT_STOP, ignore=FOR_EVERYBODY), gpu_is_visible(os.environ)
 
         def prepare() -> None:
             tie()
@@ -96,7 +97,7 @@ class GuardProcess:
             Its exit code; 0 when every request was finished.
         """
         if self.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(SOFT_STOP)
         deadline = time.monotonic() + seconds
         while self.poll() is None and time.monotonic() < deadline and not hurry():
             time.sleep(_POLL_SECONDS)

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -19,16 +19,24 @@ def stop_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
 
 
-def in_child() -> Callable[[], None]:
+def in_child(
+    number: signal.Signals = signal.SIGTERM, *, ignore: Collection[signal.Signals] = ()
+) -> Callable[[], None]:
     """The `preexec_fn` of a `subprocess.Popen` whose child is to end with this process.
 
     The kernel counts the *thread* that started the child as its parent: start
     children from the main thread.
+
+    Args:
+        number: The signal that the child gets when this process ends.
+        ignore: Signals that the child ignores, unless its program handles them.
     """
     parent = os.getpid()
 
     def tie() -> None:
-        stop_with_parent()
+        for each in ignore:
+            signal.signal(each, signal.SIG_IGN)
+        stop_with_parent(number)
         if os.getppid() != parent:  # It ended before the line above.
             os._exit(1)
 

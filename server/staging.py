@@ -2,6 +2,7 @@
 
 import ctypes.util
 import os
+import shlex
 import shutil
 import sys
 import sysconfig
@@ -25,12 +26,12 @@ def stage_backends(
     own = _folders(installation.backends)
     missing = {name: source for name, source in _folders(ours).items() if name not in own}
     for name, source in {**own, **missing}.items():
-        if name == "python" and installation.stub and not (source / STUB).exists():
+        if name == "python" and installation.stub:
             # Copies, not links: Triton refuses a library whose real path leaves the backend's
             # folder.
-            ignored = shutil.ignore_patterns("__pycache__")
+            ignored = shutil.ignore_patterns("__pycache__", STUB)
             shutil.copytree(source, folder / name, ignore=ignored)
-            (folder / name / STUB).symlink_to(installation.stub)
+            _write_stub(folder / name / STUB, installation.stub)
         else:
             (folder / name).symlink_to(source)
     return tuple(missing)
@@ -74,6 +75,12 @@ def _folders(parent: Path) -> dict[str, Path]:
         for path in sorted(parent.iterdir())
         if path.is_dir() and not path.name.startswith((".", "_"))
     }
+
+
+def _write_stub(path: Path, stub: Path) -> None:
+    # Programs that a model starts take SIGTERM, which is blocked in tritonserver.
+    path.write_text(f'#!/bin/sh\nexec env --default-signal=TERM {shlex.quote(str(stub))} "$@"\n')
+    path.chmod(0o755)
 
 
 def _link_libpython(libraries: Path) -> None:

@@ -20,7 +20,7 @@ from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
 from server.logs import lines_that_matter, load_failures
 from server.parent_death import in_child
-from server.ports import Ports, settle_ports
+from server.ports import Ports, give_back, settle_ports
 from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
 from server.settings import Settings, gpu_is_visible
@@ -32,6 +32,12 @@ _GRACE_SECONDS = 5
 _LAST_LINES = 5
 _LAST_WORDS_SECONDS = 3
 """What the guard of a dead Triton gets to answer its callers."""
+STOP_SIGNAL = signal.SIGINT
+"""What tritonserver is told to stop by; it finishes the requests under way.
+
+It understands SIGTERM as well, which is blocked in it: whoever sends that to every process of a
+tree, as systemd does, means us, and Triton stops last, when nobody sends it requests any more.
+"""
 
 _T = TypeVar("_T")
 
@@ -65,6 +71,7 @@ class TritonServer:
         self._secret = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
         self._triton_http = ""
+        self._chosen: tuple[int, ...] = ()
         self._hint = ""
         self._watch = ChildWatch()
 
@@ -128,6 +135,7 @@ class TritonServer:
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
         self._ports = settle_ports(self.settings)
+        self._chosen = (*self._ports,)
         self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
         try:
             inside = self._ports_inside(self._ports)
@@ -157,7 +165,7 @@ class TritonServer:
             if self._guard:
                 guard_code = self._guard.stop(self.settings.exit_timeout + _GRACE_SECONDS, hurry)
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(STOP_SIGNAL)
             deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
             while process.poll() is None and time.monotonic() < deadline and not hurry():
                 time.sleep(_POLL_SECONDS)
@@ -172,6 +180,7 @@ class TritonServer:
         if self._guard is not None:
             self._guard.kill()
             self._guard = None
+        give_back(self._chosen)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -226,7 +235,9 @@ class TritonServer:
             return ports
         anywhere = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
         inside = self.settings.model_copy(update={"bind": LOOPBACK, **anywhere})
-        return settle_ports(inside, taken=ports)
+        upstream = settle_ports(inside, taken=ports)
+        self._chosen += (*upstream,)
+        return upstream
 
     def _spawn(
         self, installation: Installation, folder: Path, ports: Ports
@@ -249,10 +260,11 @@ class TritonServer:
             gpu=self._gpu,
             secret=self._secret,
         )
-        tie = in_child()
+        tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
 
         def prepare() -> None:
             tie()
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 

@@ -1,5 +1,6 @@
 """The running server that end-to-end tests talk to."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from tests.collection import pytest_collection_modifyitems
 # How long an example takes says more about the machine's other work than about ours.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As in a job in the background: what the tests start would ignore their Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["pytest_collection_modifyitems", "server"]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from server.parent_death import in_child
+from server.processes import kill_group
+from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _ROOT = Path(__file__).resolve().parents[2]
 MIN_WAIT = 0.2
@@ -64,7 +66,8 @@ class ManagedProcess:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C reaches only the supervisor, which ends them in order.
                 start_new_session=True,
-                preexec_fn=in_child(),  # noqa: PLW1509 - only the main thread gets here
+                # So does SIGTERM that was sent to every process of the tree.
+                preexec_fn=in_child(SOFT_STOP, ignore=FOR_EVERYBODY),  # noqa: PLW1509 - only the main thread gets here
             )
         self.starts += 1
         self._started = self._clock()
@@ -104,8 +107,8 @@ class ManagedProcess:
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once, with the processes of its group."""
         if self._process:
-            self._process.kill()
+            kill_group(self._process.pid)
             self._process.wait()
             self._process = None

@@ -13,6 +13,7 @@ from deploy.cluster.errors import ClusterError
 from deploy.cluster.load_balancer import LoadBalancer
 from deploy.cluster.state import ClusterState, read_state
 from server.readiness import is_ready
+from server.signals import SOFT_STOP
 
 _POLL_SECONDS = 0.05
 
@@ -78,7 +79,7 @@ class Operator:
     def restart(self, replica: str) -> None:
         """Ends a server, which should be out of service, and waits for the supervisor's new one."""
         before = read_state(self.run_dir).replica(replica)
-        os.kill(before.pid, signal.SIGTERM)
+        os.kill(before.pid, SOFT_STOP)
 
         def restarted() -> bool:
             now = read_state(self.run_dir).replica(replica)

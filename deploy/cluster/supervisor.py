@@ -30,7 +30,9 @@ from server.ports import Ports, settle_ports
 from server.processes import kill_group, process_table
 from server.readiness import is_live, is_ready
 from server.settings import Settings
+from server.signals import SOFT_STOP, STOP_AT_ONCE
 
+_HAPROXY = Path(__file__).with_name("haproxy.sh")
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
 _HANG_CHECK_SECONDS = 1.0
@@ -125,13 +127,13 @@ class Supervisor:
             self._written.write(self._run_dir)
 
     def wait_until_ready(self, stop_requested: Callable[[], bool]) -> bool:
-        """Waits until every server is ready; False when a stop was requested meanwhile.
+        """Waits until HAProxy has found every server ready; False when a stop was requested.
 
         Raises:
             ClusterError: They are not within START_TIMEOUT.
         """
         deadline = time.monotonic() + self.settings.start_timeout
-        while not all(is_ready(replica.http_url) for replica in self.state.replicas):
+        while not self._all_in_service():
             if stop_requested():
                 return False
             if time.monotonic() > deadline:
@@ -143,6 +145,17 @@ class Supervisor:
             time.sleep(_POLL_SECONDS)
         return True
 
+    def _all_in_service(self) -> bool:
+        """Whether the next request would be answered, whichever server it goes to."""
+        load_balancer = LoadBalancer(self._run_dir)
+        try:
+            return all(
+                is_ready(replica.http_url) and load_balancer.is_up(replica.name)
+                for replica in self.state.replicas
+            )
+        except ClusterError:  # HAProxy itself is starting.
+            return False
+
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Lets requests under way finish, then ends HAProxy and the servers.
 
@@ -150,10 +163,17 @@ class Supervisor:
         """
         if self._haproxy:
             # Takes no new connection and ends after the last answer.
-            self._end([self._haproxy], signal.SIGUSR1, self.settings.exit_timeout, hurry)
+            self._end([self._haproxy], self.settings.exit_timeout, hurry)
+            self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
-        self._end([server for server, _ in self._servers.values()], signal.SIGTERM, timeout, hurry)
+        servers = [server for server, _ in self._servers.values()]
+        self._end(servers, timeout, hurry)
+        if hurry():
+            # A server that is killed cannot end its Triton, which would go on by itself.
+            self._end(servers, _GRACE_SECONDS, lambda: False, STOP_AT_ONCE)
+        for process in servers:
+            process.kill()
         self._haproxy, self._servers = None, {}
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
@@ -178,9 +198,9 @@ class Supervisor:
     def _end(
         self,
         processes: list[ManagedProcess],
-        number: signal.Signals,
         timeout: float,
         hurry: Callable[[], bool],
+        number: signal.Signals = SOFT_STOP,
     ) -> None:
         for process in processes:
             process.signal(number)
@@ -189,8 +209,6 @@ class Supervisor:
             if hurry() or time.monotonic() > deadline:
                 break
             time.sleep(_POLL_SECONDS)
-        for process in processes:
-            process.kill()
 
     def _start(self) -> None:
         settings = self.settings
@@ -216,8 +234,8 @@ class Supervisor:
             self._servers[name] = self._server(name, folder, ports), ports
         for server, _ in self._servers.values():
             server.start()
-        command = [program, "-W", "-db", "-f", str(self._write_config())]
-        environment = {**os.environ, "LC_ALL": "C"}
+        command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
+        environment = {**os.environ, "LC_ALL": "C", "HAPROXY_PROGRAM": program}
         self._haproxy = ManagedProcess("HAProxy", command, environment, logs / "haproxy.log")
         self._haproxy.start()
         self.check()
@@ -271,6 +289,9 @@ class Supervisor:
             "MODEL_REPOSITORY": str(folder),
             "MODEL_CONTROL": "explicit",
             "ADMIN_TOKEN": self._token,
+            "GUARD": "on",
+            "QUARANTINE_DIR": str(self._run_dir / "quarantine"),
+            "MAX_BODY": str(settings.max_body_mib * 2**20),
             "START_TIMEOUT": str(settings.start_timeout),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
             "LOG_FILE": str(logs / f"{name}.triton.log"),

@@ -17,11 +17,14 @@ from server.errors import ServerError
 from server.guard import http_upstream
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
+from server.guard.grpc_server import GrpcServer, serve_grpc
 from server.guard.http_head import MAX_HEAD
 from server.guard.http_server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
+from server.guard.process_watch import watch_process
 from server.guard.quarantine import Quarantine
 from server.guard.settings import GuardSettings, address_of
+from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _log = logging.getLogger(__name__)
 
@@ -36,17 +39,27 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         OSError: A port is taken.
     """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (*FOR_EVERYBODY, SOFT_STOP):
+        # Its parent has it ignore what is meant for the parent.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     http = address_of(settings.upstream_http)
     admission = Admission(settings.batches_ahead, settings.max_queue)
     metrics = Metrics(admission)
     descriptions = Descriptions(
         lambda path: http_upstream.get(http, path), settings.model_repository
     )
-    quarantine = Quarantine(quarantine_dir)
+    quarantine = Quarantine(quarantine_dir, settings.quarantine_seconds)
+    watch_process(settings.upstream_pid, quarantine.upstream_ended)
     server = HttpServer(settings, descriptions, admission, quarantine, metrics)
     http_port = await server.start()
+    grpc = await serve_grpc(
+        settings,
+        descriptions,
+        admission,
+        quarantine,
+        lambda refusal: metrics.refused("grpc", refusal.reason),
+    )
     shown = await asyncio.start_server(
         MetricsService(metrics, address_of(settings.upstream_metrics)).answer,
         settings.bind,
@@ -55,14 +68,30 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     )
     metrics_port = shown.sockets[0].getsockname()[1]
     print(
-        f"guard: HTTP {settings.bind}:{http_port}, metrics {settings.bind}:{metrics_port}",
+        f"guard: HTTP {settings.bind}:{http_port}, gRPC {settings.bind}:{grpc.port}, "
+        f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
     await stop.wait()
-    finished = await server.stop(settings.exit_timeout)
+    finished = all(
+        await asyncio.gather(
+            server.stop(settings.exit_timeout), _drain(grpc, settings.exit_timeout)
+        )
+    )
     shown.close()
     quarantine.close()
     return 0 if finished else 1
+
+
+async def _drain(grpc: GrpcServer, seconds: float) -> bool:
+    """Finishes the calls under way; false where that took longer."""
+    try:
+        await asyncio.wait_for(grpc.drain(), seconds)
+    except asyncio.TimeoutError:
+        return False
+    finally:
+        await grpc.close()
+    return True
 
 
 def main() -> int:

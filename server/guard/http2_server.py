@@ -77,7 +77,7 @@ class ServerConnection(Connection, Generic[Head]):
         """Takes no more requests and closes once those under way are answered."""
         if not self._draining and not self._closing and self.transport is not None:
             self._draining = True
-            self.transport.write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR, "closing"))
+            self._write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR, "closing"))
             self._close_if_drained()
 
     def last_peer_stream(self) -> int:

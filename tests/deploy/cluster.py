@@ -101,8 +101,16 @@ class Running:
 
     def triton_pid(self, name: str) -> int:
         """The process of a server's tritonserver."""
+        return self._child(name, b"tritonserver")
+
+    def guard_pid(self, name: str) -> int:
+        """The process of a server's guard."""
+        return self._child(name, b"server.guard")
+
+    def _child(self, name: str, word: bytes) -> int:
         parent = self.replica(name).pid
-        return next(process.pid for process in process_table() if process.parent == parent)
+        children = [process.pid for process in process_table() if process.parent == parent]
+        return next(p for p in children if word in Path(f"/proc/{p}/cmdline").read_bytes())
 
     def stubs(self, name: str) -> set[int]:
         """The processes of a server's Python models and backends."""

@@ -1,7 +1,6 @@
 """A server that is told to stop answers everything that it has accepted."""
 
 import os
-import signal
 import time
 import urllib.request
 from queue import Queue
@@ -12,7 +11,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from server.settings import Settings
-from server.triton import TritonServer
+from server.triton import STOP_SIGNAL, TritonServer
 from tests.conftest import REPOSITORY
 from tests.e2e.test_batching import LONG, tokens
 from tests.e2e.together import tensors
@@ -49,7 +48,7 @@ def test_a_stop_loses_no_request() -> None:
             time.sleep(0.01)
         assert answers.qsize() < WAITING, "the requests were answered before the stop"
 
-        os.kill(server.pid, signal.SIGTERM)
+        os.kill(server.pid, STOP_SIGNAL)
         received = [answers.get(timeout=120) for _ in [*busy, *waiting]]
         assert [error for _, error in received if error] == []
         assert all(len(result.as_numpy("probabilities")) == 32 for result, _ in received)

@@ -4,7 +4,6 @@ What they cost is counted in executions, from the server's own statistics.
 """
 
 import os
-import signal
 from collections.abc import Iterator
 from queue import Queue
 from typing import Any
@@ -19,7 +18,7 @@ from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
 from loadtests.compare import explanations
 from server.settings import Settings
-from server.triton import TritonServer
+from server.triton import STOP_SIGNAL, TritonServer
 from tests.conftest import REPOSITORY
 from tests.e2e.test_batching import png, texts, tokens
 from tests.e2e.test_drain import pending
@@ -213,7 +212,7 @@ def test_an_explanation_that_a_stop_cuts_short_is_worth_asking_again() -> None:
         # One of the more than a hundred requests that it takes is answered.
         while not client.get_inference_statistics("sentiment_bert").model_stats[0].execution_count:
             assert received.empty()
-        os.kill(server.pid, signal.SIGTERM)
+        os.kill(server.pid, STOP_SIGNAL)
         answer = received.get(timeout=120)
         assert isinstance(answer, InferenceServerException)
         assert answer.status() == "StatusCode.UNAVAILABLE"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -67,7 +69,25 @@ def test_stub_joins_the_library_which_does_not_leave_the_folder(
     stage_backends(installation, folder, ours)
     library = folder / "python" / "libtriton_python.so"
     assert library.resolve().is_relative_to(folder.resolve())
-    assert (folder / "python" / STUB).resolve() == installation.stub
+
+
+def test_the_stub_gets_its_arguments_and_takes_sigterm(
+    installation: Installation, ours: Path, folder: Path
+) -> None:
+    odd = folder.parent / "it's $HOME; a stub"
+    odd.write_text("#!/bin/bash\ngrep SigBlk /proc/$$/status\nprintf '%s\\n' \"$@\"\n")
+    odd.chmod(0o755)
+    stage_backends(replace(installation, stub=odd), folder, ours)
+    done = subprocess.run(
+        [folder / "python" / STUB, "a b", "c"],
+        preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    blocked, *arguments = done.stdout.splitlines()
+    assert not int(blocked.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+    assert arguments == ["a b", "c"]
 
 
 def test_models_find_the_packages_of_the_running_python(
