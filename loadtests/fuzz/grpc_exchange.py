@@ -195,6 +195,7 @@ class GrpcConnection:
         self._more.set()
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        is_current = stream == self._stream or self._stream < 0  # or bytes of whatever streams
         if kind == Frame.SETTINGS and not flags & ACK:
             for name, value in struct.iter_unpack(">HI", payload):
                 if name == 4:
@@ -211,30 +212,35 @@ class GrpcConnection:
                 self._stream_window += grown
         elif kind == Frame.GOAWAY:
             code = int.from_bytes(payload[4:8], "big")
-            self._message = f"GOAWAY {code} " + payload[8:200].decode("utf-8", "replace")
+            self._answers.append(f"goaway {code}")
+            self._message = payload[8:200].decode("utf-8", "replace")
         elif kind in (Frame.HEADERS, Frame.CONTINUATION):
             self._block += payload
             if flags & END_HEADERS:
-                self._headers(stream)
+                self._headers(is_current)
         elif kind == Frame.DATA:
             if payload:
-                self.body = (self.body + payload)[: 2**20]
+                if is_current:
+                    self.body = (self.body + payload)[: 2**20]
                 self._writer.write(
                     frame(Frame.WINDOW_UPDATE, 0, 0, struct.pack(">I", len(payload)))
                 )
-        elif kind == Frame.RST_STREAM and stream in (self._stream, 1):
-            self._message = f"RST_STREAM {int.from_bytes(payload, 'big')}"
+        elif kind == Frame.RST_STREAM and is_current:
+            if not self._answers:  # after an answer it only says that no more is read
+                self._answers.append(f"reset {int.from_bytes(payload, 'big')}")
             self._stream_ended = True
-        if kind == Frame.HEADERS and flags & END_STREAM and stream == max(self._stream, 1):
+        if kind == Frame.HEADERS and flags & END_STREAM and is_current:
             self._stream_ended = True
 
-    def _headers(self, stream: int) -> None:  # noqa: ARG002 - every stream of a raw case counts
+    def _headers(self, is_current: bool) -> None:
         block, self._block = self._block, b""
         try:
             found = dict(self._decoder.decode(block, raw=True))
         except hpack.HPACKError as error:
             self._message = f"no headers: {error}"
             return
+        if not is_current:
+            return  # what comes late for a stream that was cancelled
         if (code := found.get(b"grpc-status")) is not None:
             number = int(code) if code.isdigit() else -1
             self._answers.append(STATUSES[number] if 0 <= number < len(STATUSES) else code.decode())

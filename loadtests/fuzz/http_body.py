@@ -185,7 +185,9 @@ def _parameter(random: Random) -> tuple[str, Any]:
         ),
     )
     small = maybe(random, 0.4)
-    value: Any = pick(random, (1, 2, 3, 10, True)) if small else pick(random, (*INTEGERS, *_SHORT, None))
+    value: Any = (
+        pick(random, (1, 2, 3, 10, True)) if small else pick(random, (*INTEGERS, *_SHORT, None))
+    )
     if name == "SAMPLES":  # what is allowed there takes long
         value = pick(random, (1, 16, -1, "x", 2**40))
     return name, value if maybe(random, 0.95) else any_json(random, 1)

@@ -97,10 +97,10 @@ class HttpConnection:
             left = start + patience - time.perf_counter()
             try:
                 data = await asyncio.wait_for(self._reader.read(_READ), max(left, 0.001))
-            except (asyncio.TimeoutError, OSError) as error:
-                if isinstance(error, OSError):
-                    ended = True
-                    break
+            except ConnectionError:
+                ended = True
+                break
+            except asyncio.TimeoutError:
                 if not sending.done():
                     start = time.perf_counter()
                     if left < -MAX_SECONDS:

@@ -28,6 +28,8 @@ MODELS = (
     *("sentiment_explain", "mnist_explain"),
 )
 _INPUTS = 6
+_EXPLAINED = 6
+"""In one of so many turns an explanation is asked for, since that takes long."""
 _PAUSE_SECONDS = 0.02
 _MAX_SECONDS = 30
 """A slow answer is no wrong one; how slow the slowest was stands in the summary."""
@@ -124,6 +126,8 @@ class Neighbours:
     ) -> AsyncIterator[tuple[Requests, int, SequencePosition | None]]:
         for turn in itertools.count():
             for model in MODELS:
+                if model.endswith("_explain") and turn % _EXPLAINED:
+                    continue
                 requests = self._prepared[model][protocol]
                 at = turn % len(requests)
                 if not requests.sequences:

@@ -25,7 +25,8 @@ STATUSES = (
 
 _ALLOWED_5XX = {"501", "505"}
 """Methods and versions of HTTP that a server does not know (RFC 9110)."""
-_FAULTS = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "ABORTED"}
+_FAULTS = {"UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "ABORTED", "reset 2", "goaway 2"}
+"""Of gRPC, and INTERNAL_ERROR of HTTP/2 (RFC 9113, section 7)."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Sequence
 from random import Random
 
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
 from loadtests.fuzz.case import Case, End, Wire
@@ -120,7 +122,8 @@ class Sender:
             return ""
         found = ""
         if outcome.status == "OK":
-            found = service_pb2.ModelInferResponse.FromString(connection.body[5:]).id
+            with contextlib.suppress(DecodeError):
+                found = service_pb2.ModelInferResponse.FromString(connection.body[5:]).id
         if found == name:
             return ""
         return f"the next call on its connection was answered {outcome.status} for {found!r}"

@@ -27,6 +27,7 @@ class Summary:
         neighbours_worst: Their slowest answer, in seconds.
         probes: Real requests that followed on the connections of cases.
         deaths: How often a process of the server ended.
+        late: Answers that took longer than they may beside other work, and not by themselves.
     """
 
     findings: Findings
@@ -38,6 +39,7 @@ class Summary:
     neighbours_worst: float = 0.0
     seconds: float = 0.0
     deaths: int = 0
+    late: int = 0
 
     @property
     def sent(self) -> int:
@@ -56,6 +58,7 @@ class Summary:
             "sent": self.sent,
             "seconds": round(self.seconds, 1),
             "deaths": self.deaths,
+            "late": self.late,
             "kinds": {
                 kind: {
                     **{group: self.groups[kind][group] for group in GROUPS},
@@ -96,7 +99,8 @@ class Summary:
         console.print(table)
         console.print(
             f"{self.sent} sent in {self.seconds:.0f} s ({self.sent / max(self.seconds, 0.1):.0f} a "
-            f"second); processes that ended: {self.deaths}; neighbours: "
+            f"second); processes that ended: {self.deaths}; in time only by themselves: "
+            f"{self.late}; neighbours: "
             f"{sum(self.right.values())} right answers, slowest {self.neighbours_worst:.2f} s"
         )
         for name, (before, after) in self.memory.growth().items():
