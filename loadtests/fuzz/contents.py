@@ -92,7 +92,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + check
 
 
-def _png(
+def png(
     width: int, height: int, data: bytes, *between: bytes, bits: int = 1, color: int = 0
 ) -> bytes:
     head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
@@ -106,21 +106,21 @@ def _png(
 
 
 @cache
-def _zeros(mebibytes: int) -> bytes:
+def zeros(mebibytes: int) -> bytes:
     return zlib.compress(bytes(mebibytes * 2**20), 9)
 
 
 _BOMBS = (
-    lambda: _png(20_000, 20_000, _zeros(48)),
-    lambda: _png(2**31 - 1, 2**31 - 1, b""),
-    lambda: _png(0, 0, b""),
-    lambda: _png(1, 2**31 - 1, _zeros(1)),
-    lambda: _png(28, 28, _zeros(1), _chunk(b"zTXt", b"a\0\0" + _zeros(64))),
-    lambda: _png(28, 28, _zeros(1), _chunk(b"iCCP", b"a\0\0" + _zeros(64))),
-    lambda: _png(28, 28, _zeros(1), _chunk(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 60)),
-    lambda: _png(28, 28, _zeros(1), bits=16, color=6),
-    lambda: _png(28, 28, _zeros(1), bits=8, color=3),
-    lambda: _png(28, 28, _zeros(1), *(_chunk(b"tEXt", b"a\0b") for _ in range(3_000))),
+    lambda: png(20_000, 20_000, zeros(48)),
+    lambda: png(2**31 - 1, 2**31 - 1, b""),
+    lambda: png(0, 0, b""),
+    lambda: png(1, 2**31 - 1, zeros(1)),
+    lambda: png(28, 28, zeros(1), _chunk(b"zTXt", b"a\0\0" + zeros(64))),
+    lambda: png(28, 28, zeros(1), _chunk(b"iCCP", b"a\0\0" + zeros(64))),
+    lambda: png(28, 28, zeros(1), _chunk(b"eXIf", b"MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 60)),
+    lambda: png(28, 28, zeros(1), bits=16, color=6),
+    lambda: png(28, 28, zeros(1), bits=8, color=3),
+    lambda: png(28, 28, zeros(1), *(_chunk(b"tEXt", b"a\0b") for _ in range(3_000))),
 )
 _NO_PICTURES = (
     *(b"", b"\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8" * 500, b"BM", b"GIF89a"),
@@ -176,9 +176,10 @@ def texts(random: Random, recorded: Recorded) -> Case:  # noqa: ARG001
         return send("texts", random, pick(random, _READING), "TEXT", value)
     if maybe(random, 0.2):
         value = random.randbytes(random.choice((1, 30, 900)))
-    return send(
-        "texts", random, pick(random, _READING), "TEXT", value, pick(random, (1, 1, 1, 2, 3))
-    )
+    model = pick(random, _READING)
+    if model.endswith("_explain"):  # which takes long for long texts, and is allowed to
+        return send("texts", random, model, "TEXT", value[:90])
+    return send("texts", random, model, "TEXT", value, pick(random, (1, 1, 1, 2, 3)))
 
 
 def metrics(random: Random, recorded: Recorded) -> Case:

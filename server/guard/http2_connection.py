@@ -122,7 +122,7 @@ class Connection(Sender, asyncio.Protocol):
             self._rest = self._take_frames(data)
         except ConnectionFault as fault:
             self.fail(fault.code, str(fault))
-        except Exception:  # a fault of ours must not leave a connection half alive
+        except Exception:  # noqa: BLE001 - a fault of ours leaves no connection half alive
             _LOG.exception("the guard itself failed on an HTTP/2 frame")
             self.fail(ErrorCode.INTERNAL_ERROR, "the guard failed")
 
