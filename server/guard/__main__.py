@@ -21,7 +21,7 @@ from server.guard.grpc_server import GrpcServer, serve_grpc
 from server.guard.http_head import MAX_HEAD
 from server.guard.http_server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
-from server.guard.process_watch import watch_process
+from server.guard.process_watch import ProcessWatch
 from server.guard.quarantine import Quarantine
 from server.guard.settings import GuardSettings, address_of
 from server.signals import FOR_EVERYBODY, SOFT_STOP
@@ -50,7 +50,8 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         lambda path: http_upstream.get(http, path), settings.model_repository
     )
     quarantine = Quarantine(quarantine_dir, settings.quarantine_seconds)
-    watch_process(settings.upstream_pid, quarantine.upstream_ended)
+    watch = ProcessWatch(settings.upstream_pid, quarantine.suspect_all, quarantine.upstream_ended)
+    watch.start()
     server = HttpServer(settings, descriptions, admission, quarantine, metrics)
     http_port = await server.start()
     grpc = await serve_grpc(
@@ -79,6 +80,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         )
     )
     shown.close()
+    watch.stop()
     quarantine.close()
     return 0 if finished else 1
 

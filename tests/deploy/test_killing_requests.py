@@ -1,0 +1,141 @@
+"""A request that ends servers ends two at most, however often and from wherever it is sent."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from clients import InvalidInputError, ServingError, UnavailableError
+from clients.base import ServingClient
+from tests.deploy.cluster import Running, eventually, make_repository, running_cluster
+from tests.deploy.conftest import Image, digit_calls
+from tests.deploy.load import Call, SteadyLoad
+
+pytestmark = pytest.mark.e2e
+
+SERVERS = 3
+RATE = 40
+TRIES = 1000
+TRIES_RATE = 50
+_CONFIG = """
+name: "obedient"
+backend: "python"
+max_batch_size: 0
+input [ { name: "COMMAND" data_type: TYPE_STRING dims: [ 1 ] } ]
+output [ { name: "DONE" data_type: TYPE_STRING dims: [ 1 ] } ]
+instance_group [ { count: 1 kind: KIND_CPU } ]
+"""
+_MODEL = """
+import os
+import signal
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def execute(self, requests):
+        answers = []
+        for request in requests:
+            command = pb_utils.get_input_tensor_by_name(request, "COMMAND")
+            word = command.as_numpy()[0]
+            if word.startswith(b"end the server"):
+                os.kill(os.getppid(), signal.SIGKILL)
+            if word.startswith(b"end the model"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            done = pb_utils.Tensor("DONE", command.as_numpy())
+            answers.append(pb_utils.InferenceResponse([done]))
+        return answers
+"""
+
+
+def add_obedient_model(repository: Path) -> Path:
+    """Adds a model that ends its server, or its own process, when it is told to."""
+    (repository / "obedient" / "1").mkdir(parents=True)
+    (repository / "obedient" / "config.pbtxt").write_text(_CONFIG)
+    (repository / "obedient" / "1" / "model.py").write_text(_MODEL)
+    return repository
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Three servers, one of whose models ends them."""
+    folder = tmp_path_factory.mktemp("k")
+    repository = add_obedient_model(make_repository(folder / "models"))
+    with running_cluster(folder, repository, REPLICAS=str(SERVERS)) as running:
+        yield running
+
+
+@pytest.fixture
+def load(three: Running, images: list[Image]) -> Iterator[SteadyLoad]:
+    """Others' requests, of which none may be lost."""
+    assert eventually(three.all_up)
+    clients = [three.client(protocol, concurrency=128) for protocol in ("http", "grpc")]
+    expected = clients[1].classify_digits(images)
+    with SteadyLoad(digit_calls(clients, images, expected), RATE) as running:
+        running.more(RATE)
+        yield running
+        running.more(RATE)
+    for client in clients:
+        client.close()
+    assert running.tally.failures == []
+    assert running.tally.right == running.tally.sent
+
+
+def starts(cluster: Running) -> int:
+    return sum(replica.starts for replica in cluster.state.replicas)
+
+
+def command(client: ServingClient, words: str) -> None:
+    client.infer("obedient", {"COMMAND": np.array([words.encode()], dtype=object)})
+
+
+def send_again_and_again(
+    clients: list[ServingClient], words: str, tries: int
+) -> tuple[Counter[str], threading.Lock]:
+    """Sends the same request at a steady rate, and counts what it gets."""
+    answers: Counter[str] = Counter()
+    lock = threading.Lock()
+
+    def call(client: ServingClient) -> Call:
+        def make() -> None:
+            try:
+                command(client, words)
+            except ServingError as error:
+                answer = f"{type(error).__name__}: {error.message}"
+            else:
+                answer = "answered"
+            with lock:
+                answers[answer] += 1
+
+        return make
+
+    with SteadyLoad(list(map(call, clients)), TRIES_RATE, threads=64) as killers:
+        killers.more(tries)
+    return answers, lock
+
+
+@pytest.mark.parametrize("what", ["end the server", "end the model"])
+@pytest.mark.parametrize("protocols", [["http"], ["grpc"], ["http", "grpc"]], ids="-".join)
+def test_the_same_killing_request_ends_two_servers_at_most_and_nothing_else_is_lost(
+    three: Running, load: SteadyLoad, protocols: list[str], what: str
+) -> None:
+    before = starts(three)
+    clients = [three.client(protocol, concurrency=64) for protocol in protocols]
+    words = f"{what}, over {protocols}"
+    tries = TRIES if what == "end the server" and len(protocols) == 1 else 200
+    answers, _ = send_again_and_again(clients, words, tries)
+    assert eventually(three.all_up)
+    assert starts(three) - before <= 2
+    assert answers.total() >= tries
+    (refused,) = answers  # every single one, the first ones too
+    assert refused.startswith(("InvalidInputError", "ServerError"))
+    assert "ended servers" in refused
+    # The next one is no suspect.
+    command(clients[0], f"do nothing, {words}")
+    for client in clients:
+        client.close()
+    assert load.tally.failures == []
