@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from build.errors import BuildError
+from loadtests.fuzz.attack_table import as_markdown, compare
+from loadtests.fuzz.attacks import attacks
 from loadtests.fuzz.campaign import Campaign
 from loadtests.fuzz.culprit import find_culprit
 from loadtests.fuzz.findings import Findings
@@ -69,6 +71,21 @@ def main(
     except (LoadTestError, ServerError, BuildError) as error:
         print_error(_err, error)
     raise typer.Exit(code)
+
+
+@app.command(name="attacks", epilog=_HELP)
+def compare_attacks(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Send known attacks to a guarded server and to a bare one, and print both answers."""
+    try:
+        settings = FuzzSettings.from_environment()
+        recorded = record(settings.model_repository, seed=settings.seed)
+        rows = compare(settings.model_repository, recorded, attacks(recorded))
+    except (LoadTestError, ServerError, BuildError) as error:
+        print_error(_err, error)
+        raise typer.Exit(ExitCode.ERROR) from None
+    print(json.dumps([row.as_dict() for row in rows]) if as_json else as_markdown(rows))
 
 
 def fuzz(settings: FuzzSettings, signals: StopSignals, *, bare: bool = False) -> Summary:

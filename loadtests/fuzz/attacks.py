@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loadtests.fuzz.case import Case, End, Wire
+from loadtests.fuzz.case import Case, Wire
 from loadtests.fuzz.contents import png, zeros
 from loadtests.fuzz.grpc_messages import call
 from loadtests.fuzz.http2 import (
@@ -19,7 +19,7 @@ from loadtests.fuzz.http2 import (
     message,
     settings,
 )
-from loadtests.fuzz.http_head import Fields, bomb, real, request
+from loadtests.fuzz.http_head import Fields, bomb, request
 from loadtests.fuzz.recorded import LENGTH_HEADER, Recorded, joined
 from loadtests.fuzz.values import raw_json
 
@@ -231,7 +231,6 @@ def _closed(of: dict[str, Recorded]) -> list[Attack]:
     del region.raw_input_contents[:]
     region.inputs[0].parameters["shared_memory_region"].string_param = "x"
     region.inputs[0].parameters["shared_memory_byte_size"].int64_param = 3136
-    left = Case("attack", Wire.HTTP, (real(of["sentiment_explain"]),), 0, End.HANG_UP)
     register = "/v2/systemsharedmemory/region/x/register"
     return [
         Attack(
@@ -244,5 +243,4 @@ def _closed(of: dict[str, Recorded]) -> list[Attack]:
         ),
         Attack("model control", "unload a model", asked("/v2/repository/models/mnist/unload", {})),
         Attack("logging", "write the log to a file", asked("/v2/logging", {"log_file": "/tmp/x"})),  # noqa: S108
-        Attack("hanging up", "an explanation that nobody waits for", left),
     ]
