@@ -15,7 +15,7 @@ from build.errors import BuildError
 from loadtests.fuzz.attack_table import as_markdown, compare
 from loadtests.fuzz.attacks import attacks
 from loadtests.fuzz.campaign import Campaign
-from loadtests.fuzz.culprit import find_culprit
+from loadtests.fuzz.culprit import find_culprit, make_smaller
 from loadtests.fuzz.findings import Findings
 from loadtests.fuzz.guarded import GuardedServer
 from loadtests.fuzz.neighbour import Neighbours, prepare_neighbours
@@ -40,8 +40,8 @@ class ExitCode(IntEnum):
 
 
 _HELP = """Settings are environment variables: REQUESTS, SEED, FIRST (the number of the first
-case), ONLY (kinds), BUDGET_S, WORKERS, MODEL_REPOSITORY, CORPUS (where findings go). Exit codes: 0 nothing was
-found; 1 an error; 2 something was found; 130 stopped."""
+case), ONLY (kinds), BUDGET_S, WORKERS, MODEL_REPOSITORY, CORPUS (where findings go). Exit codes: 0
+nothing was found; 1 an error; 2 something was found; 130 stopped."""
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -119,6 +119,8 @@ def fuzz(settings: FuzzSettings, signals: StopSignals, *, bare: bool = False) ->
                 )
                 neighbours = Neighbours(prepared, summary.findings.note)
                 suspects = uvloop.run(campaign.run(server, neighbours))
+                if not suspects:
+                    uvloop.run(make_smaller(server, recorded, summary.findings))
             if suspects:
                 _err.print(f"{campaign.ended} ended: looking for what ended it ...", markup=False)
                 number, case = find_culprit(start, recorded, suspects) or (-1, None)

@@ -1,4 +1,4 @@
-"""What each attack comes to, at a guarded server and at a bare one: the table of docs/security.md."""
+"""What attacks come to, at a guarded server and at a bare one: a table of docs/security.md."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ class Row:
         }
 
 
-def compare(
-    repository: Path, recorded: Sequence[Recorded], attacks: Sequence[Attack]
-) -> list[Row]:
+def compare(repository: Path, recorded: Sequence[Recorded], attacks: Sequence[Attack]) -> list[Row]:
     """Sends every attack to a guarded server and to a bare one, each by itself.
 
     A server that an attack ends is replaced before the next.

@@ -32,11 +32,13 @@ class Attack:
         kind: What it attacks.
         sent: What is sent, in words.
         case: The bytes.
+        is_harmless: Whether it may be answered, and a guard need not refuse it.
     """
 
     kind: str
     sent: str
     case: Case
+    is_harmless: bool = False
 
 
 def attacks(recorded: Sequence[Recorded]) -> list[Attack]:

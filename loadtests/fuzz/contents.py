@@ -28,7 +28,9 @@ _READING = (
 )
 
 
-def send(kind: str, random: Random, model: str, name: str, value: bytes, rows: int = 1) -> Case:
+def send(  # noqa: PLR0917 - what a request is made of
+    kind: str, random: Random, model: str, name: str, value: bytes, rows: int = 1
+) -> Case:
     """A request with this value in each of its rows, over one of the protocols."""
     raw = (struct.pack("<I", len(value)) + value) * rows
     if maybe(random, 0.4):
@@ -95,6 +97,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def png(
     width: int, height: int, data: bytes, *between: bytes, bits: int = 1, color: int = 0
 ) -> bytes:
+    """A PNG of these parts, whether they fit each other or not."""
     head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -107,6 +110,7 @@ def png(
 
 @cache
 def zeros(mebibytes: int) -> bytes:
+    """So many zeros, compressed."""
     return zlib.compress(bytes(mebibytes * 2**20), 9)
 
 

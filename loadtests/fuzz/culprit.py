@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
@@ -12,6 +12,7 @@ import uvloop
 
 from loadtests.fuzz.campaign import Suspects, finding_of
 from loadtests.fuzz.case import Case, Wire
+from loadtests.fuzz.findings import Findings
 from loadtests.fuzz.guarded import GuardedServer
 from loadtests.fuzz.recorded import Recorded
 from loadtests.fuzz.sender import Sender
@@ -19,6 +20,7 @@ from loadtests.fuzz.watch import Watch
 
 _SETTLE_SECONDS = 0.4
 """How long a server may take to end after what ended it."""
+_MAX_SMALLER = 12
 
 Start = Callable[[], GuardedServer]
 
@@ -59,27 +61,38 @@ async def ends_under(
     return watch.ended()
 
 
+async def make_smaller(
+    server: GuardedServer, recorded: Sequence[Recorded], findings: Findings
+) -> None:
+    """Cuts the cases of findings that each case shows by itself, and saves them again."""
+    for finding in findings.found[:_MAX_SMALLER]:
+        if finding.case is not None:
+            case = await smaller(server, recorded, finding.case, finding.what)
+            findings.save(finding.what, case)
+
+
 async def smaller(
     server: GuardedServer, recorded: Sequence[Recorded], case: Case, what: str, tries: int = 60
 ) -> Case:
     """Cuts pieces out of a case while the finding stays what it was.
 
     Returns:
-        The smallest case that was found with this many tries.
+        The smallest case that was found with about this many tries.
     """
-    best = case
-    for candidate in _cuts(lambda: best):
-        if tries <= 0:
-            break
-        tries -= 1
-        sender = Sender(server, recorded, Random(0))  # noqa: S311 - no secret
-        try:
-            outcome, _ = await sender.send(candidate)
-        except OSError:
-            break
-        await sender.close()
-        if _alike(finding_of(candidate, outcome), what):
-            best = candidate
+    best, parts = case, 2
+    while parts <= 64 and tries > 0:
+        for part in range(parts):
+            candidate = _without(best, part, parts)
+            tries -= 1
+            sender = Sender(server, recorded, Random(0))  # noqa: S311 - no secret
+            try:
+                outcome, _ = await sender.send(candidate)
+            except OSError:
+                return best
+            await sender.close()
+            if _alike(finding_of(candidate, outcome), what):
+                best = candidate
+        parts *= 2
     return best
 
 
@@ -91,19 +104,13 @@ def _words(what: str) -> str:
     return re.sub(r"\d+", "*", what)[:60]
 
 
-def _cuts(best: Callable[[], Case]) -> Iterator[Case]:
-    """Smaller variants of the best case so far: a half less, then a quarter, and so on."""
-    parts = 2
-    while parts <= 64:
-        for part in range(parts):
-            case = best()
-            for at, piece in enumerate(case.sends):
-                size = len(piece) // parts
-                if size:
-                    cut = piece[: part * size] + piece[(part + 1) * size :]
-                    sends = (*case.sends[:at], _repaired(case, cut), *case.sends[at + 1 :])
-                    yield replace(case, sends=sends)
-        parts *= 2
+def _without(case: Case, part: int, parts: int) -> Case:
+    """A case without one of so many parts of each of its pieces."""
+    sends = []
+    for piece in case.sends:
+        size = -(-len(piece) // parts)
+        sends.append(_repaired(case, piece[: part * size] + piece[(part + 1) * size :]))
+    return replace(case, sends=tuple(sends))
 
 
 def _repaired(case: Case, piece: bytes) -> bytes:

@@ -194,7 +194,9 @@ class GrpcConnection:
         self._ended = True
         self._more.set()
 
-    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+    def _take(  # noqa: PLR0912 - a kind of frame each
+        self, kind: int, flags: int, stream: int, payload: bytes
+    ) -> None:
         is_current = stream == self._stream or self._stream < 0  # or bytes of whatever streams
         if kind == Frame.SETTINGS and not flags & ACK:
             for name, value in struct.iter_unpack(">HI", payload):

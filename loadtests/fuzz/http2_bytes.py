@@ -31,7 +31,7 @@ def _case(*sends: bytes, end: End = End.WAIT) -> Case:
     return Case("http2 frames", Wire.HTTP2, sends, answers=None, end=end)
 
 
-def frames(random: Random, recorded: Recorded) -> Case:
+def frames(random: Random, recorded: Recorded) -> Case:  # noqa: PLR0911, PLR0912 - a way each
     """A real call on a connection with frames that break the rules."""
     block = header_block(call_headers())
     data = message(recorded.as_message().SerializeToString())[:16_000]

@@ -49,7 +49,7 @@ def post(kind: str, recorded: Recorded, body: bytes, fields: Fields | None = Non
     return Case(kind, Wire.HTTP, (whole,))
 
 
-def structure(random: Random, recorded: Recorded) -> Case:
+def structure(random: Random, recorded: Recorded) -> Case:  # noqa: PLR0911 - a way each
     """JSON that is wrong, deep, long, ambiguous, or of other types than it should be."""
     body = recorded.as_json()
     choice = random.randrange(8)

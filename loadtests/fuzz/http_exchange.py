@@ -12,8 +12,8 @@ from typing import Any
 import httptools
 
 from loadtests.fuzz.case import Case, End
-from loadtests.fuzz.recorded import LENGTH_HEADER
 from loadtests.fuzz.outcome import MAX_SECONDS, PATIENCE_SECONDS, Outcome
+from loadtests.fuzz.recorded import LENGTH_HEADER
 
 _READ = 2**16
 _PAUSE_SECONDS = 0.01

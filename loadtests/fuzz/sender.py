@@ -14,9 +14,9 @@ from tritonclient.grpc import service_pb2
 from loadtests.fuzz.case import Case, End, Wire
 from loadtests.fuzz.grpc_exchange import GrpcConnection
 from loadtests.fuzz.guarded import GuardedServer
+from loadtests.fuzz.http2 import call_headers, message
 from loadtests.fuzz.http_exchange import HttpConnection
 from loadtests.fuzz.http_head import request
-from loadtests.fuzz.http2 import call_headers, message
 from loadtests.fuzz.outcome import Outcome
 from loadtests.fuzz.recorded import Recorded
 from loadtests.fuzz.values import maybe, raw_json

@@ -95,7 +95,7 @@ def maybe(random: Random, chance: float) -> bool:
     return random.random() < chance
 
 
-def any_json(random: Random, depth: int = 3) -> Any:
+def any_json(random: Random, depth: int = 3) -> Any:  # noqa: PLR0911 - a way each
     """Any value that JSON can carry, rarely a large one."""
     choice = random.randrange(9 if depth else 6)
     if choice == 0:
