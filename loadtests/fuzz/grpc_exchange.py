@@ -28,6 +28,8 @@ from loadtests.fuzz.outcome import MAX_SECONDS, PATIENCE_SECONDS, STATUSES, Outc
 _PAUSE_SECONDS = 0.01
 _OUR_WINDOW = 2**24
 _CANCEL = 8
+_LOST = (OSError, RuntimeError)
+"""Raised where the other side has closed the connection; uvloop raises the second."""
 _MAX_STREAMS = 200
 """After so many a fresh connection is opened."""
 
@@ -37,7 +39,7 @@ class GrpcConnection:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
-        self.is_open = True
+        self._is_kept = True
         self.body = b""  # of the last answer: its message, without prefix
         self._decoder = hpack.Decoder(max_header_list_size=2**20)
         self._stream = -1
@@ -68,6 +70,11 @@ class GrpcConnection:
         made._reading = asyncio.ensure_future(made._read())
         return made
 
+    @property
+    def is_open(self) -> bool:
+        """Whether neither side has ended it."""
+        return self._is_kept and not self._ended
+
     async def exchange(self, case: Case) -> Outcome:
         """Sends a case and waits for what has to come."""
         self._answers, self._message, self.body = [], "", b""
@@ -78,9 +85,9 @@ class GrpcConnection:
 
     async def close(self) -> None:
         """Ends the connection."""
-        self.is_open = False
+        self._is_kept = False
         self._writer.close()
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        with contextlib.suppress(*_LOST, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), 1)
         if self._reading is not None:
             self._reading.cancel()
@@ -100,7 +107,7 @@ class GrpcConnection:
             await self._wait(0.5)
         seconds = time.perf_counter() - start
         sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):
+        with contextlib.suppress(asyncio.CancelledError, *_LOST):
             await sending
         in_time = self._stream_ended or self._ended or leaves
         if self._ended or not in_time or self._stream > 2 * _MAX_STREAMS or case.end is End.CLOSE:
@@ -111,7 +118,7 @@ class GrpcConnection:
         for number, piece in enumerate(case.sends):
             if number:
                 await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
+            with contextlib.suppress(*_LOST, asyncio.TimeoutError):
                 self._writer.write(piece)
                 await asyncio.wait_for(self._writer.drain(), MAX_SECONDS)
         start, patience, said = time.perf_counter(), PATIENCE_SECONDS, False
@@ -124,7 +131,7 @@ class GrpcConnection:
             elif said:
                 break
             else:
-                with contextlib.suppress(OSError, RuntimeError):
+                with contextlib.suppress(*_LOST):
                     self._writer.write_eof()
                 start, patience, said = time.perf_counter(), MAX_SECONDS, True
         in_time = self._ended
@@ -139,7 +146,7 @@ class GrpcConnection:
         ends = case.end is End.WAIT
         flags = END_HEADERS | (END_STREAM if ends and not case.sends else 0)
         block = header_block(case.headers)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*_LOST):
             first, rest = block[:MAX_FRAME], block[MAX_FRAME:]
             head = flags if not rest else flags & ~END_HEADERS
             out = frame(Frame.HEADERS, head, self._stream, first)
@@ -182,7 +189,7 @@ class GrpcConnection:
             await asyncio.wait_for(self._more.wait(), seconds)
 
     async def _read(self) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*_LOST, asyncio.IncompleteReadError):
             while True:
                 head = await self._reader.readexactly(9)
                 length = int.from_bytes(head[:3], "big")

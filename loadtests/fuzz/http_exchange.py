@@ -19,6 +19,8 @@ _READ = 2**16
 _PAUSE_SECONDS = 0.01
 _NOW = struct.pack("ii", 1, 0)
 MAX_MESSAGE = 400
+_LOST = (OSError, RuntimeError)
+"""Raised where the other side has closed the connection; uvloop raises the second."""
 
 
 class _Answers:
@@ -122,7 +124,7 @@ class HttpConnection:
                 start = time.perf_counter()
         seconds = time.perf_counter() - start
         sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, OSError):
+        with contextlib.suppress(asyncio.CancelledError, *_LOST):
             await sending
         self.body, self.json_length = answers.body, answers.json_length
         in_time = ended or is_done
@@ -135,7 +137,7 @@ class HttpConnection:
         """Ends the connection."""
         self.is_open = False
         self._writer.close()
-        with contextlib.suppress(OSError, asyncio.TimeoutError):
+        with contextlib.suppress(*_LOST, asyncio.TimeoutError):
             await asyncio.wait_for(self._writer.wait_closed(), 1)
 
     async def _send(self, case: Case) -> None:
@@ -143,7 +145,7 @@ class HttpConnection:
             if number:
                 await asyncio.sleep(_PAUSE_SECONDS)
             # A server that has refused need not read the rest.
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
+            with contextlib.suppress(*_LOST, asyncio.TimeoutError):
                 self._writer.write(piece)
                 await asyncio.wait_for(self._writer.drain(), MAX_SECONDS)
         if case.end is End.CLOSE:
@@ -152,7 +154,7 @@ class HttpConnection:
             self._reset()
 
     def _say_end(self) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
+        with contextlib.suppress(*_LOST):
             self._writer.write_eof()
 
     def _reset(self) -> None:

@@ -74,11 +74,15 @@ class Sender:
             await metrics.close()
             return outcome, ""
         used = self._http
+        is_reused = True
         if used is None or not used.is_open or not maybe(self._random, _REUSED):
             if used is not None and used.is_open:
                 await used.close()
-            used = await HttpConnection.open(self._server.http_url)
+            used, is_reused = await HttpConnection.open(self._server.http_url), False
         outcome = await used.exchange(case)
+        if is_reused and _came_too_late(case, outcome):
+            used = await HttpConnection.open(self._server.http_url)
+            outcome = await used.exchange(case)
         problem = ""
         if used.is_open and case.end is End.WAIT and maybe(self._random, _PROBED):
             problem = await self._probe_http(used)
@@ -101,10 +105,14 @@ class Sender:
         return f"the next request on its connection was answered {outcome.status} for {found!r}"
 
     async def _send_grpc(self, case: Case) -> tuple[Outcome, str]:
+        is_reused = self._grpc is not None and self._grpc.is_open
         if self._grpc is None or not self._grpc.is_open:
             self._grpc = await GrpcConnection.open(self._server.grpc_url)
+        outcome = await self._grpc.exchange(case)
+        if is_reused and _came_too_late(case, outcome):
+            self._grpc = await GrpcConnection.open(self._server.grpc_url)
+            outcome = await self._grpc.exchange(case)
         used = self._grpc
-        outcome = await used.exchange(case)
         problem = ""
         if used.is_open and case.end is not End.CLOSE and maybe(self._random, _PROBED):
             problem = await self._probe_grpc(used)
@@ -127,3 +135,8 @@ class Sender:
         if found == name:
             return ""
         return f"the next call on its connection was answered {outcome.status} for {found!r}"
+
+
+def _came_too_late(case: Case, outcome: Outcome) -> bool:
+    """Whether the server may have closed the kept connection before the case came."""
+    return case.end is End.WAIT and outcome.ended and not outcome.answers
