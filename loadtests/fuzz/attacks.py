@@ -145,6 +145,8 @@ def _framing(of: dict[str, Recorded]) -> list[Attack]:
     infer = cnn.as_message().SerializeToString()
     opened = PREFACE + settings()
     block = header_block(call_headers())
+    twice = call_headers(extra=[(b":scheme", b"http")])
+    broken = infer.replace(b"\x1a\x04\x01\x01", b"\x1a\x04\x01\xff", 1)
     cont = frame(Frame.CONTINUATION, 0, 1, b"\x10\x01a\x01b" * 2_000)
     return [
         Attack("chunks", "a body in 700,000 chunks of one byte", chunks),
@@ -175,6 +177,12 @@ def _framing(of: dict[str, Recorded]) -> list[Attack]:
             "a message said to be compressed",
             call("attack", message(infer, 1), framed=True),
         ),
+        Attack(
+            "gRPC framing",
+            "a pseudo-header twice",
+            call("attack", infer, headers=twice),
+        ),
+        Attack("gRPC framing", "bytes that are no message", call("attack", b"\x0a\xff" + broken)),
         Attack(
             "HTTP/2",
             "headers that never end, 2 MB",
