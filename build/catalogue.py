@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from build import model_config
 from build.errors import BuildError
 from build.recipe import Gates, Recipe, Table
+from server.guard.bounds import InputBounds
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -88,6 +89,10 @@ class Ask(Table):
     inputs: PositiveInt | None = None  # how many a load test draws, where it differs from others
 
 
+class Bounds(InputBounds, Table):
+    """`[bounds.<input>]`: what the guard lets through to an input, beyond the config."""
+
+
 class Model(Table):
     """One model of a repository."""
 
@@ -95,6 +100,7 @@ class Model(Table):
     description: str  # what it does, in a sentence
     build: Build = Build()
     ask: Ask | None = None  # None where only other models ask it
+    bounds: Mapping[str, Bounds] = {}  # by the input's name; no version depends on them
 
     @property
     def name(self) -> str:
@@ -110,6 +116,12 @@ class Model(Table):
     def steps(self) -> list[str]:
         """The models that an ensemble consists of, in order."""
         return model_config.steps(model_config.read(self.folder / model_config.PLAIN))
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """The names of its inputs, and their data types as Triton numbers them."""
+        config = model_config.read(self.folder / model_config.PLAIN)
+        return {each.name: each.data_type for each in config.input}
 
     def recipe(self, chosen: str = "") -> Recipe:
         """What its builder is given; `chosen` is the user's checkpoint, where there is a choice."""
@@ -150,6 +162,8 @@ def read(repository: Path = REPOSITORY) -> Catalogue:
             choose(models, model.ask.network, model, "ask.network")
         if model.build.builder:
             choose(BUILDERS, model.build.builder, model, "build.builder")
+        for name in model.bounds:
+            choose(model.inputs, name, model, "a table of bounds")
     return models
 
 

@@ -17,7 +17,7 @@ from server.errors import ServerError
 from server.guard import http_upstream
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
-from server.guard.grpc_server import GrpcServer, serve_grpc
+from server.guard.grpc_server import serve_grpc
 from server.guard.http_head import MAX_HEAD
 from server.guard.http_server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
@@ -54,13 +54,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     watch.start()
     server = HttpServer(settings, descriptions, admission, quarantine, metrics)
     http_port = await server.start()
-    grpc = await serve_grpc(
-        settings,
-        descriptions,
-        admission,
-        quarantine,
-        lambda refusal: metrics.refused("grpc", refusal.reason),
-    )
+    grpc = await serve_grpc(settings, descriptions, admission, quarantine, metrics)
     shown = await asyncio.start_server(
         MetricsService(metrics, address_of(settings.upstream_metrics)).answer,
         settings.bind,
@@ -75,25 +69,12 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     )
     await stop.wait()
     finished = all(
-        await asyncio.gather(
-            server.stop(settings.exit_timeout), _drain(grpc, settings.exit_timeout)
-        )
+        await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))
     )
     shown.close()
     watch.stop()
     quarantine.close()
     return 0 if finished else 1
-
-
-async def _drain(grpc: GrpcServer, seconds: float) -> bool:
-    """Finishes the calls under way; false where that took longer."""
-    try:
-        await asyncio.wait_for(grpc.drain(), seconds)
-    except asyncio.TimeoutError:
-        return False
-    finally:
-        await grpc.close()
-    return True
 
 
 def main() -> int:

@@ -9,13 +9,13 @@ neighbours too, if the server's backend is NVIDIA's; here it is refused before i
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 if sys.version_info >= (3, 11):
@@ -118,7 +118,7 @@ def _with_tokenizer(bounds: InputBounds, version: Path) -> InputBounds:
 @lru_cache(maxsize=64)
 def _ids(file: Path, _: tuple[int, int]) -> _Ids:
     try:
-        content = orjson.loads(file.read_bytes())
+        content = json.loads(file.read_bytes())
         vocabulary = content["model"]["vocab"]
         # WordPiece and BPE write {token: id}, Unigram [[token, score]].
         ids = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))

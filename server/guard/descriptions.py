@@ -171,9 +171,10 @@ class Descriptions:
                 await self._get(_path(step["model_name"], "") + "/config") for step in steps
             ]
             served = max(metadata["versions"], key=int)
-            description = describe(
-                config, served, step_configs, read_bounds(self._repository / model, served)
-            )
+            bounds = read_bounds(self._repository / model, served)
+            description = describe(config, served, step_configs, bounds)
+            if unknown := bounds.keys() - description.inputs.keys():
+                raise BoundsError(f"it has no input {min(unknown)!r}")
         except BoundsError as error:
             self._kept.pop(key, None)
             raise busy(f"the bounds of model '{model}' are not known: {error}") from error

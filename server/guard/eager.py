@@ -32,12 +32,11 @@ async def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> None:
 def _go_on(work: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
     while True:
         try:
-            value = yield awaited
-        except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
-            resume, argument = work.throw, error
-        else:
-            resume, argument = work.send, value
-        try:
-            awaited = resume(argument)
+            try:
+                value = yield awaited
+            except BaseException as error:  # noqa: BLE001 - it is the coroutine's to handle
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(value)
         except StopIteration:
             return

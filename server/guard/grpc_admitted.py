@@ -21,23 +21,20 @@ class Admitted:
     """A request that may be sent, until it is known how it ended.
 
     Attributes:
-        request: The message; None once it was sent.
         inference: What it says.
         description: Its model.
     """
 
-    __slots__ = ("_admission", "_place", "_quarantine", "description", "inference", "request")
+    __slots__ = ("_admission", "_place", "_quarantine", "description", "inference")
 
     def __init__(
         self,
         service: Service,
-        request: Any,
         inference: Inference,
         description: Description,
         place: Place,
         admission: Admission,
     ) -> None:
-        self.request = request
         self.inference = inference
         self.description = description
         self._quarantine = service.quarantine
@@ -71,14 +68,13 @@ class Admitted:
 
 
 async def admit(
-    service: Service, request: Any, inference: Inference, reach: Callable[[], Awaitable[Any]]
+    service: Service, inference: Inference, reach: Callable[[], Awaitable[Any]]
 ) -> Admitted:
     """Checks a request and waits until it may be sent.
 
     Args:
         service: What knows the models.
-        request: A `ModelInferRequest`.
-        inference: The same, read.
+        inference: The request.
         reach: Connects to Triton, so that nobody holds a place meanwhile.
 
     Raises:
@@ -96,7 +92,7 @@ async def admit(
     except BaseException:
         place.leave()
         raise
-    return Admitted(service, request, inference, description, place, admission)
+    return Admitted(service, inference, description, place, admission)
 
 
 def read(service: Service, message: bytes) -> tuple[Any, Inference]:
@@ -107,4 +103,5 @@ def read(service: Service, message: bytes) -> tuple[Any, Inference]:
     """
     settings = service.settings
     request = parse_request(message, settings.max_json)
-    return request, read_inference(request, shared_memory=settings.shared_memory == "on")
+    shared_memory = settings.shared_memory == "on"
+    return request, read_inference(request, len(message), shared_memory=shared_memory)

@@ -14,6 +14,7 @@ from server.guard.grpc_status import encode_message, http_status, trailers, trai
 from server.guard.http2_client import ClientStream
 from server.guard.http2_frames import ErrorCode
 from server.guard.http2_stream import Stream
+from server.guard.http_upstream import stub_is_gone
 from server.guard.refusal import GrpcCode, Refusal, server_died
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class UpstreamStream(ClientStream[AnswerHead]):
         if end:
             self.call.answer_lost(ErrorCode.PROTOCOL_ERROR, unprocessed=False)
 
-    def data_left(self, length: int) -> None:
+    def data_left(self, length: int) -> None:  # noqa: ARG002 - how much does not matter
         """Says that the request is on its way."""
         self.call.request_left()
 
@@ -175,6 +176,9 @@ class Call(Stream):
                 self._begun = True
                 connection.send_headers(self, head.head, end=False)
             return
+        if head.code and stub_is_gone(head.message.decode("latin-1")):
+            self.refuse(self.server_died())
+            return
         self.answered()
         self._finish()
         if self._begun:
@@ -221,7 +225,7 @@ class Call(Stream):
             await work
         except Refusal as refusal:
             self.refuse(refusal)
-        except Exception:  # a fault of ours is no reason to leave a caller waiting
+        except Exception:  # noqa: BLE001 - a fault of ours is no reason to leave a caller waiting
             _LOG.exception("the guard itself failed in %s", self._method.name)
             self.refuse(Refusal("the guard itself failed", 500, GrpcCode.UNAVAILABLE, "failed"))
 

@@ -28,6 +28,9 @@ _VALUE = re.compile(rb"[^\x00\r\n]*")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+_REQUIRED = frozenset({b":method", b":scheme", b":path"})
+_TE = b"trailers"
+_CONTENT_TYPES = frozenset({b"application/grpc", b"application/grpc+proto"})
 _OF_CONNECTIONS = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
@@ -60,25 +63,21 @@ def read_request_head(fields: Sequence[Header]) -> RequestHead:
     """Reads the head of a call; nothing of it but what is named here is passed on."""
     pseudo: dict[bytes, bytes] = {}
     regular: dict[bytes, bytes] = {}
+    allowed = True
     for name, value in fields:
-        if not _VALUE.fullmatch(value):
-            return RequestHead(malformed=True)
         if name.startswith(b":"):
-            if regular or name in pseudo or name not in _PSEUDO:
-                return RequestHead(malformed=True)
+            allowed = allowed and not regular and name not in pseudo and name in _PSEUDO
             pseudo[name] = value
-        elif not _NAME.fullmatch(name) or name in _OF_CONNECTIONS:
-            return RequestHead(malformed=True)
         else:
+            allowed = allowed and name not in _OF_CONNECTIONS and bool(_NAME.fullmatch(name))
             regular.setdefault(name, value)
-    if not {b":method", b":scheme", b":path"} <= pseudo.keys():
-        return RequestHead(malformed=True)
-    if regular.get(b"te", b"trailers") != b"trailers":
+        allowed = allowed and bool(_VALUE.fullmatch(value))
+    if not (allowed and pseudo.keys() >= _REQUIRED and regular.get(b"te", _TE) == _TE):
         return RequestHead(malformed=True)
     if pseudo[b":method"] != b"POST":
         return RequestHead(malformed=False, status=405)
     content_type = regular.get(b"content-type", b"").partition(b";")[0].strip()
-    if content_type not in (b"application/grpc", b"application/grpc+proto"):
+    if content_type not in _CONTENT_TYPES:
         return RequestHead(malformed=False, status=415)
     return _read_call(pseudo[b":path"], regular)
 

@@ -51,11 +51,12 @@ def parse_request(message: bytes, max_typed: int) -> Any:
         raise invalid("the message is no ModelInferRequest") from None
 
 
-def read_inference(request: Any, *, shared_memory: bool) -> Inference:
+def read_inference(request: Any, size: int, *, shared_memory: bool) -> Inference:
     """Reads a request.
 
     Args:
         request: A `ModelInferRequest`.
+        size: Its length in bytes.
         shared_memory: Whether tensors may lie in shared memory.
 
     Raises:
@@ -74,6 +75,7 @@ def read_inference(request: Any, *, shared_memory: bool) -> Inference:
         if raw
         else tuple([_typed_input(each, shared_memory) for each in inputs]),
         tuple([_output(each, shared_memory) for each in request.outputs]),
+        size,
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Callable
 
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
@@ -13,11 +11,12 @@ from server.guard.grpc_connection import GrpcConnection
 from server.guard.grpc_memory import Memory
 from server.guard.grpc_methods import Methods
 from server.guard.grpc_service import Service
+from server.guard.metrics import Metrics
 from server.guard.quarantine import Quarantine
-from server.guard.refusal import Refusal
 from server.guard.settings import GuardSettings
 
 _CHECK_SECONDS = 2.0
+_POLL_SECONDS = 0.02
 _BACKLOG = 1024
 
 
@@ -50,25 +49,25 @@ class GrpcServer:
         )
         self._checks = loop.create_task(self._check())
 
-    async def drain(self) -> None:
-        """Takes no more connections and calls; returns once those under way are answered."""
-        assert self._server is not None  # noqa: S101 - as above
-        self._server.close()
-        for connection in list(self._connections):
-            connection.drain()
-        while self._connections:
-            await asyncio.sleep(0.02)
+    async def stop(self, seconds: float) -> bool:
+        """Takes no more connections and calls, and finishes those under way.
 
-    async def close(self) -> None:
-        """Ends whatever is left."""
+        Returns:
+            Whether everything was finished in that time.
+        """
         if self._server is not None:
             self._server.close()
+        for connection in list(self._connections):
+            connection.drain()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._connections and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(_POLL_SECONDS)
+        finished = not self._connections
         if self._checks is not None:
             self._checks.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._checks
         for connection in list(self._connections):
             connection.abort()
+        return finished
 
     def _connect(self) -> GrpcConnection:
         if len(self._connections) >= self._service.settings.max_connections:
@@ -100,7 +99,7 @@ async def serve_grpc(
     descriptions: Descriptions,
     admission: Admission,
     quarantine: Quarantine,
-    refused: Callable[[Refusal], None],
+    metrics: Metrics,
 ) -> GrpcServer:
     """Listens for gRPC on BIND:GRPC_PORT.
 
@@ -109,7 +108,7 @@ async def serve_grpc(
         descriptions: What Triton serves.
         admission: The places of each model.
         quarantine: Which requests ended servers.
-        refused: Counts a refusal.
+        metrics: What the guard counts.
     """
     service = Service(
         settings=settings,
@@ -118,7 +117,7 @@ async def serve_grpc(
         methods=Methods(settings),
         memory=Memory(settings.max_bodies),
         admission=admission,
-        refused=refused,
+        metrics=metrics,
     )
     server = GrpcServer(service)
     await server.listen()

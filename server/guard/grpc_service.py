@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.guard.admission import Admission
@@ -12,6 +11,7 @@ from server.guard.grpc_heads import AnswerHead, read_answer_head
 from server.guard.grpc_memory import Memory
 from server.guard.grpc_methods import Methods
 from server.guard.http2_client import ClientConnection
+from server.guard.metrics import Metrics
 from server.guard.quarantine import Quarantine
 from server.guard.refusal import Refusal, server_died
 from server.guard.settings import GuardSettings, address_of
@@ -32,7 +32,7 @@ class Service:
         methods: What may be called.
         memory: What all calls keep together.
         admission: The places of each model.
-        refused: Counts a refusal.
+        metrics: What the guard counts.
     """
 
     settings: GuardSettings
@@ -41,7 +41,11 @@ class Service:
     methods: Methods
     memory: Memory
     admission: Admission
-    refused: Callable[[Refusal], None]
+    metrics: Metrics
+
+    def refused(self, refusal: Refusal) -> None:
+        """Counts a refusal."""
+        self.metrics.refused("grpc", refusal.reason)
 
 
 class UpstreamLink:

@@ -11,13 +11,15 @@ from google.protobuf.message import DecodeError
 from server.guard.grpc_admitted import Admitted, admit, read
 from server.guard.grpc_call import Call
 from server.guard.grpc_heads import FINISHED, RequestHead
-from server.guard.grpc_messages import PREFIX, MessageReader, with_prefix
+from server.guard.grpc_messages import MessageReader, with_prefix
 from server.guard.grpc_methods import Method
 from server.guard.grpc_protobuf import service_pb2
 from server.guard.grpc_status import ANSWER_HEAD
 from server.guard.http2_limits import STREAM_WINDOW
+from server.guard.http_upstream import stub_is_gone
 from server.guard.refusal import GrpcCode, Refusal, busy, server_died
 
+_MAX_ERROR = 1024
 MAX_IN_FLIGHT = 64
 """Requests of one stream that Triton has at once; the others wait."""
 _WANT_EMPTY = "triton_enable_empty_final_response"
@@ -39,12 +41,13 @@ class StreamCall(Call):
         "_ended",
         "_flow",
         "_in_flight",
+        "_in_flight_bytes",
+        "_reader",
         "_room",
         "_stopping",
         "_tokens",
         "_tokens_at",
         "_wants_empty",
-        "_reader",
     )
 
     def __init__(self, connection: Any, number: int, head: RequestHead, method: Method) -> None:
@@ -52,6 +55,7 @@ class StreamCall(Call):
         self._reader = MessageReader(head.encoding, method.max_bytes, method.limit)
         self._answers = MessageReader("identity", 1 << 31, "2 GiB")
         self._in_flight: deque[Admitted] = deque()
+        self._in_flight_bytes = 0
         self._wants_empty = False
         self._flow = 0
         self._answer_flow = 0
@@ -109,9 +113,9 @@ class StreamCall(Call):
             request, inference = read(self._service, message)
             del message
             request_id = inference.id
-            while len(self._in_flight) >= MAX_IN_FLIGHT:
+            while len(self._in_flight) >= MAX_IN_FLIGHT and not self.done:
                 await self._wait_for_room()
-            admitted = await admit(self._service, request, inference, self.link.reach)
+            admitted = await admit(self._service, inference, self.link.reach)
         except Refusal as refusal:
             if refusal.http_status == 502:
                 raise
@@ -133,9 +137,11 @@ class StreamCall(Call):
                 admitted.unsent()
                 raise server_died("the server closed the connection")
             up = self.open_upstream(upstream)
-        admitted.request = None
         self._in_flight.append(admitted)
+        self._in_flight_bytes += inference.size
         up.connection.send_data(up, content, end=False)
+        while up.waiting is not None and not self.done:
+            await self._wait_for_room()
 
     async def _pace(self) -> None:
         """Waits until the next message may come, if they come too fast."""
@@ -190,12 +196,18 @@ class StreamCall(Call):
                 return
         self._answer_flow += flow
         self._let_answer_on()
-        if self._room is not None and len(self._in_flight) < MAX_IN_FLIGHT:
-            if not self._room.done():
-                self._room.set_result(None)
-            self._room = None
+        self._make_room()
         if self._stopping:
             self._stop()
+
+    def request_left(self) -> None:
+        """Goes on once Triton has taken what was sent."""
+        self._make_room()
+
+    def _make_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
 
     def data_left(self, length: int) -> None:  # noqa: ARG002 - it is all that counts
         """Lets Triton send more in place of what the client has got."""
@@ -212,7 +224,7 @@ class StreamCall(Call):
 
     def kept(self) -> None:
         """Notes what is kept of it."""
-        held = len(self._answers) + len(self._reader) + self.waiting_bytes
+        held = len(self._answers) + len(self._reader) + self.waiting_bytes + self._in_flight_bytes
         self._service.memory.hold(self, held)
 
     def _settle(self, answer: bytes) -> bool:
@@ -222,8 +234,9 @@ class StreamCall(Call):
             Whether the client gets the answer.
         """
         in_flight = self._in_flight
-        if in_flight and not any(each.description.decoupled for each in in_flight):
-            in_flight.popleft().answered()  # Triton answers them in their order
+        decoupled = any(each.description.decoupled for each in in_flight)
+        if in_flight and not decoupled and not stub_is_gone(answer[:_MAX_ERROR].decode("latin-1")):
+            self._settled(in_flight.popleft()).answered()  # Triton answers in their order
             return True
         try:
             message = _Answer.FromString(answer)
@@ -235,10 +248,16 @@ class StreamCall(Call):
         if final or failed:
             for each in in_flight:
                 if each.inference.id == response.id:
-                    in_flight.remove(each)
+                    in_flight.remove(self._settled(each))
+                    if failed and stub_is_gone(message.error_message):
+                        each.server_died()
                     each.answered()
                     break
         return failed or bool(response.outputs) or not final or self._wants_empty
+
+    def _settled(self, admitted: Admitted) -> Admitted:
+        self._in_flight_bytes -= admitted.inference.size
+        return admitted
 
     def _begin(self) -> None:
         if not self._begun:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from server.guard.grpc_admitted import Admitted, admit, read
 from server.guard.grpc_call import Call
 from server.guard.grpc_heads import RequestHead
 from server.guard.grpc_messages import MessageReader, with_prefix
 from server.guard.grpc_methods import Kind, Method
-from server.guard.http2_server import ServerConnection
 from server.guard.refusal import Refusal, server_died
+
+if TYPE_CHECKING:
+    from server.guard.grpc_connection import GrpcConnection
 
 _BIG = 64 * 1024
 """Requests from this size on are counted as long as they are kept."""
@@ -21,7 +25,7 @@ class UnaryCall(Call):
 
     def __init__(
         self,
-        connection: ServerConnection[RequestHead],
+        connection: GrpcConnection,
         number: int,
         head: RequestHead,
         method: Method,
@@ -69,7 +73,7 @@ class UnaryCall(Call):
         service = self._service
         request, inference = read(service, message)
         del message
-        admitted = await admit(service, request, inference, self.link.reach)
+        admitted = await admit(service, inference, self.link.reach)
         self._admitted = admitted
         if self.done:  # the last wait ended together with the call
             admitted.unsent()

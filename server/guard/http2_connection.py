@@ -60,7 +60,6 @@ class Connection(Sender, asyncio.Protocol):
     def __init__(self, window: int) -> None:
         super().__init__()
         self.heard_at = 0.0
-        self._loop = asyncio.get_running_loop()
         self._window = window
         self._receive_window = window
         self._owed = 0
@@ -123,7 +122,7 @@ class Connection(Sender, asyncio.Protocol):
             self._rest = self._take_frames(data)
         except ConnectionFault as fault:
             self.fail(fault.code, str(fault))
-        except Exception:  # a fault of ours must not leave a connection half alive
+        except Exception:  # noqa: BLE001 - a fault of ours leaves no connection half alive
             _LOG.exception("the guard itself failed on an HTTP/2 frame")
             self.fail(ErrorCode.INTERNAL_ERROR, "the guard failed")
 
@@ -145,20 +144,18 @@ class Connection(Sender, asyncio.Protocol):
 
     def fail(self, code: ErrorCode, message: str) -> None:
         """Ends the connection because of what the peer did."""
-        transport, self.transport = self.transport, None
-        self._closing = True
-        if transport is not None:
-            transport.write(goaway_frame(self.last_peer_stream(), code, message))
-            transport.close()
-            # What waits for a peer that does not read must not hold the connection open.
-            self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
+        if self.transport is not None:
+            self._write(goaway_frame(self.last_peer_stream(), code, message))
+            self.close()
 
     def close(self) -> None:
         """Ends the connection once what was written is on its way."""
+        self.flush()
         transport, self.transport = self.transport, None
         self._closing = True
         if transport is not None:
             transport.close()
+            # What waits for a peer that does not read must not hold the connection open.
             self._loop.call_later(_LAST_WORDS_SECONDS, transport.abort)
 
     def abort(self) -> None:

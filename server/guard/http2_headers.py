@@ -27,7 +27,9 @@ class _CountingTable(HeaderTable):
         self.changed = False
 
     def add(self, name: bytes, value: bytes) -> None:
-        self.changed = True
+        # Triton's, which may keep none, adds entries all the same.
+        if self._maxsize:
+            self.changed = True
         super().add(name, value)
 
     @property

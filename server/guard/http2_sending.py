@@ -29,7 +29,9 @@ from server.guard.http2_limits import (
 from server.guard.http2_stream import Buffer, Stream
 
 _COPY_BYTES = 4096
-"""Up to here one write of a copy is cheaper than two writes."""
+"""Up to here a copy is cheaper than a buffer more."""
+_JOIN_BYTES = 32 * 1024
+_MAX_OUT_BYTES = 256 * 1024
 
 
 class Sender:
@@ -48,7 +50,10 @@ class Sender:
         self.peer_stream_window = DEFAULT_WINDOW
         self.stream_window = STREAM_WINDOW
         self.writable = True
-        self.allowance = Allowance(asyncio.get_running_loop().time)
+        self._loop = asyncio.get_running_loop()
+        self.allowance = Allowance(self._loop.time)
+        self._out: list[Buffer] = []
+        self._out_bytes = 0
         self._peer_frame = MIN_MAX_FRAME
         self._send_window = DEFAULT_WINDOW
         self._blocked: dict[int, Stream] = {}
@@ -127,14 +132,27 @@ class Sender:
 
         A peer that makes us write them and reads none loses the connection.
         """
-        if self.transport is None:
-            return
         if not self.writable:
             self._unread_control += len(frames)
             if self._unread_control > MAX_UNREAD_CONTROL_BYTES:
                 self.abort()
                 return
-        self.transport.write(frames)
+        self._write(frames)
+
+    def flush(self) -> None:
+        """Hands what was written to the transport."""
+        out = self._out
+        if not out:
+            return
+        self._out = []
+        size, self._out_bytes = self._out_bytes, 0
+        transport = self.transport
+        if transport is None:
+            return
+        if size <= _JOIN_BYTES:
+            transport.write(b"".join(out))
+        else:
+            transport.writelines(out)
 
     def fail(self, code: ErrorCode, message: str) -> None:
         """Ends the connection because of what the peer did."""
@@ -223,20 +241,29 @@ class Sender:
         if sent:
             stream.data_left(sent)
 
+    def _write(self, frames: Buffer) -> None:
+        """Keeps what is to be written until this round of the event loop is over.
+
+        A call of the system costs as much as all that the guard does for a small request.
+        """
+        if not self._out:
+            self._loop.call_soon(self.flush)
+        self._out.append(frames)
+        self._out_bytes += len(frames)
+        if self._out_bytes > _MAX_OUT_BYTES:
+            self.flush()
+
     def _write_headers(self, number: int, block: bytes, end: bool) -> None:
-        if self.transport is not None:
-            flags = END_HEADERS | END_STREAM if end else END_HEADERS
-            self.transport.write(frame_head(len(block), HEADERS, flags, number) + block)
+        flags = END_HEADERS | END_STREAM if end else END_HEADERS
+        self._write(frame_head(len(block), HEADERS, flags, number) + block)
 
     def _write_data(self, number: int, data: Buffer, length: int, end: bool) -> None:
-        if self.transport is None:
-            return
         head = frame_head(length, DATA, END_STREAM if end else 0, number)
         if length <= _COPY_BYTES:
-            self.transport.write(b"".join((head, data)))
+            self._write(b"".join((head, data)))
         else:
-            self.transport.write(head)
-            self.transport.write(data)
+            self._write(head)
+            self._write(data)
 
     def _close_local(self, stream: Stream) -> None:
         """Ends our side of a stream."""

@@ -77,7 +77,7 @@ class ServerConnection(Connection, Generic[Head]):
         """Takes no more requests and closes once those under way are answered."""
         if not self._draining and not self._closing and self.transport is not None:
             self._draining = True
-            self.transport.write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR, "closing"))
+            self._write(goaway_frame(self._last_stream, ErrorCode.NO_ERROR, "closing"))
             self._close_if_drained()
 
     def last_peer_stream(self) -> int:
@@ -143,7 +143,7 @@ class ServerConnection(Connection, Generic[Head]):
         """Tells whether the client has not opened that stream yet."""
         return not number & 1 or (number > self._last_stream and not self._draining)
 
-    def went_away(self, last_stream: int) -> None:  # noqa: ARG002 - we open no streams
+    def went_away(self, last_stream: int) -> None:
         """Lets a client that is leaving have its answers."""
 
     def _take_frames(self, data: bytes) -> bytes:

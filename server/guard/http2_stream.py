@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from server.guard.http2_frames import ErrorCode
 
 if TYPE_CHECKING:
     from server.guard.http2_connection import Connection
 
-Buffer = Union[bytes, memoryview]
+Buffer = bytes | memoryview
 
 
 class Stream:
