@@ -13,6 +13,7 @@ from server.banner import print_banner
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.logs import LogFollower, lines_that_matter
 from server.parent_death import stop_with_parent
+from server.proxies import without_proxy_for_loopback
 from server.settings import Settings, gpu_is_visible
 from server.signals import StopSignals
 from server.triton import TritonServer
@@ -98,7 +99,7 @@ def _during(command: list[str], signals: StopSignals) -> int:
     settings = Settings.from_environment(default_ports=False)
     with TritonServer(settings, stop_requested=signals.stop) as server:
         environment = {
-            **os.environ,
+            **without_proxy_for_loopback(os.environ),
             "TRITON_HTTP_URL": server.http_url,
             "TRITON_GRPC_URL": server.grpc_url,
             "TRITON_METRICS_URL": server.metrics_url,

@@ -18,6 +18,7 @@ def server_command(
     settings: Settings,
     installation: Installation,
     ports: Ports,
+    repository: Path,
     backends: Path,
     *,
     shm_prefix: str,
@@ -29,6 +30,7 @@ def server_command(
     Args:
         settings: How it is run.
         installation: The Triton to run.
+        repository: That of the settings, by a path that Triton can read.
         ports: Where it listens itself, on loopback if a guard stands in front of it.
         backends: The folder of its backends.
         shm_prefix: How the names of its shared memory begin.
@@ -38,7 +40,7 @@ def server_command(
     address = LOOPBACK if settings.guarded else settings.bind
     command = [
         str(installation.binary),
-        f"--model-repository={settings.model_repository}",
+        f"--model-repository={repository}",
         f"--backend-directory={backends}",
         f"--cache-directory={installation.caches}",
         # The configs declare everything. Completing them would start every Python model

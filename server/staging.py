@@ -2,6 +2,7 @@
 
 import ctypes.util
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -9,9 +10,12 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.errors import InstallationError
+from server.errors import InstallationError, StartError
 from server.installation import STUB, Installation
+from server.proxies import without_proxy_for_loopback
+from server.run_folder import RunFolder
 
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
@@ -37,31 +41,49 @@ def stage_backends(
     return tuple(missing)
 
 
+def check_model_names(repository: Path) -> None:
+    """Checks that the processes of all models can be started.
+
+    Raises:
+        StartError: A model has a name that a shell would take apart.
+    """
+    for config in sorted({*repository.glob("*/config.pbtxt"), *repository.glob("*/configs")}):
+        name = config.parent.name
+        if not _MODEL_NAME.fullmatch(name):
+            raise StartError(
+                f"a model is named {name!r}: the name of its folder may hold only letters of "
+                "ASCII, digits, '_', '-' and '.'"
+            )
+
+
 def server_environment(
-    installation: Installation, libraries: Path, environment: Mapping[str, str]
+    installation: Installation, folder: RunFolder, environment: Mapping[str, str]
 ) -> dict[str, str]:
     """Makes the environment that tritonserver and its Python models run in.
 
     Args:
         installation: The Triton that will run.
-        libraries: An empty folder for links to libraries that only we can find.
+        folder: Takes links to libraries that only we can find.
         environment: The variables to start from.
 
     Raises:
         InstallationError: The running Python has no shared library for the models.
     """
-    paths = [str(libraries), str(installation.libraries)]
+    libraries = folder.path / "lib"
+    libraries.mkdir()
+    paths = [str(libraries), str(folder.plain(installation.libraries, "triton-lib"))]
     own_bin = str(Path(sys.executable).parent)
     programs = environment.get("PATH", os.defpath).split(os.pathsep)
     programs = [path for path in programs if path not in ("", own_bin)]
     if installation.runs_our_python:
         # The stub ignores PYTHONPATH: it takes the environment of the first python3 on PATH.
-        programs.insert(0, own_bin)
+        prefix = folder.plain(Path(own_bin).parent, "python-prefix")
+        programs.insert(0, str(prefix / Path(own_bin).name))
         _link_libpython(libraries)
     if environment.get("LD_LIBRARY_PATH"):
         paths.append(environment["LD_LIBRARY_PATH"])
     return {
-        **environment,
+        **without_proxy_for_loopback(environment),
         "PATH": os.pathsep.join(programs),
         "LD_LIBRARY_PATH": os.pathsep.join(paths),
     }

@@ -2,15 +2,13 @@
 
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
@@ -18,13 +16,20 @@ from server.command import LOOPBACK, admin_headers, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
-from server.logs import lines_that_matter, load_failures
+from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
 from server.ports import Ports, give_back, settle_ports
-from server.processes import ChildWatch, kill_group, never_interrupt, remove_shared_memory
+from server.processes import (
+    ChildWatch,
+    how_it_ended,
+    kill_group,
+    never_interrupt,
+    remove_shared_memory,
+)
 from server.readiness import is_ready, serves_metrics
+from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings, gpu_is_visible
-from server.staging import server_environment, stage_backends
+from server.staging import check_model_names, server_environment, stage_backends
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
@@ -32,6 +37,8 @@ _GRACE_SECONDS = 5
 _LAST_LINES = 5
 _LAST_WORDS_SECONDS = 3
 """What the guard of a dead Triton gets to answer its callers."""
+_REPORT_SECONDS = 3
+"""How long Triton gets to tell why the process of a model has ended."""
 STOP_SIGNAL = signal.SIGINT
 """What tritonserver is told to stop by; it finishes the requests under way.
 
@@ -64,7 +71,7 @@ class TritonServer:
         self._stop_requested = stop_requested
         self._gpu = gpu_is_visible(os.environ)
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
-        self._folder: Path | None = None
+        self._folder: RunFolder | None = None
         self._log: Path | None = None
         self._ports: Ports | None = None
         self._guard: GuardProcess | None = None
@@ -134,15 +141,17 @@ class TritonServer:
         if threading.current_thread() is not threading.main_thread():
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
+        check_model_names(self.settings.model_repository)
         self._ports = settle_ports(self.settings)
         self._chosen = (*self._ports,)
-        self._folder = Path(tempfile.mkdtemp(prefix="triton-"))
+        remove_leftovers()
+        self._folder = RunFolder(self._shm_prefix)
         try:
             inside = self._ports_inside(self._ports)
             self._process = self._spawn(installation, self._folder, inside)
             if self.settings.guarded:
                 self._triton_http = f"{LOOPBACK}:{inside.http}"
-                pid, folder = self._process.pid, self._folder
+                pid, folder = self._process.pid, self._folder.path
                 self._guard = GuardProcess(self.settings, self._ports, inside, pid, folder)
             self._wait_until_ready(self._process)
         except BaseException:
@@ -182,7 +191,7 @@ class TritonServer:
             self._guard = None
         give_back(self._chosen)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.close()
             self._folder = None
 
     def _kill_triton(self) -> None:
@@ -240,21 +249,24 @@ class TritonServer:
         return upstream
 
     def _spawn(
-        self, installation: Installation, folder: Path, ports: Ports
+        self, installation: Installation, folder: RunFolder, ports: Ports
     ) -> subprocess.Popen[bytes]:
-        backends, libraries = folder / "backends", folder / "lib"
-        backends.mkdir()
-        libraries.mkdir()
-        self.filled_in = stage_backends(installation, backends)
+        backends = folder.path / "backends"
+        with folder.writing():
+            backends.mkdir()
+            self.filled_in = stage_backends(installation, backends)
+            repository = folder.plain(self.settings.model_repository, "models")
+            environment = server_environment(installation, folder, os.environ)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python
             )
-        self._log = self.settings.log_file or folder / "triton.log"
+        self._log = self.settings.log_file or folder.path / "triton.log"
         command = server_command(
             self.settings,
             installation,
             ports,
+            repository,
             backends,
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
@@ -268,13 +280,14 @@ class TritonServer:
             if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
                 never_interrupt()
 
-        with self._log.open("wb") as log:
+        with _opened(self._log) as log:
             return subprocess.Popen(
                 command,
-                env=server_environment(installation, libraries, os.environ),
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                pass_fds=[folder.lock],
                 # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
@@ -290,6 +303,7 @@ class TritonServer:
             if self._guard and (code := self._guard.poll()) is not None:
                 lines = self._guard.last_lines()
                 raise StartError(f"the guard in front of Triton ended {_how(code)}", lines)
+            self._check_stubs(process)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"the models were not ready within {self.settings.start_timeout} seconds: "
@@ -298,12 +312,25 @@ class TritonServer:
                 )
             time.sleep(_POLL_SECONDS)
 
+    def _check_stubs(self, process: subprocess.Popen[bytes]) -> None:
+        """Triton waits for ever for the process of a model that ended before it said a word."""
+        dead = self._watch.dead_children(process.pid)
+        how = {pid: how_it_ended(pid) for pid in dead}
+        deadline = time.monotonic() + _REPORT_SECONDS
+        while dead and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if process.poll() is None and (dead := dead & self._watch.dead_children(process.pid)):
+            said = tuple(plain_lines(self._log_lines()))[-_LAST_LINES:]
+            raise StartError(
+                f"the process of a model ended {how[min(dead)]} while it was starting", said
+            )
+
     def _start_error(self, code: int) -> StartError:
         lines = self._log_lines()
         relevant = tuple(lines_that_matter(lines, gpu=self._gpu))
         if failures := load_failures(lines):
-            first, *others = failures
             causes = {failure.partition(": ")[2] for failure in failures}
+            first, *others = map(of_shared_memory, failures)
             rest = (line for line in relevant if not any(cause in line for cause in causes))
             return StartError(first + self._hint, (*others, *rest))
         return StartError(
@@ -319,11 +346,20 @@ class TritonServer:
         return f"{host}:{port}"
 
 
-def _how(code: int) -> str:
-    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+def _opened(log: Path) -> BinaryIO:
+    try:
+        return log.open("wb")
+    except OSError as error:
+        raise StartError(
+            f"the log {log} cannot be written ({error.strerror}): set LOG_FILE to a file that can"
+        ) from None
 
 
 def _started(value: _T | None) -> _T:
     if value is None:
         raise RuntimeError("the server does not run")
     return value
+
+
+def _how(code: int) -> str:
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"

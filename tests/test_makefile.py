@@ -42,6 +42,19 @@ def test_a_target_calls_its_program_rightly(target: str) -> None:
         assert done.returncode == 0, done.stderr
 
 
+def test_a_checkout_may_have_any_path(tmp_path: Path) -> None:
+    checkout = tmp_path / "it's a checkout; größer"
+    checkout.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "build", ".venv"):
+        (checkout / name).symlink_to(ROOT / name)
+    for target in ("serve", "demo", "test"):
+        command = ["make", "--no-print-directory", "--dry-run", target]
+        done = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+        # Every path is relative, so that no word of the checkout's own stands in a command.
+        assert ".venv/bin/python -m" in done.stdout
+        assert "checkout" not in done.stdout + done.stderr
+
+
 def test_every_target_has_a_line_of_help() -> None:
     shown = make("help")
     # What make itself knows as targets that are no files, whatever the Makefile's comments say.

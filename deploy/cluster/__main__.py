@@ -1,6 +1,7 @@
 """The command line: `python -m deploy.cluster` runs a cluster, its commands change it."""
 
 import json
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -221,11 +222,13 @@ def _banner(supervisor: Supervisor) -> None:
         services.add_row("certificate", str(folder / "ca.pem"))
     services.add_row("keys", f"{folder}/inference.keys, {folder}/administration.keys")
     _out.print(services)
-    trust = "" if supervisor.settings.tls_certificate else f"--cacert {folder}/ca.pem "
+    authority = shlex.quote(str(folder / "ca.pem"))
+    trust = "" if supervisor.settings.tls_certificate else f"--cacert {authority} "
+    keys = shlex.quote(str(folder / "inference.keys"))
     # soft_wrap: a line to be copied must not be broken.
     _out.print(
         f"try: curl {trust}-H \"authorization: Bearer $(awk '{{print $2; exit}}' "
-        f'{folder}/inference.keys)" https://{state.http_url}/v2/models/mnist',
+        f'{keys})" https://{state.http_url}/v2/models/mnist',
         markup=False,
     )
     _out.print("Ctrl-C finishes the requests under way and stops; a second one stops at once.")

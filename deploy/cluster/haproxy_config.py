@@ -84,7 +84,8 @@ def write_config(run_dir: Path, text: str) -> Path:
     file, candidate = run_dir / "haproxy.cfg", run_dir / "haproxy.new.cfg"
     write_private(candidate, text.encode())
     checked = subprocess.run(
-        [haproxy_program(), "-c", "-f", str(candidate)],
+        [haproxy_program(), "-c", "-f", candidate.name],
+        cwd=run_dir,
         capture_output=True,
         text=True,
         check=False,

@@ -28,6 +28,7 @@ class ManagedProcess:
         environment: All of its environment variables.
         log: The file that its output is appended to.
         clock: The time in seconds.
+        folder: Where it runs.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class ManagedProcess:
         environment: Mapping[str, str],
         log: Path,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        folder: Path = _ROOT,
     ) -> None:
         self.name = name
         self.starts = 0
@@ -44,6 +47,7 @@ class ManagedProcess:
         self._environment = dict(environment)
         self._log = log
         self._clock = clock
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._started = 0.0
         self._wait = MIN_WAIT
@@ -59,7 +63,7 @@ class ManagedProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
-                cwd=_ROOT,
+                cwd=self._folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -33,6 +33,7 @@ from server.settings import Settings
 from server.signals import SOFT_STOP, STOP_AT_ONCE
 
 _HAPROXY = Path(__file__).with_name("haproxy.sh")
+_USERS_CERTIFICATE = "tls.pem"
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
 _HANG_CHECK_SECONDS = 1.0
@@ -236,7 +237,9 @@ class Supervisor:
             server.start()
         command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
         environment = {**os.environ, "LC_ALL": "C", "HAPROXY_PROGRAM": program}
-        self._haproxy = ManagedProcess("HAProxy", command, environment, logs / "haproxy.log")
+        self._haproxy = ManagedProcess(
+            "HAProxy", command, environment, logs / "haproxy.log", folder=self._run_dir
+        )
         self._haproxy.start()
         self.check()
 
@@ -254,15 +257,19 @@ class Supervisor:
 
     def _write_config(self) -> Path:
         settings = self.settings
-        certificate = settings.tls_certificate
-        if certificate is None:
+        if settings.tls_certificate is None:
             _, certificate = ensure_certificate(self._run_dir, settings.bind)
+        else:
+            certificate = self._run_dir / _USERS_CERTIFICATE
+            certificate.unlink(missing_ok=True)
+            certificate.symlink_to(settings.tls_certificate.absolute())
         ensure_keys(self._run_dir)
+        # Names in RUN_DIR, where HAProxy runs: whatever its path, no word of it ends a setting.
         layout = HAProxyLayout(
             ports=self._ports,
-            folder=self._run_dir,
-            socket=command_socket(self._run_dir),
-            certificate=certificate.absolute(),
+            folder=Path(),
+            socket=Path(command_socket(self._run_dir).name),
+            certificate=Path(certificate.name),
         )
         releases = read_releases(self._run_dir, self._repository)
         text = render_config(

@@ -69,15 +69,12 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
     )
     await stop.wait()
     finished = all(
-        await asyncio.gather(
-            server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout)
-        )
+        await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))
     )
     shown.close()
     watch.stop()
     quarantine.close()
     return 0 if finished else 1
-
 
 
 def main() -> int:

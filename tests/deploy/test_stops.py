@@ -129,8 +129,11 @@ def test_no_request_is_lost(
     tmp_path: Path, stop: Callable[[subprocess.Popen[bytes]], None]
 ) -> None:
     held = HeldModel(tmp_path / "control")
-    held.add_to(tmp_path / "m")
-    with cluster_under_a_parent(tmp_path, tmp_path / "m") as (parent, running, log):
+    # HAProxy, too, would take this path apart.
+    folder = tmp_path / "it's a, ü"
+    folder.mkdir()
+    held.add_to(folder / "m")
+    with cluster_under_a_parent(folder, folder / "m") as (parent, running, log):
         # A worker that was started by a reload has to be as deaf as the first.
         assert running.command("reload").returncode == 0
         groups = [running.triton_pid(replica.name) for replica in running.state.replicas]

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server.logs import LogFollower, lines_that_matter, load_failures
+from server.logs import (
+    LogFollower,
+    lines_that_matter,
+    load_failures,
+    of_shared_memory,
+    plain_lines,
+)
 
 NVML = (
     'W1125 02:08:11.751729 3676 metrics.cc:798] "DCGM unable to start: DCGM initialization error"'
@@ -48,3 +54,43 @@ def test_follower_gives_each_finished_line_once(tmp_path: Path) -> None:
         log.write("o\nthree\n")
     assert follower.new_lines() == ["two", "three"]
     assert follower.new_lines() == []
+
+
+def test_a_log_that_was_tidied_away_is_read_on(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("w", buffering=1) as log:
+        follower = LogFollower(path)
+        log.write("one\n")
+        assert follower.new_lines() == ["one"]
+        path.unlink()
+        log.write("two\n")
+        assert follower.new_lines() == ["two"]
+
+
+def test_shared_memory_is_named_in_place_of_its_key(tmp_path: Path) -> None:
+    flag = "If you are running Triton inside docker, use '--shm-size' flag to control the size."
+    for words in (
+        f"Failed to increase the shared memory pool size for key 'k1' to 2 bytes. {flag} Error: "
+        "No space left on device",
+        f"Unable to initialize shared memory key 'k1' to requested size (1 bytes). {flag} Error: "
+        "No space left on device",
+    ):
+        told = of_shared_memory(f"model 'm' does not load: {words}", tmp_path)
+        assert told.startswith(
+            f"model 'm' does not load: the shared memory {tmp_path} is too small or full ("
+        )
+        assert "No space left on device)" in told
+        assert "--shm-size" in told
+        assert "k1" not in told
+
+
+def test_another_failure_stays_as_it_is() -> None:
+    assert (
+        of_shared_memory("model 'm' does not load: no file") == "model 'm' does not load: no file"
+    )
+
+
+def test_what_others_than_triton_wrote_is_kept() -> None:
+    assert list(plain_lines([INFO, "", "+--+", "| a |", "bash: no such file", NVML])) == [
+        "bash: no such file"
+    ]

@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server.installation import STUB, Installation
+from server.run_folder import RunFolder
 from server.staging import server_environment, stage_backends
 
 
@@ -49,6 +51,14 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "empty"
     path.mkdir()
     return path
+
+
+@pytest.fixture
+def run_folder() -> Iterator[RunFolder]:
+    """The folder of a run."""
+    made = RunFolder("triton_1_00000000_")
+    yield made
+    made.close()
 
 
 def test_missing_backend_is_filled_in(installation: Installation, ours: Path, folder: Path) -> None:
@@ -91,25 +101,25 @@ def test_the_stub_gets_its_arguments_and_takes_sigterm(
 
 
 def test_models_find_the_packages_of_the_running_python(
-    installation: Installation, folder: Path
+    installation: Installation, run_folder: RunFolder
 ) -> None:
-    environment = server_environment(installation, folder, {"PATH": "/usr/bin"})
+    environment = server_environment(installation, run_folder, {"PATH": "/usr/bin"})
     own_bin = str(Path(sys.executable).parent)
     assert environment["PATH"].split(os.pathsep) == [own_bin, "/usr/bin"]
 
 
 def test_models_of_another_python_do_not_get_our_packages(
-    installation: Installation, folder: Path
+    installation: Installation, run_folder: RunFolder
 ) -> None:
     other = replace(installation, stub_python=(3, 8))
     own_bin = str(Path(sys.executable).parent)
     path = os.pathsep.join([own_bin, "/usr/bin"])
-    environment = server_environment(other, folder, {"PATH": path})
+    environment = server_environment(other, run_folder, {"PATH": path})
     assert environment["PATH"] == "/usr/bin"
-    assert list(folder.iterdir()) == []
+    assert list((run_folder.path / "lib").iterdir()) == []
 
 
-def test_libraries_of_the_user_come_last(installation: Installation, folder: Path) -> None:
-    environment = server_environment(installation, folder, {"LD_LIBRARY_PATH": "/opt/lib"})
-    expected = [str(folder), str(installation.libraries), "/opt/lib"]
+def test_libraries_of_the_user_come_last(installation: Installation, run_folder: RunFolder) -> None:
+    environment = server_environment(installation, run_folder, {"LD_LIBRARY_PATH": "/opt/lib"})
+    expected = [str(run_folder.path / "lib"), str(installation.libraries), "/opt/lib"]
     assert environment["LD_LIBRARY_PATH"].split(os.pathsep) == expected
