@@ -19,7 +19,8 @@ from loadtests.fuzz.http2 import (
     message,
     settings,
 )
-from loadtests.fuzz.http_head import Fields, bomb, request
+from loadtests.fuzz.http_framing import bomb
+from loadtests.fuzz.http_head import Fields, request
 from loadtests.fuzz.recorded import LENGTH_HEADER, Recorded, joined
 from loadtests.fuzz.values import raw_json
 

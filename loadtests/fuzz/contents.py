@@ -14,7 +14,8 @@ from tritonclient.grpc import service_pb2
 
 from loadtests.fuzz.case import Case, Wire
 from loadtests.fuzz.grpc_messages import call
-from loadtests.fuzz.http_head import any_bytes, headers, method_and_path, request
+from loadtests.fuzz.http_framing import any_bytes
+from loadtests.fuzz.http_head import headers, method_and_path, request
 from loadtests.fuzz.recorded import LENGTH_HEADER, Recorded, joined
 from loadtests.fuzz.values import damaged, maybe, pick
 

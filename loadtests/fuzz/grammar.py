@@ -6,7 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from loadtests.fuzz import contents, grpc_messages, http2_bytes, http_body, http_head
+from loadtests.fuzz import (
+    contents,
+    grpc_calls,
+    grpc_messages,
+    grpc_wire,
+    http2_bytes,
+    http_body,
+    http_calls,
+    http_framing,
+    http_head,
+    http_tensors,
+)
 from loadtests.fuzz.case import Case
 from loadtests.fuzz.recorded import Recorded
 
@@ -25,27 +36,27 @@ KINDS = {
     "http path": Kind(http_head.method_and_path, 4),
     "http headers": Kind(http_head.headers, 4),
     "http lengths": Kind(http_head.lengths, 5),
-    "http chunks": Kind(http_head.chunks, 5),
-    "http compression": Kind(http_head.compression, 3),
-    "http cut short": Kind(http_head.cut_short, 3),
-    "http pipelining": Kind(http_head.pipelined, 2),
-    "http bytes": Kind(http_head.any_bytes, 4),
+    "http chunks": Kind(http_framing.chunks, 5),
+    "http compression": Kind(http_framing.compression, 3),
+    "http cut short": Kind(http_framing.cut_short, 3),
+    "http pipelining": Kind(http_framing.pipelined, 2),
+    "http bytes": Kind(http_framing.any_bytes, 4),
     "json structure": Kind(http_body.structure, 6),
     "json shapes": Kind(http_body.shapes, 7),
     "json data": Kind(http_body.data, 6),
     "json parameters": Kind(http_body.parameters, 7),
-    "binary tensors": Kind(http_body.binary, 7),
-    "generate": Kind(http_body.generate, 3),
-    "administration": Kind(http_body.administration, 2),
+    "binary tensors": Kind(http_tensors.binary, 7),
+    "generate": Kind(http_calls.generate, 3),
+    "administration": Kind(http_calls.administration, 2),
     "pictures": Kind(contents.pictures, 3),
     "texts": Kind(contents.texts, 3),
     "grpc fields": Kind(grpc_messages.fields, 10),
-    "grpc wire": Kind(grpc_messages.wire, 6),
-    "grpc framing": Kind(grpc_messages.framing, 4),
-    "grpc methods": Kind(grpc_messages.methods, 3),
-    "grpc headers": Kind(grpc_messages.metadata, 3),
-    "grpc streams": Kind(grpc_messages.streams, 4),
-    "grpc cancels": Kind(grpc_messages.cancelled, 2),
+    "grpc wire": Kind(grpc_wire.wire, 6),
+    "grpc framing": Kind(grpc_wire.framing, 4),
+    "grpc methods": Kind(grpc_calls.methods, 3),
+    "grpc headers": Kind(grpc_calls.metadata, 3),
+    "grpc streams": Kind(grpc_calls.streams, 4),
+    "grpc cancels": Kind(grpc_calls.cancelled, 2),
     "http2 frames": Kind(http2_bytes.frames, 3),
     "metrics": Kind(contents.metrics, 1),
 }

@@ -1,18 +1,14 @@
-"""Messages of gRPC requests: their fields, their bytes, their framing, and calls of all kinds."""
+"""Messages of gRPC requests: real ones of which some fields are changed."""
 
 from __future__ import annotations
 
-import gzip
-import struct
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from tritonclient.grpc import service_pb2
-
 from loadtests.fuzz.case import Case, End, Headers, Wire
 from loadtests.fuzz.http2 import call_headers, message
-from loadtests.fuzz.http_body import hostile_values
+from loadtests.fuzz.http_tensors import hostile_values
 from loadtests.fuzz.recorded import Recorded
 from loadtests.fuzz.values import INTEGERS, STRINGS, damaged, maybe, pick
 
@@ -55,7 +51,7 @@ def fields(random: Random, recorded: Recorded) -> Case:
     """A real `ModelInferRequest` with some of its fields changed."""
     request = recorded.as_message()
     for _ in range(random.choice((1, 1, 2, 3))):
-        pick(random, _CHANGES)(random, request, recorded)
+        pick(random, CHANGES)(random, request, recorded)
     return call("grpc fields", request.SerializeToString())
 
 
@@ -183,220 +179,10 @@ def _set(random: Random, parameters: Any) -> None:
         parameters[name].int64_param = pick(random, (1, 2, 3, *_INT64))
 
 
-_CHANGES: tuple[Callable[[Random, Any, Recorded], None], ...] = (
+CHANGES: tuple[Callable[[Random, Any, Recorded], None], ...] = (
     _change_shape,
     _change_raw,
     _change_contents,
     _change_names,
     _change_parameters,
 )
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value >= 128:
-        out.append(value % 128 + 128)
-        value //= 128
-    return bytes([*out, value])
-
-
-def any_field(random: Random) -> bytes:
-    """A field of any number and wire type, whose length may lie."""
-    number, kind = (
-        random.choice((1, 2, 3, 4, 5, 6, 7, 15, 16, 2_047, 2**29 - 1, 0)),
-        random.randrange(8),
-    )
-    tag = _varint(number << 3 | kind)
-    if kind == 0:
-        return tag + pick(random, (b"\0", b"\x01", b"\xff" * 9 + b"\x01", b"\xff" * 12, b"\x80"))
-    if kind == 1:
-        return tag + random.randbytes(random.choice((8, 8, 3)))
-    if kind == 2:
-        length = pick(random, (0, 1, 5, 5, 2**31 - 1, 2**31, 2**32, 2**63, 2**64 - 1))
-        return tag + _varint(length) + random.randbytes(5)
-    if kind == 5:
-        return tag + random.randbytes(random.choice((4, 4, 1)))
-    return tag  # groups, their ends without beginnings, and types that do not exist
-
-
-def wire(random: Random, recorded: Recorded) -> Case:
-    """A real request whose bytes are no longer quite those of a message."""
-    request = recorded.as_message().SerializeToString()
-    choice = random.randrange(8)
-    if choice == 0:
-        request = damaged(random, request)
-    elif choice == 1:
-        request += any_field(random)
-    elif choice == 2:
-        request = any_field(random) + request
-    elif choice == 3:
-        request = b"".join(any_field(random) for _ in range(random.choice((1, 5, 200))))
-    elif choice == 4:
-        request = request * random.choice((2, 3))
-    elif choice == 5:  # groups in groups, and messages in messages
-        depth = random.choice((10, 99, 101, 5_000))
-        request += b"\x3b" * depth + (b"\x3c" * depth if maybe(random, 0.5) else b"")
-    elif choice == 6:
-        inner = b""
-        for _ in range(random.choice((50, 300))):
-            inner = b"\x22" + _varint(len(inner)) + inner
-        request += b"\x2a" + _varint(len(inner)) + inner
-    else:
-        request = request[: random.randrange(len(request))]
-    return call("grpc wire", request)
-
-
-def framing(random: Random, recorded: Recorded) -> Case:
-    """Prefixes that lie, compressed messages, several messages or none where one is due."""
-    request = recorded.as_message().SerializeToString()
-    whole = message(request)
-    choice = random.randrange(10)
-    extra: list[tuple[bytes, bytes]] = []
-    if choice == 0:
-        frames: tuple[bytes, ...] = (message(request, random.choice((1, 2, 255))),)
-    elif choice == 1:
-        length = pick(random, (0, 1, len(request) - 1, len(request) + 1, 2**31, 2**32 - 1))
-        frames = (message(request, length=length),)
-    elif choice == 2:
-        frames = (whole, whole)
-    elif choice == 3:
-        frames = (b"",)
-    elif choice == 4:
-        frames = (whole[: random.randrange(len(whole))],)
-    elif choice == 5:
-        packed = gzip.compress(
-            b"\0" * random.choice((10, 2**20, 2**24)) if maybe(random, 0.5) else request
-        )
-        extra.append(
-            (b"grpc-encoding", pick(random, (b"gzip", b"gzip", b"deflate", b"identity", b"x")))
-        )
-        frames = (message(packed, 1),)
-    elif choice == 6:
-        cuts = [random.randrange(len(whole)) for _ in range(3)]
-        a, b, c = sorted(cuts)
-        frames = (whole[:a], whole[a:b], whole[b:c], whole[c:])
-    elif choice == 7:
-        frames = (whole + struct.pack(">BI", 0, 0) * random.choice((1, 3_000)),)
-    elif choice == 8:
-        frames = (message(b""),)
-    else:
-        frames = (random.randbytes(random.choice((1, 4, 5, 6, 300))),)
-    return call("grpc framing", *frames, headers=call_headers(extra=extra), framed=True)
-
-
-_METHODS = (
-    *(
-        b"ModelInfer",
-        b"ServerLive",
-        b"ServerReady",
-        b"ModelReady",
-        b"ServerMetadata",
-        b"ModelConfig",
-    ),
-    *(
-        b"ModelMetadata",
-        b"ModelStatistics",
-        b"RepositoryIndex",
-        b"RepositoryModelLoad",
-        b"modelinfer",
-    ),
-    *(
-        b"RepositoryModelUnload",
-        b"SystemSharedMemoryStatus",
-        b"SystemSharedMemoryRegister",
-        b"",
-        b"\0",
-    ),
-    *(
-        b"SystemSharedMemoryUnregister",
-        b"CudaSharedMemoryRegister",
-        b"TraceSetting",
-        b"LogSettings",
-    ),
-    *(b"Nothing", b"ModelInfer/", b"../ModelInfer", b"ModelInfer?x", b"a" * 9_000),
-)
-
-
-def methods(random: Random, recorded: Recorded) -> Case:
-    """Calls of every method, those that are closed too, with real and other messages."""
-    requests = (
-        *(b"", b"\x0a\x09mnist_cnn", b"\x0a\x06nobody", b"\x0a\x00", b"\x0a\x05a\0b/."),
-        service_pb2.SystemSharedMemoryRegisterRequest(
-            name="x", key="/triton_x", offset=2**63, byte_size=2**64 - 1
-        ).SerializeToString(),
-        service_pb2.RepositoryModelLoadRequest(model_name="../../x").SerializeToString(),
-        recorded.as_message().SerializeToString(),
-        any_field(random) * random.choice((1, 3)),
-    )
-    return call(
-        "grpc methods", pick(random, requests), headers=call_headers(pick(random, _METHODS))
-    )
-
-
-def metadata(random: Random, recorded: Recorded) -> Case:
-    """Headers of a call: missing, twice, huge, of the wrong kind."""
-    headers = list(call_headers())
-    choice = random.randrange(7)
-    if choice == 0:
-        del headers[random.randrange(len(headers))]
-    elif choice == 1:
-        headers.append(pick(random, headers))
-    elif choice == 2:
-        times = (b"", b"1", b"1S", b"99999999H", b"-1S", b"0n", b"1u", b"x" * 900, b"999999999S")
-        headers.append((b"grpc-timeout", pick(random, times)))
-    elif choice == 3:
-        names = (
-            b"grpc-encoding",
-            b"content-length",
-            b"connection",
-            b"transfer-encoding",
-            b"X",
-            b"",
-        )
-        values = (b"gzip", b"5", b"-1", b"keep-alive", b"chunked", b"\0", b"a\r\nb", b"\xff")
-        headers.append((pick(random, names), pick(random, values)))
-    elif choice == 4:
-        count, size = random.choice(((1, 9_000), (1, 70_000), (300, 10), (3_000, 5)))
-        headers += [(b"x-%d" % number, b"y" * size) for number in range(count)]
-    elif choice == 5:
-        at = random.randrange(len(headers))
-        wrong = (b"", b"application/json", b"GET", b"x" * 900, b"\0", b"/", b"application/grpc+x")
-        headers[at] = (headers[at][0], pick(random, wrong))
-    else:
-        random.shuffle(headers)
-    request = recorded.as_message().SerializeToString()
-    return call("grpc headers", request, headers=tuple(headers))
-
-
-def streams(random: Random, recorded: Recorded) -> Case:
-    """Streams of messages, some of them bad, some cancelled or left open."""
-    real = recorded.as_message().SerializeToString()
-    messages = []
-    for _ in range(random.choice((0, 1, 2, 5, 20))):
-        if maybe(random, 0.5):
-            messages.append(real)
-        elif maybe(random, 0.5):
-            messages.append(damaged(random, real))
-        else:
-            changed = recorded.as_message()
-            pick(random, _CHANGES)(random, changed, recorded)
-            messages.append(changed.SerializeToString())
-    extra = [(b"triton_grpc_error", b"true")] if maybe(random, 0.3) else []
-    end = pick(random, (End.WAIT, End.WAIT, End.HANG_UP, End.CLOSE))
-    joined = b"".join(message(each) for each in messages)
-    return call(
-        "grpc streams",
-        joined,
-        headers=call_headers(b"ModelStreamInfer", extra),
-        end=end,
-        framed=True,
-    )
-
-
-def cancelled(random: Random, recorded: Recorded) -> Case:
-    """Calls whose caller goes away, before or while they are answered."""
-    whole = message(recorded.as_message().SerializeToString())
-    if maybe(random, 0.5):
-        whole = whole[: random.randrange(len(whole))]
-    end = pick(random, (End.HANG_UP, End.CLOSE))
-    return call("grpc cancels", whole, end=end, framed=True)

@@ -1,15 +1,13 @@
-"""Bodies of HTTP requests: JSON, shapes, data, parameters and binary tensors."""
+"""Bodies of HTTP requests: JSON, shapes, data and parameters."""
 
 from __future__ import annotations
 
-import json
-import struct
 from random import Random
 from typing import Any
 
 from loadtests.fuzz.case import Case, Wire
 from loadtests.fuzz.http_head import Fields, request
-from loadtests.fuzz.recorded import LENGTH_HEADER, Recorded, joined
+from loadtests.fuzz.recorded import Recorded
 from loadtests.fuzz.values import (
     INTEGERS,
     NUMBERS,
@@ -191,121 +189,3 @@ def _parameter(random: Random) -> tuple[str, Any]:
     if name == "SAMPLES":  # what is allowed there takes long
         value = pick(random, (1, 16, -1, "x", 2**40))
     return name, value if maybe(random, 0.95) else any_json(random, 1)
-
-
-def binary(random: Random, recorded: Recorded) -> Case:
-    """Binary tensors: their sizes, their values, strings' lengths, the JSON part's length."""
-    body, tensors = recorded.as_binary()
-    entry = pick(random, body["inputs"])
-    told = entry["parameters"]
-    delta = 0
-    choice = random.randrange(9)
-    if choice == 0:
-        told["binary_data_size"] = pick(random, INTEGERS)
-    elif choice == 1:
-        tensors = tensors[: random.randrange(len(tensors))]
-    elif choice == 2:
-        tensors += random.randbytes(random.choice((1, 4, 9_000)))
-    elif choice == 3:
-        tensors = damaged(random, tensors)
-    elif choice == 4:
-        tensors = hostile_values(random, tensors, entry["datatype"])
-    elif choice == 5:
-        delta = pick(random, (-1, 1, 5, -len(tensors), len(tensors)))
-    elif choice == 6:
-        entry["shape"] = [pick(random, INTEGERS) for _ in entry["shape"]]
-    elif choice == 7:
-        told["binary_data_size"] = pick(random, (None, "4", 4.0, True, [], {}, "x"))
-    else:
-        rows = pick(random, (0, 0, 2, 65))
-        entry["shape"][0] = rows
-        tensors = tensors * rows
-        told["binary_data_size"] *= rows
-    if maybe(random, 0.15):
-        entry["data"] = [1]
-    if maybe(random, 0.15):
-        body["outputs"] = [{"name": pick(random, recorded.outputs)[0], "parameters": _out(random)}]
-    whole, length = joined(body, tensors)
-    return post("binary tensors", recorded, whole, [(LENGTH_HEADER, b"%d" % (length + delta))])
-
-
-def _out(random: Random) -> dict[str, Any]:
-    return pick(random, ({"binary_data": True}, {"classification": 2}, {"binary_data": 1}, {}))
-
-
-def hostile_values(random: Random, tensors: bytes, datatype: str) -> bytes:
-    """Tensors of the same length, or nearly, with values that no model wants."""
-    if datatype == "BYTES":
-        length = struct.pack("<I", pick(random, (0, 1, 2**31 - 1, 2**31, 2**32 - 1, len(tensors))))
-        text = pick(random, (b"\xff\xfe", b"\0" * 9, b"caf\xe9", b"\xe2\x80\x8b" * 30, b" \n"))
-        exact = struct.pack("<I", len(text)) + text
-        return pick(random, (length + tensors[4:], exact, exact * 2, length, tensors[:3], b""))
-    if datatype.startswith("FP"):
-        values = struct.pack("<ff", *pick(random, _FLOATS))
-    else:
-        values = struct.pack("<q", pick(random, (-1, 30_522, 2**31, -(2**63), 2**63 - 1)))
-    at = random.randrange(max(len(tensors) - 8, 0) // 8 + 1) * 8
-    return tensors[:at] + values[: len(tensors) - at] + tensors[at + 8 :]
-
-
-_FLOATS = (
-    (float("nan"), 0.0),
-    (float("inf"), 1.0),
-    (0.0, float("-inf")),
-    (3.4e38, -3.4e38),
-    (1e-45, 1e-45),
-)
-
-
-def generate(random: Random, recorded: Recorded) -> Case:
-    """The endpoints of generation, which map plain JSON to tensors."""
-    body: Any = {tensor.name: tensor.data for tensor in recorded.tensors}
-    if maybe(random, 0.3):
-        body = {name: value[0] for name, value in body.items() if value}
-    body |= recorded.parameters(7)
-    if maybe(random, 0.8):
-        body = mutated_json(random, body)
-    ending = pick(random, ("generate", "generate", "generate_stream"))
-    path = recorded.path.replace("/infer", f"/{ending}")
-    text = json.dumps(body).encode() if maybe(random, 0.9) else pick(random, WRONG_JSON)
-    return Case("generate", Wire.HTTP, (request(text, path=path),))
-
-
-_ADMINISTRATION = (
-    "/v2/systemsharedmemory/region/x/register",
-    "/v2/systemsharedmemory/region/x/unregister",
-    "/v2/systemsharedmemory/unregister",
-    "/v2/systemsharedmemory/status",
-    "/v2/cudasharedmemory/region/x/register",
-    "/v2/cudasharedmemory/status",
-    "/v2/repository/index",
-    "/v2/repository/models/mnist_cnn/load",
-    "/v2/repository/models/mnist_cnn/unload",
-    "/v2/repository/models/..%2f..%2fetc/load",
-    "/v2/trace/setting",
-    "/v2/models/mnist_cnn/trace/setting",
-    "/v2/logging",
-    "/v2/models/stats",
-    "/v2/models/mnist_cnn/stats",
-)
-
-
-def administration(random: Random, recorded: Recorded) -> Case:  # noqa: ARG001
-    """Shared memory, model control, trace and logging, which are closed."""
-    body = pick(
-        random,
-        (
-            {"key": "/triton_x", "offset": 0, "byte_size": 4096},
-            {"key": "/../etc/passwd", "offset": 2**63, "byte_size": 2**63},
-            {"raw_handle": {"b64": "AAAA"}, "device_id": 0, "byte_size": 1},
-            {"parameters": {"config": "{}", "file:1/model.onnx": "AAAA"}},
-            {"log_file": "/tmp/x", "log_verbose_level": 9},  # noqa: S108 - nothing is written
-            {"trace_level": ["TIMESTAMPS"], "trace_file": "/tmp/x"},  # noqa: S108
-            {},
-        ),
-    )
-    body = mutated_json(random, body) if maybe(random, 0.3) and body else body
-    method = pick(random, (b"POST", b"POST", b"GET"))
-    text = raw_json(body)
-    path = pick(random, _ADMINISTRATION)
-    return Case("administration", Wire.HTTP, (request(text, path=path, method=method),))
