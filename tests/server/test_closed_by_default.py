@@ -25,6 +25,7 @@ def restrictions(folder: Path, **values: str) -> set[str]:
     command = server_command(
         settings(folder, **values),
         installation,
+        folder,
         Ports(1, 2, 3),
         folder,
         shm_prefix="x",
