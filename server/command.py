@@ -30,8 +30,8 @@ def server_command(
     Args:
         settings: How it is run.
         installation: The Triton to run.
-        repository: That of the settings, by a path that Triton can read.
         ports: Where it listens itself, on loopback if a guard stands in front of it.
+        repository: That of the settings, by a path that Triton can read.
         backends: The folder of its backends.
         shm_prefix: How the names of its shared memory begin.
         gpu: Whether there is a GPU to report metrics of.
@@ -56,6 +56,11 @@ def server_command(
         f"--exit-timeout-secs={settings.exit_timeout}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
     ]
+    if "allow-client-shm" in installation.flags:
+        opened = "true" if settings.shared_memory == "on" else "false"
+        command.append(f"--allow-client-shm={opened}")
+    if "http-max-input-size" in installation.flags:
+        command.append(f"--http-max-input-size={settings.max_body}")
     if settings.config != PLAIN_CONFIG:
         command.append(f"--model-config-name={settings.config}")
     if settings.model_control != "none":

@@ -52,6 +52,7 @@ class GuardProcess:
             "SHARED_MEMORY": settings.shared_memory,
             "TRACE_CONTROL": settings.trace_control,
             "LOG_CONTROL": settings.log_control,
+            "MAX_BODY": str(settings.max_body),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
             "QUARANTINE_DIR": str(_quarantine(settings, folder)),
         }

@@ -49,6 +49,8 @@ class Settings(EnvironmentSettings):
     # other machines reach the server.
     guard: Literal["auto", "on", "off"] = "auto"
     anybody_may_end_this_server: Literal["no", "yes"] = "no"  # has to be said where nothing guards
+    # Bytes of a request; the guard's limit, and Triton's own where it has one.
+    max_body: Annotated[int, Field(ge=1024, le=1 << 31)] = 64 << 20
     # Where the guards of one machine keep what ended servers; None has a folder of its own.
     quarantine_dir: Path | None = None
     trace_url: str = ""  # where spans go, an OTLP endpoint over HTTP; empty traces nothing

@@ -22,7 +22,8 @@ from deploy.cluster.haproxy_config import (
 from deploy.cluster.keys import ensure_keys
 from deploy.cluster.load_balancer import LoadBalancer, command_socket
 from deploy.cluster.managed_process import ManagedProcess
-from deploy.cluster.releases import lay_out_replica, read_releases
+from deploy.cluster.releases import Releases, lay_out_replica, read_releases
+from deploy.cluster.second_server import is_requested, request_file
 from deploy.cluster.secure_files import make_private_folder
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
@@ -58,6 +59,8 @@ class Supervisor:
         self._lock = FileLock(self._run_dir / "cluster.lock")
         self._haproxy: ManagedProcess | None = None
         self._servers: dict[str, tuple[ManagedProcess, Ports]] = {}
+        self._second: tuple[str, ManagedProcess, Ports] | None = None  # until it is ready
+        self._leaving: list[ManagedProcess] = []
         self._ports = Ports(0, 0, 0)
         self._loads = 0
         self._reload_requested = False
@@ -107,6 +110,7 @@ class Supervisor:
 
     def check(self) -> None:
         """Restarts what has ended or hangs, and writes down what runs."""
+        self._tend_second()
         if self._reload_requested and self._haproxy:
             self._reload_requested = False
             try:
@@ -116,7 +120,9 @@ class Supervisor:
                 self._log("HAProxy reads its configuration again")
             except ClusterError as error:
                 self._log(f"HAProxy stays as it is: {error}")
-        for process in [self._haproxy, *(server for server, _ in self._servers.values())]:
+        second = [self._second[1]] if self._second else []
+        servers = [server for server, _ in self._servers.values()]
+        for process in [self._haproxy, *servers, *second]:
             event = process.keep_running() if process else None
             if event:
                 self._log(event)
@@ -168,7 +174,8 @@ class Supervisor:
             self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
-        servers = [server for server, _ in self._servers.values()]
+        servers = [server for server, _ in self._servers.values()] + self._leaving
+        servers += [self._second[1]] if self._second else []
         self._end(servers, timeout, hurry)
         if hurry():
             # A server that is killed cannot end its Triton, which would go on by itself.
@@ -176,8 +183,38 @@ class Supervisor:
         for process in servers:
             process.kill()
         self._haproxy, self._servers = None, {}
+        self._second, self._leaving = None, []
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
+
+    def _tend_second(self) -> None:
+        """Starts a second server where a command asks for one, and ends it afterwards."""
+        self._leaving = [server for server in self._leaving if not server.ended()]
+        requested = is_requested(self._run_dir)
+        name = f"r{self.settings.replicas + 1}"
+        if requested and self._haproxy and name not in self._servers:
+            if self._second is None:
+                releases = read_releases(self._run_dir, self._repository)
+                server, ports = self._prepare(name, releases)
+                server.start()
+                self._second = name, server, ports
+                self._log(f"{name} starts, for as long as a command needs a second server")
+            elif is_ready(f"127.0.0.1:{self._second[2].http}"):
+                name, server, ports = self._second
+                self._servers[name], self._second = (server, ports), None
+                self._reload_requested = True
+        elif not requested and name in self._servers:
+            server, _ = self._servers.pop(name)
+            self._leave(server)
+            self._reload_requested = True
+        elif not requested and self._second:
+            self._leave(self._second[1])
+            self._second = None
+
+    def _leave(self, server: ManagedProcess) -> None:
+        """Ends a server; what HAProxy still sends to it goes elsewhere."""
+        server.signal(SOFT_STOP)
+        self._leaving.append(server)
 
     def _end_hanging(self) -> None:
         """Ends servers that were in service since their start and do not answer any more."""
@@ -227,12 +264,9 @@ class Supervisor:
                 "start as many as before, and publish or roll back"
             )
         releases.write(self._run_dir)
+        request_file(self._run_dir).unlink(missing_ok=True)
         for name in names:
-            folder = self._run_dir / "replicas" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            lay_out_replica(self._repository, releases, name, folder)
-            ports = self._choose_ports("127.0.0.1", 0, 0, 0)
-            self._servers[name] = self._server(name, folder, ports), ports
+            self._servers[name] = self._prepare(name, releases)
         for server, _ in self._servers.values():
             server.start()
         command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
@@ -242,6 +276,14 @@ class Supervisor:
         )
         self._haproxy.start()
         self.check()
+
+    def _prepare(self, name: str, releases: Releases) -> tuple[ManagedProcess, Ports]:
+        """A server that may be started, and its ports."""
+        folder = self._run_dir / "replicas" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lay_out_replica(self._repository, releases, name, folder)
+        ports = self._choose_ports("127.0.0.1", 0, 0, 0)
+        return self._server(name, folder, ports), ports
 
     def _choose_ports(self, bind: str, http: int, grpc: int, metrics: int) -> Ports:
         # Nobody listens yet on those that were chosen before.

@@ -8,7 +8,7 @@ import pytest
 
 from server.command import admin_headers, server_command
 from server.errors import SettingsError
-from server.installation import Installation
+from server.installation import Installation, flags_of
 from server.ports import Ports
 from server.settings import Settings
 
@@ -19,18 +19,23 @@ def settings(folder: Path, **values: str) -> Settings:
     return Settings.from_environment({"MODEL_REPOSITORY": str(folder), **values})
 
 
-def restrictions(folder: Path, **values: str) -> set[str]:
-    """Who may call what, in Triton's words, which are the same for both protocols."""
-    installation = Installation(folder, folder, folder, folder, None, None)
-    command = server_command(
+def command_of(folder: Path, *flags: str, **values: str) -> list[str]:
+    """The command line of a Triton that knows these newer flags."""
+    return server_command(
         settings(folder, **values),
-        installation,
+        Installation(folder, folder, folder, folder, None, None, frozenset(flags)),
         Ports(1, 2, 3),
+        folder,
         folder,
         shm_prefix="x",
         gpu=False,
         secret="secret",  # noqa: S106
     )
+
+
+def restrictions(folder: Path, **values: str) -> set[str]:
+    """Who may call what, in Triton's words, which are the same for both protocols."""
+    command = command_of(folder, **values)
     http = {a.partition("=")[2] for a in command if a.startswith("--http-restricted-api=")}
     grpc = {a.partition("=")[2] for a in command if a.startswith("--grpc-restricted-protocol=")}
     assert http == grpc
@@ -112,3 +117,18 @@ def test_without_a_guard_a_server_that_others_reach_is_refused(
         "GUARD is 'off' and BIND is 0.0.0.0: whoever reaches the server can end it with a single "
         "request; leave GUARD on, or set ANYBODY_MAY_END_THIS_SERVER=yes"
     )
+
+
+def test_flags_of_newer_tritons_are_found_in_the_program_and_used(tmp_path: Path) -> None:
+    newer, older = tmp_path / "newer", tmp_path / "older"
+    newer.write_bytes(b"\x7fELF..\0allow-client-shm\0http-max-input-size\0..")
+    older.write_bytes(b"\x7fELF..\0allow-http\0..")
+    assert flags_of(older) == frozenset()
+    flags = flags_of(newer)
+    command = command_of(tmp_path, *flags, MAX_BODY="1048576")
+    assert command.count("--allow-client-shm=false") == 1
+    assert command.count("--http-max-input-size=1048576") == 1
+    assert "--allow-client-shm=true" in command_of(tmp_path, *flags, SHARED_MEMORY="on")
+    assert not [
+        each for each in command_of(tmp_path) if "client-shm" in each or "input-size" in each
+    ]
