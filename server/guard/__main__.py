@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -67,6 +68,9 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
+    # What is there stays; without this the collector looks at it again and again.
+    gc.collect()
+    gc.freeze()
     await stop.wait()
     finished = all(
         await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))

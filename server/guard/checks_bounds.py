@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf, prod
+from math import inf, isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from server.guard.checks_data import LENGTH, too_long
 from server.guard.descriptions import Description
 from server.guard.inference import NUMPY_TYPES, SharedMemory, Tensor
 from server.guard.refusal import invalid
+
+_SMALL = 4096
+"""Elements that are multiplied at once, too few for threads."""
 
 
 def check_bounds(tensor: Tensor, bounds: InputBounds, description: Description) -> None:
@@ -27,11 +30,11 @@ def check_bounds(tensor: Tensor, bounds: InputBounds, description: Description) 
         if not lowest <= length <= highest:
             unit = "tokens" if bounds.tokenizer else "elements"
             raise invalid(f"{name} must have from {lowest} to {highest} {unit}, it has {length}")
-    if bounds.min is None and bounds.max is None and not bounds.finite:
+    if bounds.finite and not _is_finite(tensor):
+        raise invalid(f"{name} must be finite, it has NaN or infinite values")
+    if bounds.min is None and bounds.max is None:
         return
     lowest, highest = _range(tensor)
-    if bounds.finite and not (lowest > -inf and highest < inf):  # false for NaN
-        raise invalid(f"{name} must be finite, it has NaN or infinite values")
     if (bounds.min is not None and not lowest >= bounds.min) or (
         bounds.max is not None and not highest <= bounds.max
     ):
@@ -73,6 +76,17 @@ def _check_lengths(tensor: Tensor, bounds: InputBounds) -> None:
             f"{tensor.name} has {total} bytes in all rows, at most {bounds.max_total_bytes} "
             "are taken"
         )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    data = tensor.data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        return all(map(isfinite, data))  # type: ignore[arg-type] # numbers, as checked
+    array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
+    # A sum of squares is quickest, and finite only if all are; large ones overflow it.
+    if array.size <= _SMALL and array.itemsize > 2 and isfinite(array.dot(array)):
+        return True
+    return bool(np.isfinite(array).all())
 
 
 def _range(tensor: Tensor) -> tuple[Any, Any]:

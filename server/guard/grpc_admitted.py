@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +69,17 @@ class Admitted:
 
 
 async def admit(
-    service: Service, inference: Inference, reach: Callable[[], Awaitable[Any]]
+    service: Service,
+    inference: Inference,
+    reach: Callable[[], Awaitable[Any]],
+    since: float,
 ) -> Admitted:
     """Checks a request and waits until it may be sent.
 
     Args:
         service: What knows the models.
         inference: The request.
+        since: When its message was there, by `time.perf_counter`.
         reach: Connects to Triton, so that nobody holds a place meanwhile.
 
     Raises:
@@ -85,6 +90,7 @@ async def admit(
     if description is None:
         description = await service.descriptions.find(model, version)
     check_inference(inference, description)
+    service.metrics.passed("grpc", time.perf_counter() - since)
     place = await service.admission.enter(description, inference)
     try:
         await reach()

@@ -64,10 +64,12 @@ class Call(Stream):
     __slots__ = (
         "_begun",
         "_head",
+        "_holds",
         "_method",
         "_service",
         "_task",
         "_timer",
+        "_unpaid",
         "_up",
         "done",
         "link",
@@ -87,6 +89,8 @@ class Call(Stream):
         self._head = head
         self._method = method
         self._begun = False
+        self._holds = False
+        self._unpaid = 0
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._up: UpstreamStream | None = None
@@ -120,11 +124,12 @@ class Call(Stream):
 
     def refuse(self, refusal: Refusal) -> None:
         """Ends it with a refusal."""
-        if self.done:
+        if self.done and self.waiting is None:
             return
         self._finish()
         if self.waiting is not None:  # the client does not read, so it gets no words either
             self.connection.reset(self, ErrorCode.CANCEL)
+            self._service.memory.release(self)
         elif self._begun:
             message = encode_message(refusal.message)
             self.connection.send_trailers(self, trailers(refusal.grpc_code, message))
@@ -137,23 +142,28 @@ class Call(Stream):
 
     def stream_lost(self, code: ErrorCode | None, *, unprocessed: bool) -> None:  # noqa: ARG002
         """Cancels the call: the client is gone."""
-        if not self.done:
-            self._finish()
+        self._finish()
+        self._service.memory.release(self)
 
     def data_left(self, length: int) -> None:
         """Lets Triton send more in place of what the client has got."""
         self.moved_at = self.connection.now()
         up = self._up
         if up is not None:
+            self._unpaid -= length
             up.connection.give_back(up, length)
-        self.kept()
+        if self.waiting_bytes or self._holds:
+            self.kept()
 
     def kept(self) -> None:
-        """Notes how much of the answer waits for the client."""
-        if self.waiting_bytes:
-            self._service.memory.hold(self, self.waiting_bytes)
-        elif not self.done:
-            self._service.memory.release(self)
+        """Notes how much is kept."""
+        held = self.held_bytes()
+        self._holds = held > 0
+        self._service.memory.hold(self, held)
+
+    def held_bytes(self) -> int:
+        """How much is kept: what waits for the client, and what the kinds add."""
+        return self.waiting_bytes
 
     # Towards Triton.
 
@@ -168,8 +178,6 @@ class Call(Stream):
 
     def answer_head(self, head: AnswerHead, end: bool) -> None:
         """Passes on a header block of Triton."""
-        if self.done:
-            return
         connection = self.connection
         if not end:
             if not self._begun:
@@ -181,6 +189,7 @@ class Call(Stream):
             return
         self.answered()
         self._finish()
+        connection.allowance.earn()
         if self._begun:
             connection.send_trailers(self, head.end)
         else:
@@ -188,21 +197,20 @@ class Call(Stream):
 
     def answer_data(self, data: bytes, flow: int) -> None:
         """Passes on a piece of Triton's answer."""
-        if self.done:
-            return
-        padding = flow - len(data)
         up = self._up
-        if padding and up is not None:
-            up.connection.give_back(up, padding)
+        if up is None:
+            return
+        length = len(data)
+        self._unpaid += length
+        if flow > length:
+            up.connection.give_back(up, flow - length)  # padding
         self.connection.send_data(self, data, end=False)
         if self.waiting_bytes:
             self.kept()
 
     def answer_lost(self, code: ErrorCode | None, *, unprocessed: bool) -> None:
         """Refuses the call whose answer will not come."""
-        if self.done:
-            return
-        self._up = None
+        self._lose_upstream()
         if unprocessed:
             self.unsent()
             self.refuse(server_died("the server stops and takes no more calls"))
@@ -213,6 +221,13 @@ class Call(Stream):
             self.refuse(
                 Refusal(f"Triton ended the call: {code.name}", 500, GrpcCode.UNAVAILABLE, "reset")
             )
+
+    def _lose_upstream(self) -> None:
+        """Lets the other calls use what this one still has of the connection's window."""
+        up, self._up = self._up, None
+        if up is not None and self._unpaid:
+            up.connection.give_back_connection(self._unpaid)
+            self._unpaid = 0
 
     # Inside.
 
@@ -233,15 +248,18 @@ class Call(Stream):
         self.refuse(Refusal("Deadline Exceeded", 504, GrpcCode.DEADLINE_EXCEEDED, "deadline"))
 
     def _finish(self) -> None:
-        """Lets go of everything."""
+        """Lets go of everything but of an answer that waits for the client."""
+        if self.done:
+            return
         self.done = True
         if self._timer is not None:
             self._timer.cancel()
         task, self._task = self._task, None
-        if task is not None and task is not asyncio.current_task():
+        if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
-        self._service.memory.release(self)
         self.abandoned()
-        up, self._up = self._up, None
-        if up is not None:
-            up.connection.reset(up, ErrorCode.CANCEL)
+        if self._up is not None:
+            self._up.connection.reset(self._up, ErrorCode.CANCEL)
+            self._lose_upstream()
+        if self._holds:
+            self.kept()

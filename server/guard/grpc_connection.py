@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from server.guard.grpc_call import Call
 from server.guard.grpc_heads import RequestHead, read_request_head
 from server.guard.grpc_methods import Kind
@@ -17,6 +19,8 @@ HANDSHAKE_SECONDS = 10.0
 PING_SECONDS = 60.0
 """A client that has calls and says nothing for so long is asked whether it is there."""
 DEAD_SECONDS = 90.0
+_SPARE = 64
+"""Connections beyond the limit while idle ones are being closed for them."""
 
 
 class GrpcConnection(ServerConnection[RequestHead]):
@@ -29,6 +33,7 @@ class GrpcConnection(ServerConnection[RequestHead]):
 
     def __init__(self, service: Service, connections: set[GrpcConnection]) -> None:
         super().__init__(read_request_head)
+        self._is_one_too_many = len(connections) >= service.settings.max_connections + _SPARE
         self.service = service
         self.link = UpstreamLink(service)
         self.now = self._loop.time
@@ -36,6 +41,12 @@ class GrpcConnection(ServerConnection[RequestHead]):
         self._opened_at = self.now()
         self._busy_at = self._opened_at
         self._asked_at = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends our settings, or closes if there are too many connections already."""
+        super().connection_made(transport)
+        if self._is_one_too_many:
+            self.fail(ErrorCode.ENHANCE_YOUR_CALM, "too many connections")
 
     def request_arrived(self, number: int, head: RequestHead, end: bool) -> None:
         """Begins a call, or refuses it at once."""
@@ -120,7 +131,6 @@ class GrpcConnection(ServerConnection[RequestHead]):
     def _answer_at_once(self, number: int, block: bytes, end: bool) -> None:
         """Answers with one header block and keeps no stream."""
         self._write_headers(number, block, True)
-        self.allowance.earn()
         if not end:
             self._reset_by_us.append(number)
             self.write_control(reset_frame(number, ErrorCode.NO_ERROR))

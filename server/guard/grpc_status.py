@@ -30,7 +30,9 @@ ANSWER_HEAD = (
 
 def encode_message(message: str) -> bytes:
     """Writes a status message as gRPC wants it: printable ASCII, all else percent-encoded."""
-    return quote_from_bytes(message.encode()[:MAX_MESSAGE_BYTES], _PRINTABLE).encode()
+    return quote_from_bytes(
+        message.encode(errors="replace")[:MAX_MESSAGE_BYTES], _PRINTABLE
+    ).encode()
 
 
 @lru_cache(maxsize=256)

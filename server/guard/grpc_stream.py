@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import Any
 
@@ -36,7 +37,6 @@ class StreamCall(Call):
     """
 
     __slots__ = (
-        "_answer_flow",
         "_answers",
         "_ended",
         "_flow",
@@ -58,7 +58,6 @@ class StreamCall(Call):
         self._in_flight_bytes = 0
         self._wants_empty = False
         self._flow = 0
-        self._answer_flow = 0
         self._ended = False
         self._stopping = False
         self._room: asyncio.Future[None] | None = None
@@ -69,10 +68,11 @@ class StreamCall(Call):
 
     def data_arrived(self, data: bytes, flow: int, end: bool) -> None:
         """Gathers messages, and works through them in their order."""
+        if self.done:
+            self.connection.give_back(self, flow)
+            return
         self._flow += flow
         self._ended |= end
-        if self.done:
-            return
         self.moved_at = self.connection.heard_at
         try:
             self._reader.feed(data)
@@ -104,18 +104,19 @@ class StreamCall(Call):
         self._give_back()
         if self._stopping:
             self._stop()
-        elif self._ended:
+        elif self._ended and not self.done:
             self._end()
 
     async def _pass_on(self, message: bytes) -> None:
         request_id = ""
         try:
+            since = time.perf_counter()
             request, inference = read(self._service, message)
             del message
             request_id = inference.id
             while len(self._in_flight) >= MAX_IN_FLIGHT and not self.done:
                 await self._wait_for_room()
-            admitted = await admit(self._service, inference, self.link.reach)
+            admitted = await admit(self._service, inference, self.link.reach, since)
         except Refusal as refusal:
             if refusal.http_status == 502:
                 raise
@@ -184,8 +185,7 @@ class StreamCall(Call):
 
     def answer_data(self, data: bytes, flow: int) -> None:
         """Passes on the answers that are whole."""
-        if self.done:
-            return
+        self._unpaid += flow
         answers = self._answers
         answers.feed(data)
         while answers.whole():
@@ -194,11 +194,29 @@ class StreamCall(Call):
                 self.connection.send_data(self, with_prefix(answer), end=False)
             if self.done:
                 return
-        self._answer_flow += flow
         self._let_answer_on()
         self._make_room()
         if self._stopping:
             self._stop()
+
+    def data_left(self, length: int) -> None:  # noqa: ARG002 - it is all that counts
+        """Lets Triton send more in place of what the client has got."""
+        self.moved_at = self.connection.now()
+        self._let_answer_on()
+
+    def _let_answer_on(self) -> None:
+        up = self._up
+        if up is not None and self._unpaid and self.waiting_bytes < STREAM_WINDOW:
+            paid, self._unpaid = self._unpaid, 0
+            up.connection.give_back(up, paid)
+        self.kept()
+
+    def held_bytes(self) -> int:
+        """How much is kept: messages in pieces, what Triton has, and what waits."""
+        if self.done:
+            return self.waiting_bytes
+        parts = len(self._answers) + len(self._reader)
+        return self.waiting_bytes + parts + self._in_flight_bytes
 
     def request_left(self) -> None:
         """Goes on once Triton has taken what was sent."""
@@ -208,24 +226,6 @@ class StreamCall(Call):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
-
-    def data_left(self, length: int) -> None:  # noqa: ARG002 - it is all that counts
-        """Lets Triton send more in place of what the client has got."""
-        self.moved_at = self.connection.now()
-        if not self.done:
-            self._let_answer_on()
-
-    def _let_answer_on(self) -> None:
-        up = self._up
-        if up is not None and self._answer_flow and self.waiting_bytes < STREAM_WINDOW:
-            flow, self._answer_flow = self._answer_flow, 0
-            up.connection.give_back(up, flow)
-        self.kept()
-
-    def kept(self) -> None:
-        """Notes what is kept of it."""
-        held = len(self._answers) + len(self._reader) + self.waiting_bytes + self._in_flight_bytes
-        self._service.memory.hold(self, held)
 
     def _settle(self, answer: bytes) -> bool:
         """Notes which request is answered.
@@ -278,7 +278,9 @@ class StreamCall(Call):
             self._in_flight.popleft().answered()
 
     def abandoned(self) -> None:
-        """Gives all places back."""
+        """Gives all places back, and what the client may send on its other calls."""
+        flow, self._flow = self._flow, 0
+        self.connection.give_back_connection(flow)
         while self._in_flight:
             self._in_flight.popleft().abandoned()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from server.guard.grpc_admitted import Admitted, admit, read
@@ -21,7 +22,7 @@ _BIG = 64 * 1024
 class UnaryCall(Call):
     """A call of a method that takes one message."""
 
-    __slots__ = ("_admitted", "_reader", "_sent")
+    __slots__ = ("_admitted", "_reader", "_size")
 
     def __init__(
         self,
@@ -33,47 +34,46 @@ class UnaryCall(Call):
         super().__init__(connection, number, head, method)
         self._reader = MessageReader(head.encoding, method.max_bytes, method.limit)
         self._admitted: Admitted | None = None
-        self._sent = False
+        self._size = 0
 
     def data_arrived(self, data: bytes, flow: int, end: bool) -> None:
         """Gathers the message, and goes on once it is whole."""
-        if self.done:
-            self.connection.give_back(self, flow)
-            return
-        try:
-            if end:
-                message = self._reader.take_only(data)
-            else:
-                self._reader.feed(data)
-                self.moved_at = self.connection.heard_at
-        except Refusal as refusal:
-            self.refuse(refusal)
-            self.connection.give_back(self, flow)
-            return
+        if not self.done:
+            try:
+                if end:
+                    self._take(self._reader.take_only(data))
+                else:
+                    self._reader.feed(data)
+                    self.moved_at = self.connection.heard_at
+                    self.kept()
+            except Refusal as refusal:
+                self.refuse(refusal)
         self.connection.give_back(self, flow)
-        if end:
-            big = len(message) if len(message) >= _BIG else 0
-            self._service.memory.hold(self, big)
-            if not self.done:
-                infers = self._method.kind is Kind.INFER
-                self.run(self._infer(message) if infers else self._pass_on(message))
-        else:
-            self._service.memory.hold(self, len(self._reader))
 
     def is_slow(self) -> bool:
         """Whether the rest of the request, or the reading of the answer, is due."""
         return not self.remote_closed or self.waiting is not None
 
-    def kept(self) -> None:
-        """Notes how much of the answer waits for the client."""
-        if self.waiting_bytes:
-            super().kept()
+    def held_bytes(self) -> int:
+        """How much is kept: of the request while it is not answered, and of the answer."""
+        return self.waiting_bytes + (0 if self.done else len(self._reader) + self._size)
+
+    def _take(self, message: bytes) -> None:
+        if self._holds or len(message) >= _BIG:
+            self._size = len(message)
+            self.kept()
+            if self.done:
+                return
+        self.run(
+            self._infer(message) if self._method.kind is Kind.INFER else self._pass_on(message)
+        )
 
     async def _infer(self, message: bytes) -> None:
         service = self._service
+        since = time.perf_counter()
         request, inference = read(service, message)
         del message
-        admitted = await admit(service, inference, self.link.reach)
+        admitted = await admit(service, inference, self.link.reach, since)
         self._admitted = admitted
         if self.done:  # the last wait ended together with the call
             admitted.unsent()
@@ -91,7 +91,6 @@ class UnaryCall(Call):
             self.unsent()
             raise server_died("the server closed the connection")
         up = self.open_upstream(upstream)
-        self._sent = True
         upstream.send_data(up, content, end=True)
 
     def answered(self) -> None:

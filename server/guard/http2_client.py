@@ -104,9 +104,9 @@ class ClientConnection(Connection, Generic[Head]):
             raise StreamFault(number, ErrorCode.STREAM_CLOSED)
         if end:
             stream.remote_closed = True
+            if stream.local_closed:
+                self.forget(stream)
         stream.head_arrived(head, end)  # type: ignore[attr-defined] # ours are ClientStreams
-        if end and stream.local_closed:
-            self.forget(stream)
 
     def stream_of_data(self, number: int) -> Stream | None:
         """Finds the stream of a DATA frame."""

@@ -29,7 +29,8 @@ from server.guard.http2_limits import (
 )
 from server.guard.http2_stream import Stream
 
-_CONNECTION_WINDOW = 4 * 1024 * 1024
+_CONNECTION_WINDOW = MAX_STREAMS * STREAM_WINDOW
+"""So that no stream that is slow takes the window of another one."""
 _REMEMBERED = 1024
 """Streams that we reset and that the peer may not know of yet."""
 
@@ -159,7 +160,6 @@ class ServerConnection(Connection, Generic[Head]):
     def _close_local(self, stream: Stream) -> None:
         """Ends our side; a request that was not sent to its end is of no more use."""
         stream.local_closed = True
-        self.allowance.earn()
         if stream.remote_closed:
             self.forget(stream)
         else:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 from server.command import ADMIN_HEADER
+from server.guard.http_routes import Route
 from server.guard.refusal import GrpcCode, Refusal, invalid, too_large
 
 MAX_HEAD = 16 << 10
 """Bytes of the names and values of all headers and of the path."""
 MAX_HEADERS = 100
+_MAX_KNOWN = 1024
+_MAX_KNOWN_BYTES = 1024
 _ADMIN = ADMIN_HEADER.encode()
 _KEPT = frozenset(
     {
@@ -25,6 +29,7 @@ _KEPT = frozenset(
         _ADMIN,
     }
 )
+_PLAIN = frozenset({b"content-length", b"content-type", b"inference-header-content-length"})
 _NUMBER = re.compile(rb"[0-9]{1,18}")
 _PASSED_ON = {
     # W3C trace context; what is not valid there is to be passed over.
@@ -36,13 +41,36 @@ _PASSED_ON = {
 
 
 class Head:
-    """The request line and the headers that matter, while they arrive."""
+    """The request line and the headers that matter, while they arrive.
 
-    __slots__ = ("_bytes", "_count", "headers", "target")
+    Attributes:
+        target: The path.
+        headers: Those that matter, by their names in lower case.
+        content_length: The declared length of the body; None where it comes in chunks or there
+            is none.
+        json_bytes: The length of the JSON in front of binary tensors; None where there are none.
+        coding: The Content-Encoding, in lower case.
+        passed_on: The lines that Triton gets of it.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_count",
+        "coding",
+        "content_length",
+        "headers",
+        "json_bytes",
+        "passed_on",
+        "target",
+    )
 
     def __init__(self) -> None:
         self.target = b""
         self.headers: dict[bytes, bytes] = {}
+        self.content_length: int | None = None
+        self.json_bytes: int | None = None
+        self.coding = b""
+        self.passed_on = b""
         self._bytes = 0
         self._count = 0
 
@@ -77,7 +105,7 @@ class Head:
             raise head_too_large()
 
     def check(self) -> None:
-        """Checks the whole head.
+        """Checks the whole head, and reads what of it is numbers.
 
         Raises:
             Refusal: It asks for what is not offered.
@@ -85,24 +113,22 @@ class Head:
         headers = self.headers
         if b"upgrade" in headers:
             raise invalid("Upgrade is not offered here")
-        coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise invalid("Transfer-Encoding has to be chunked")
-        expected = headers.get(b"expect")
-        if expected is not None and expected.lower() != b"100-continue":
+        if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
             raise Refusal(
                 "Expect has to be 100-continue", 417, GrpcCode.INVALID_ARGUMENT, "invalid"
             )
-
-    @property
-    def content_length(self) -> int | None:
-        """The declared length of the body; None where it comes in chunks or there is none."""
-        return self._number(b"content-length", "Content-Length")
-
-    @property
-    def json_bytes(self) -> int | None:
-        """The length of the JSON in front of binary tensors; None where there are none."""
-        return self._number(b"inference-header-content-length", "Inference-Header-Content-Length")
+        self.content_length = self._number(b"content-length", "Content-Length")
+        self.json_bytes = self._number(
+            b"inference-header-content-length", "Inference-Header-Content-Length"
+        )
+        self.coding = headers.get(b"content-encoding", b"").lower()
+        self.passed_on = b"".join(
+            b"%b: %b\r\n" % (name, headers[name])
+            for name, pattern in _PASSED_ON.items()
+            if name in headers and pattern.fullmatch(headers[name])
+        )
 
     @property
     def has_body(self) -> bool:
@@ -110,19 +136,9 @@ class Head:
         return b"transfer-encoding" in self.headers or bool(self.content_length)
 
     @property
-    def coding(self) -> bytes:
-        """The Content-Encoding, in lower case."""
-        return self.headers.get(b"content-encoding", b"").lower()
-
-    def passed_on(self) -> bytes:
-        """The lines that Triton gets of it."""
-        if not self.headers.keys() & _PASSED_ON.keys():
-            return b""
-        return b"".join(
-            b"%b: %b\r\n" % (name, self.headers[name])
-            for name, pattern in _PASSED_ON.items()
-            if name in self.headers and pattern.fullmatch(self.headers[name])
-        )
+    def is_plain(self) -> bool:
+        """Whether the same bytes may come again, and ask for the same."""
+        return not self.passed_on and self.headers.keys() <= _PLAIN
 
     def _number(self, name: bytes, shown: str) -> int | None:
         value = self.headers.get(name)
@@ -138,3 +154,33 @@ class Head:
 def head_too_large() -> Refusal:
     """The refusal of a head that is longer than `MAX_HEAD`."""
     return too_large(f"the head of the request has more than {MAX_HEAD} bytes", 431)
+
+
+class KnownHead(NamedTuple):
+    """A head that was read before."""
+
+    head: Head
+    route: Route
+    length: int  # of the body
+
+
+class KnownHeads:
+    """Heads that callers send again and again, by their bytes.
+
+    The same bytes between two requests mean the same, so they need not be parsed again.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+
+    def find(self, text: bytes) -> KnownHead | None:
+        """What bytes up to the empty line meant before."""
+        return self._known.get(text)
+
+    def add(self, text: bytes, head: Head, route: Route) -> None:
+        """Keeps a head that was accepted, if it may come again."""
+        if len(text) > _MAX_KNOWN_BYTES or not head.is_plain:
+            return
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        self._known[text] = KnownHead(head, route, head.content_length or 0)

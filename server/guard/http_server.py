@@ -11,9 +11,11 @@ from server.guard.admission import Admission
 from server.guard.checks import check_inference
 from server.guard.descriptions import Descriptions
 from server.guard.http_body import BodyMemory
-from server.guard.http_connection import ClientConnection, Request
+from server.guard.http_connection import ClientConnection
 from server.guard.http_generate import read_generate
+from server.guard.http_head import KnownHeads
 from server.guard.http_inference import ReadRequest, read_infer
+from server.guard.http_reader import Request
 from server.guard.http_routes import Call, Routes
 from server.guard.http_upstream import UpstreamEndedError
 from server.guard.inference import Inference
@@ -52,6 +54,7 @@ class HttpServer:
         self.settings = settings
         self.loop = asyncio.get_running_loop()
         self.routes = Routes(settings)
+        self.known_heads = KnownHeads()
         self.memory = BodyMemory(settings.max_bodies)
         self.metrics = metrics
         self.draining = False
@@ -113,7 +116,7 @@ class HttpServer:
         """Counts a connection in; the one that is idle for longest makes room."""
         if len(self._connections) >= self.settings.max_connections:
             idle = [each for each in self._connections if each.idle]
-            (min(idle, key=lambda each: each.idle_since) if idle else connection).abort()
+            (min(idle, key=lambda each: each.since) if idle else connection).abort()
         self._connections.add(connection)
 
     def closed(self, connection: ClientConnection) -> None:
@@ -202,20 +205,24 @@ class HttpServer:
             raise self._quarantine.server_died(read.inference, leave) from None
 
     def _head(self, request: Request, read: ReadRequest) -> bytes:
-        route = request.route
-        assert route is not None  # noqa: S101 - else it is refused
-        lines = [route.line, self._host, request.head.passed_on()]
+        assert request.route is not None  # noqa: S101 - else it is refused
+        start, passed_on = request.route.line + self._host, request.head.passed_on
         if read.binary:
-            lines.append(
-                b"Content-Type: application/octet-stream\r\n"
-                b"Inference-Header-Content-Length: %d\r\n" % len(read.json)
+            return b"%b%bContent-Type: application/octet-stream\r\n%b: %d\r\n%b: %d\r\n\r\n" % (
+                start,
+                passed_on,
+                b"Inference-Header-Content-Length",
+                len(read.json),
+                b"Content-Length",
+                len(read.json) + len(read.binary),
             )
-        elif read.json:
-            lines.append(b"Content-Type: application/json\r\n")
         if read.json:
-            lines.append(b"Content-Length: %d\r\n" % (len(read.json) + len(read.binary)))
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            return b"%b%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+                start,
+                passed_on,
+                len(read.json),
+            )
+        return start + passed_on + b"\r\n"
 
     def _sweep(self) -> None:
         now = self.loop.time()

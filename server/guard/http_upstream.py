@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Protocol
+from functools import lru_cache
+from typing import NamedTuple, Protocol
 
 from httptools import HttpResponseParser
 
@@ -19,6 +20,8 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _MAX_HEAD = 64 << 10
+_MAX_SMALL = 64 << 10
+"""Bytes of a request that are put together to be sent at once."""
 _STUB_IS_GONE = re.compile(r"Stub process '?[^']*'? is not healthy")
 """What Triton answers where the process of a Python model has died."""
 
@@ -26,6 +29,24 @@ _STUB_IS_GONE = re.compile(r"Stub process '?[^']*'? is not healthy")
 def stub_is_gone(message: str) -> bool:
     """Tells whether an error of Triton means that the process of a model is dead."""
     return _STUB_IS_GONE.search(message) is not None
+
+
+class _About(NamedTuple):
+    """What the head of an answer says."""
+
+    status: int
+    length: int | None  # of the body; None where it comes in chunks
+    closes: bool
+
+
+@lru_cache(maxsize=4096)
+def _about(head: bytes) -> _About:
+    """Reads the head of an answer of Triton, of which few are different."""
+    length = _LENGTH.search(head)
+    chunked = _CHUNKED.search(head) is not None
+    # Without either, the end of the connection would be that of the answer.
+    closes = _CLOSES.search(head) is not None or not (length or chunked)
+    return _About(int(head[9:12]), int(length[1]) if length else None, closes)
 
 
 class UpstreamEndedError(Exception):
@@ -43,8 +64,13 @@ class UpstreamEndedError(Exception):
 class Sink(Protocol):
     """Where an answer goes."""
 
-    def begin(self, status: int, head: bytes) -> None:
-        """Takes the status line and the headers, without the empty line behind them."""
+    def begin(self, data: bytes, head: int) -> None:
+        """Takes the beginning of an answer, with whatever of its body is there.
+
+        Args:
+            data: The bytes.
+            head: Those of them that are the status line and the headers; an empty line follows.
+        """
 
     def write(self, data: bytes) -> None:
         """Takes a part of the body, as it is to be sent."""
@@ -113,7 +139,10 @@ class UpstreamConnection(asyncio.Protocol):
         self._sink = sink
         answered = self._answered = asyncio.get_running_loop().create_future()
         assert self._transport is not None  # noqa: S101 - it is connected
-        self._transport.writelines((head, *body))
+        if sum(map(len, body)) < _MAX_SMALL:
+            self._transport.write(b"".join((head, *body)))
+        else:
+            self._transport.writelines((head, *body))
         await answered
 
     def data_received(self, data: bytes) -> None:
@@ -129,35 +158,42 @@ class UpstreamConnection(asyncio.Protocol):
             self._read_body(data, sink)
 
     def _read_head(self, data: bytes, sink: Sink) -> None:
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
+        head = data.find(b"\r\n\r\n") + 2
+        if head < 2:
             self._buffer = data
             if len(data) > _MAX_HEAD:
                 self.close()
             return
-        head, body = data[: end + 2], data[end + 4 :]
         self._buffer = b""
-        status = int(data[9:12])
-        if _CLOSES.search(head):
+        about = _about(data[:head])
+        if about.closes:
             self.usable = False
-        if length := _LENGTH.search(head):
-            self._left = int(length[1])
-        elif _CHUNKED.search(head):
-            self._chunks = _Chunks(self._unchunk)
-            self._chunks.read(data[: end + 4])
-            if self._unchunk:
-                head = _CHUNKED.sub(b"", head)
-        else:
-            self.close()
+        if about.length is None:
+            self._begin_chunks(data, head, sink)
             return
-        if status == 500 and self._left >= 0:
+        self._left = about.length - (len(data) - head - 2)
+        if about.status == 500:
             self._held = True
-            self._buffer = head + b"\r\n"
-            self._hold(body, sink)
+            self._left = about.length
+            self._buffer = data[: head + 2]
+            self._hold(data[head + 2 :], sink)
             return
         self._began = True
-        sink.begin(status, head)
-        self._read_body(body, sink)
+        sink.begin(data, head)
+        if self._left <= 0:
+            self._finish()
+
+    def _begin_chunks(self, data: bytes, head: int, sink: Sink) -> None:
+        self._chunks = chunks = _Chunks(self._unchunk)
+        self._began = True
+        rest = chunks.read(data)
+        if self._unchunk:
+            plain = _CHUNKED.sub(b"", data[:head])
+            sink.begin(plain + b"\r\n" + rest, len(plain))
+        else:
+            sink.begin(data, head)
+        if chunks.complete:
+            self._finish()
 
     def _read_body(self, data: bytes, sink: Sink) -> None:
         if self._chunks is not None:
@@ -165,9 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
             if self._chunks.complete:
                 self._finish()
             return
-        if data:
-            self._left -= len(data)
-            sink.write(data)
+        self._left -= len(data)
+        sink.write(data)
         if self._left <= 0:
             self._finish()
 
@@ -176,13 +211,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._left -= len(data)
         if self._left > 0:
             return
-        head, _, body = self._buffer.partition(b"\r\n\r\n")
-        if stub_is_gone(body.decode("utf-8", "replace")):
+        if stub_is_gone(self._buffer.decode("utf-8", "replace")):
             self._fail()
             return
         self._began = True
-        sink.begin(500, head + b"\r\n")
-        sink.write(body)
+        sink.begin(self._buffer, self._buffer.find(b"\r\n\r\n") + 2)
         self._finish()
 
     def _finish(self) -> None:
@@ -253,8 +286,9 @@ class _Collected:
         self.status = 0
         self.parts: list[bytes] = []
 
-    def begin(self, status: int, head: bytes) -> None:  # noqa: ARG002
-        self.status = status
+    def begin(self, data: bytes, head: int) -> None:
+        self.status = int(data[9:12])
+        self.write(data[head + 2 :])
 
     def write(self, data: bytes) -> None:
         self.parts.append(data)
