@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from server.banner import print_banner
+from server.console import say
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.logs import LogFollower, lines_that_matter
 from server.parent_death import stop_with_parent
@@ -87,11 +88,11 @@ def _serve(signals: StopSignals) -> int:
             server.check()
             lines = log.new_lines()
             for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
-                _err.print(f"triton: {line}")
+                say(_err, f"triton: {line}")
             for line in guard_log.new_lines() if guard_log else ():
-                _err.print(line)
+                say(_err, line)
             time.sleep(_POLL_SECONDS)
-        _err.print("stopping: requests under way are finished first ...")
+        say(_err, "stopping: requests under way are finished first ...")
         return _stop(server, signals)
 
 

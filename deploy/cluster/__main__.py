@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from deploy.cluster.publishing import Comparison, Publisher
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import read_state
 from deploy.cluster.supervisor import Supervisor
+from server.console import say
 from server.errors import ServerError
 from server.parent_death import stop_with_parent
 from server.readiness import is_ready
@@ -197,7 +199,7 @@ def _print(comparisons: list[Comparison], *, as_json: bool = False) -> None:
 
 
 def _run(settings: ClusterSettings) -> None:
-    with StopSignals() as signals, Supervisor(settings, _err.print) as supervisor:
+    with StopSignals() as signals, Supervisor(settings, partial(say, _err)) as supervisor:
         signal.signal(signal.SIGUSR1, supervisor.request_reload)
         _err.print(f"starting {settings.replicas} servers behind HAProxy ...")
         if not supervisor.wait_until_ready(signals.stop):
@@ -206,7 +208,7 @@ def _run(settings: ClusterSettings) -> None:
         while not signals.stop():
             supervisor.check()
             time.sleep(_POLL_SECONDS)
-        _err.print("stopping: requests under way are finished first ...")
+        say(_err, "stopping: requests under way are finished first ...")
         supervisor.stop(signals.hurry)
 
 

@@ -84,7 +84,7 @@ def _is_finite(tensor: Tensor) -> bool:
         return all(map(isfinite, data))  # type: ignore[arg-type] # numbers, as checked
     array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
     # A sum of squares is quickest, and finite only if all are; large ones overflow it.
-    if array.size <= _SMALL and isfinite(array.dot(array)):
+    if array.size <= _SMALL and array.itemsize > 2 and isfinite(array.dot(array)):
         return True
     return bool(np.isfinite(array).all())
 

@@ -20,11 +20,14 @@ from server.guard.http2_limits import STREAM_WINDOW
 from server.guard.http_upstream import stub_is_gone
 from server.guard.refusal import GrpcCode, Refusal, busy, server_died
 
-_MAX_ERROR = 1024
 MAX_IN_FLIGHT = 64
 """Requests of one stream that Triton has at once; the others wait."""
 _WANT_EMPTY = "triton_enable_empty_final_response"
 _FINAL = "triton_final_response"
+_NO_ID = "<id_unknown>"
+"""What Triton writes in place of an empty id beside an error."""
+_ERROR_FIELD = b"\x0a"
+"""An answer with an error begins with this field; the others have none."""
 _Answer = service_pb2.ModelStreamInferResponse
 
 
@@ -97,15 +100,19 @@ class StreamCall(Call):
     async def _work(self) -> None:
         while self._reader.whole() and not self._stopping:
             await self._pace()
+            while self.waiting_bytes > STREAM_WINDOW and not self.done:
+                await self._wait_for_room()  # the client does not read its answers
             message = self._reader.take()
             await self._pass_on(message)
             if self.done:
                 return
         self._give_back()
-        if self._stopping:
-            self._stop()
-        elif self._ended and not self.done:
+        if self.done:
+            return
+        if self._ended and not self._reader.whole():
             self._end()
+        elif self._stopping:
+            self._stop()
 
     async def _pass_on(self, message: bytes) -> None:
         request_id = ""
@@ -171,14 +178,16 @@ class StreamCall(Call):
         if len(self._reader):
             self.refuse(Refusal("a message is cut off", 400, GrpcCode.INVALID_ARGUMENT, "invalid"))
         elif self._up is not None:
-            self._up.connection.send_data(self._up, b"", end=True)
+            if not (self._up.local_closed or self._up.ends):
+                self._up.connection.send_data(self._up, b"", end=True)
         else:
             self._begin()
             self._finish()
             self.connection.send_trailers(self, FINISHED)
 
     def _stop(self) -> None:
-        if not self._in_flight:
+        complete = self._ended and not self._reader.whole()
+        if not self._in_flight and not complete:
             self.refuse(busy("the server stops: begin the stream anew"))
 
     # From Triton.
@@ -203,6 +212,7 @@ class StreamCall(Call):
         """Lets Triton send more in place of what the client has got."""
         self.moved_at = self.connection.now()
         self._let_answer_on()
+        self._make_room()
 
     def _let_answer_on(self) -> None:
         up = self._up
@@ -234,30 +244,31 @@ class StreamCall(Call):
             Whether the client gets the answer.
         """
         in_flight = self._in_flight
-        decoupled = any(each.description.decoupled for each in in_flight)
-        if in_flight and not decoupled and not stub_is_gone(answer[:_MAX_ERROR].decode("latin-1")):
-            self._settled(in_flight.popleft()).answered()  # Triton answers in their order
+        if in_flight and not any(each.description.decoupled for each in in_flight):
+            admitted = in_flight.popleft()  # Triton answers them in their order
+            failed = answer.startswith(_ERROR_FIELD)
+            self._settled(admitted, answer.decode("utf-8", "replace") if failed else "")
             return True
         try:
             message = _Answer.FromString(answer)
         except DecodeError:
             return True
-        response = message.infer_response
+        response, error = message.infer_response, message.error_message
         final = response.parameters[_FINAL].bool_param if _FINAL in response.parameters else False
-        failed = bool(message.error_message)
-        if final or failed:
+        if final or error:
+            request_id = "" if response.id == _NO_ID else response.id
             for each in in_flight:
-                if each.inference.id == response.id:
-                    in_flight.remove(self._settled(each))
-                    if failed and stub_is_gone(message.error_message):
-                        each.server_died()
-                    each.answered()
+                if each.inference.id == request_id:
+                    in_flight.remove(each)
+                    self._settled(each, error)
                     break
-        return failed or bool(response.outputs) or not final or self._wants_empty
+        return bool(error) or bool(response.outputs) or not final or self._wants_empty
 
-    def _settled(self, admitted: Admitted) -> Admitted:
+    def _settled(self, admitted: Admitted, error: str) -> None:
         self._in_flight_bytes -= admitted.inference.size
-        return admitted
+        if error and stub_is_gone(error):
+            admitted.server_died()
+        admitted.answered()
 
     def _begin(self) -> None:
         if not self._begun:

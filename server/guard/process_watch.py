@@ -34,6 +34,11 @@ class ProcessWatch:
         self._handles: dict[int, int] = {}
         self._look: asyncio.Task[None] | None = None
 
+    @property
+    def watched(self) -> frozenset[int]:
+        """The processes whose end would be noticed."""
+        return frozenset(self._handles)
+
     def start(self) -> None:
         """Begins."""
         if self._pid:

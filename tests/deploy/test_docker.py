@@ -9,6 +9,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,31 @@ def test_what_is_copied_is_there(file: Path) -> None:
     sources = [source for *sources, _ in copied for source in sources]
     assert "server" in {Path(source).name for source in sources}
     assert [source for source in sources if not (ROOT / source).exists()] == []
+
+
+class _Ready(BaseHTTPRequestHandler):
+    """Answers a health check."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/v2/health/ready" else 404)
+        self.end_headers()
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.suffix)
+def test_a_health_check_asks_no_proxy(file: Path) -> None:
+    (check,) = instructions(file, "HEALTHCHECK")
+    _, option, script = json.loads(check.partition("CMD ")[2])
+    with HTTPServer(("127.0.0.1", 0), _Ready) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        script = script.replace(":8000", f":{server.server_port}")
+        done = subprocess.run(
+            [sys.executable, option, script],
+            env={"http_proxy": "http://127.0.0.1:9"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.e2e

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from clients.base import ServingClient
 from tests.deploy.cluster import Running, eventually, make_repository, running_cluster
 from tests.deploy.conftest import Image, digit_calls
 from tests.deploy.load import Call, SteadyLoad
+from tests.guard.obedient_model import add_obedient_model
 
 pytestmark = pytest.mark.e2e
 
@@ -22,42 +22,6 @@ SERVERS = 3
 RATE = 40
 TRIES = 1000
 TRIES_RATE = 50
-_CONFIG = """
-name: "obedient"
-backend: "python"
-max_batch_size: 0
-input [ { name: "COMMAND" data_type: TYPE_STRING dims: [ 1 ] } ]
-output [ { name: "DONE" data_type: TYPE_STRING dims: [ 1 ] } ]
-instance_group [ { count: 1 kind: KIND_CPU } ]
-"""
-_MODEL = """
-import os
-import signal
-import triton_python_backend_utils as pb_utils
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        answers = []
-        for request in requests:
-            command = pb_utils.get_input_tensor_by_name(request, "COMMAND")
-            word = command.as_numpy()[0]
-            if word.startswith(b"end the server"):
-                os.kill(os.getppid(), signal.SIGKILL)
-            if word.startswith(b"end the model"):
-                os.kill(os.getpid(), signal.SIGKILL)
-            done = pb_utils.Tensor("DONE", command.as_numpy())
-            answers.append(pb_utils.InferenceResponse([done]))
-        return answers
-"""
-
-
-def add_obedient_model(repository: Path) -> Path:
-    """Adds a model that ends its server, or its own process, when it is told to."""
-    (repository / "obedient" / "1").mkdir(parents=True)
-    (repository / "obedient" / "config.pbtxt").write_text(_CONFIG)
-    (repository / "obedient" / "1" / "model.py").write_text(_MODEL)
-    return repository
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +87,7 @@ def test_the_same_killing_request_ends_two_servers_at_most_and_nothing_else_is_l
 ) -> None:
     before = starts(three)
     clients = [three.client(protocol, concurrency=64) for protocol in protocols]
-    words = f"{what}, over {protocols}"
+    words = f"{what}: over {protocols}"
     tries = TRIES if what == "end the server" and len(protocols) == 1 else 200
     answers = send_again_and_again(clients, words, tries)
     assert eventually(three.all_up)

@@ -27,8 +27,8 @@ class TritonPythonModel:
                 time.sleep(0.005)
             if request.is_cancelled():
                 (MARKS / (name + ".cancelled")).touch()
-            out = pb_utils.Tensor("out", pb_utils.get_input_tensor_by_name(request, "name").as_numpy())
-            answers.append(pb_utils.InferenceResponse([out]))
+            value = pb_utils.get_input_tensor_by_name(request, "name").as_numpy()
+            answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("out", value)]))
         return answers
 '''
 

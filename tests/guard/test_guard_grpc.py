@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
+import shutil
 import signal
+import socket
 import struct
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +42,12 @@ pytestmark = pytest.mark.e2e
 SECONDS = 60
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
-OWN = [("grpc.use_local_subchannel_pool", 1)]
-"""Of a channel that shares its connection with no other."""
+OWN = [
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+]
+"""Of a channel that shares its connection with no other and takes long messages."""
 
 
 @pytest.fixture(scope="module")
@@ -229,9 +237,11 @@ def test_typed_contents_are_taken(guard: RunningGuard) -> None:
 
 
 def refused(guard: RunningGuard, message: bytes) -> tuple[str, str]:
-    with grpc.insecure_channel(guard.grpc_url) as channel:
-        with pytest.raises(grpc.RpcError) as caught:
-            channel.unary_unary(INFER)(message, timeout=SECONDS)
+    with (
+        grpc.insecure_channel(guard.grpc_url) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        channel.unary_unary(INFER)(message, timeout=SECONDS)
     return caught.value.code().name, caught.value.details()
 
 
@@ -341,7 +351,9 @@ def test_answer_waits_for_the_window_and_comes_whole(raw: RawClient) -> None:
     assert b"grpc-status" in raw.until(HEADERS, 1, END_STREAM).payload
 
 
-def test_answers_nobody_reads_hold_little_memory(guard: RunningGuard, raw: RawClient) -> None:
+def test_answers_nobody_reads_hold_little_memory_and_nobody_up(
+    guard: RunningGuard, raw: RawClient
+) -> None:
     before = guard.memory_bytes()
     raw.send(frame(4, 0, 0, struct.pack(">HL", 4, 0)))
     request = service_pb2.ModelInferRequest(model_name="mean", raw_input_contents=[bytes(4 << 20)])
@@ -357,6 +369,9 @@ def test_answers_nobody_reads_hold_little_memory(guard: RunningGuard, raw: RawCl
         raw.until(HEADERS, number)
 
     assert guard.memory_bytes() < before + (64 << 20)
+    raw.call(17, INFER, echo_message(b"neighbour").SerializeToString())
+    raw.send(frame(WINDOW_UPDATE, 0, 17, struct.pack(">L", 1000)))
+    assert b"neighbour" in raw.until(DATA, 17).payload
 
 
 def test_deadline_is_kept_and_cancels_in_triton(client: Any, marks: Path) -> None:
@@ -532,9 +547,11 @@ def test_sigterm_lets_calls_and_streams_finish(
 
 def test_server_that_is_not_there_is_unavailable_and_502(tmp_path: Path) -> None:
     with running_guard(tmp_path) as guard:
-        with triton.InferenceServerClient(guard.grpc_url, channel_args=OWN) as client:
-            with pytest.raises(InferenceServerException) as caught:
-                client.is_server_live()
+        with (
+            triton.InferenceServerClient(guard.grpc_url, channel_args=OWN) as client,
+            pytest.raises(InferenceServerException) as caught,
+        ):
+            client.is_server_live()
         assert caught.value.status() == "StatusCode.UNAVAILABLE"
         with RawClient((guard.host, guard.port)) as raw:
             raw.call(1, "/inference.GRPCInferenceService/ServerLive")
@@ -561,3 +578,98 @@ def test_request_that_ends_servers_is_refused_the_second_time(tmp_path: Path) ->
                 call(ends.SerializeToString(), timeout=SECONDS)
             codes.append(caught.value.code().name)
     assert codes == ["UNAVAILABLE", "FAILED_PRECONDITION"]
+
+
+HAPROXY = """
+global
+    log stdout format raw local0
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend grpc
+    bind 127.0.0.1:{port} proto h2
+    default_backend guards
+backend guards
+    retries 3
+    retry-on 502 conn-failure
+    option redispatch 1
+    balance roundrobin
+    server empty {empty} proto h2
+    server full {full} proto h2
+"""
+
+
+@pytest.fixture
+def front_door(guard: RunningGuard, tmp_path: Path) -> Iterator[str]:
+    """HAProxy in front of two guards, one of which has no server behind it."""
+    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("HAProxy is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with running_guard(tmp_path) as empty:
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(HAPROXY.format(port=port, empty=empty.grpc_url, full=guard.grpc_url))
+        with (tmp_path / "haproxy.log").open("w") as log:
+            process = subprocess.Popen([program, "-f", str(config)], stdout=log, stderr=log)
+        try:
+            until(lambda: listens(port))
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()
+            process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_behind_haproxy_another_server_is_asked_where_one_is_gone(front_door: str) -> None:
+    with triton.InferenceServerClient(front_door, channel_args=OWN) as client:
+        for number in range(20):
+            answer = client.infer("echo", text(str(number)))
+            assert answer.as_numpy("echo").item() == b"%d" % number
+
+
+def test_behind_haproxy_large_tensors_streams_and_cancels_pass(
+    marks: Path, front_door: str
+) -> None:
+    numbers = np.arange(1 << 20, dtype=np.float32).reshape(1, -1)
+    sent = triton.InferInput("x", list(numbers.shape), "FP32")
+    sent.set_data_from_numpy(numbers)
+    with triton.InferenceServerClient(front_door, channel_args=OWN) as client:
+        until(lambda: infers_well(client, sent, 2 * numbers))
+        for word in ("front1", "front2"):
+            call = client.async_infer("waiter", name(word), lambda **_: None)
+            until((marks / f"{word}.began").exists)
+            call.cancel()
+            until((marks / f"{word}.cancelled").exists)
+        until(lambda: streams_well(client))
+
+
+def infers_well(client: Any, sent: Any, expected: Any) -> bool:
+    try:
+        answer = client.infer("mean", [sent])
+    except InferenceServerException as error:
+        # What does not fit into its buffer, HAProxy cannot send again.
+        if error.status() != "StatusCode.UNAVAILABLE":
+            raise
+        return False
+    return np.array_equal(answer.as_numpy("double"), expected)
+
+
+def streams_well(client: Any) -> bool:
+    got = stream(client)
+    for number in range(50):
+        client.async_stream_infer("echo", text(str(number)))
+    first = got.get(timeout=SECONDS)
+    if isinstance(first, InferenceServerException):  # the guard without a server
+        client.stop_stream()
+        return False
+    answers = [first, *(got.get(timeout=SECONDS) for _ in range(49))]
+    client.stop_stream()
+    return [a.as_numpy("echo").item() for a in answers] == [b"%d" % n for n in range(50)]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,20 +60,24 @@ def to_every_process(parent: subprocess.Popen[str]) -> None:
         os.kill(pid, signal.SIGTERM)
 
 
+def environment(repository: Path) -> dict[str, str]:
+    """The settings of a server that has long to finish."""
+    return {
+        **os.environ,
+        **dict.fromkeys(("HTTP_PORT", "GRPC_PORT", "METRICS_PORT"), "0"),
+        "CONFIG": "config.pbtxt",
+        "MODEL_REPOSITORY": str(repository),
+        "TMPDIR": str(repository.parent),
+        "EXIT_TIMEOUT": "120",
+    }
+
+
 def start(command: list[str], repository: Path) -> subprocess.Popen[str]:
     """Runs what starts a server, in a process group of its own."""
-    ports = dict.fromkeys(("HTTP_PORT", "GRPC_PORT", "METRICS_PORT"), "0")
     return subprocess.Popen(
         command,
         cwd=ROOT,
-        env={
-            **os.environ,
-            **ports,
-            "CONFIG": "config.pbtxt",
-            "MODEL_REPOSITORY": str(repository),
-            "TMPDIR": str(repository.parent),
-            "EXIT_TIMEOUT": "120",
-        },
+        env=environment(repository),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -120,6 +127,35 @@ def test_no_request_is_lost(tmp_path: Path, held: HeldModel, parent: str, stop: 
     # make says that it was terminated, and has waited for the server before.
     assert process.returncode == (-signal.SIGTERM if parent == "make" else 0), errors
     assert living_in_group(group) == frozenset()
+
+
+def test_a_terminal_that_is_closed_loses_no_request(tmp_path: Path, held: HeldModel) -> None:
+    terminal, ours = pty.openpty()
+
+    def take_the_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server"],
+        cwd=ROOT,
+        env=environment(tmp_path / "models"),
+        stdin=ours,
+        stdout=ours,
+        stderr=ours,
+        start_new_session=True,
+        preexec_fn=take_the_terminal,  # noqa: PLW1509 - no thread runs yet
+    )
+    os.close(ours)
+    screen = os.fdopen(terminal, errors="replace", newline="\n")
+    http_url = read_until(screen, "HTTP ").split()[-1].removeprefix("http://")
+    read_until(screen, "Ctrl-C")
+    with ThreadPoolExecutor(2) as pool:
+        answers = ask_all(pool, http_url, 2)
+        assert eventually(lambda: held.holds() == 2)
+        screen.close()
+        held.release()
+        assert [answer.result() for answer in answers] == [0.0, 2.0]
+    assert process.wait(60) == 0
 
 
 def test_a_second_interrupt_drops_what_is_under_way(tmp_path: Path, held: HeldModel) -> None:
