@@ -38,7 +38,13 @@ def _load(model: str, filename: str = "model.py") -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def decoder() -> ModuleType:
+def container() -> ModuleType:
+    """The module beside `mnist_decoder` that reads image files."""
+    return _load("mnist_decoder", "container.py")
+
+
+@pytest.fixture(scope="session")
+def decoder(container: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
     """The module of `mnist_decoder`."""
     return _load("mnist_decoder")
 
