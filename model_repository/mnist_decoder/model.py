@@ -72,10 +72,12 @@ def decode(encoded: bytes, max_pixels: int = MAX_PIXELS) -> tuple[npt.NDArray[np
         picture = picture.transpose(TURNS[orientation])
     levels = np.asarray(_scaled(picture))
     digit = white_on_black(*([levels] if levels.ndim == 2 else np.moveaxis(levels, -1, 0)))
-    square = np.zeros((1, SIZE, SIZE), np.float32)
-    top, left = ((SIZE - size) // 2 for size in digit.shape)
-    square[0, top : top + digit.shape[0], left : left + digit.shape[1]] = digit
-    return square / np.float32(255), pixels
+    if digit.shape != (SIZE, SIZE):
+        square = np.zeros((SIZE, SIZE), np.uint8)
+        top, left = ((SIZE - size) // 2 for size in digit.shape)
+        square[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
+        digit = square
+    return digit[np.newaxis] / np.float32(255), pixels
 
 
 def _too_large(image: Image.Image, max_pixels: int) -> str:
