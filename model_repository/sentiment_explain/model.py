@@ -9,6 +9,7 @@ this file, and so do `tokenizer.json`, `texts.py` and `beginning.py`, as in
 
 import asyncio
 import json
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -81,6 +82,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
+        # One text is done before other threads wake up, and the network needs the cores.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         folder = Path(args["model_repository"]) / args["model_version"]
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer = BeginningTokenizer(tokenizer)

@@ -56,14 +56,14 @@ def with_added(**flags: bool) -> Tokenizer:
     return made
 
 
-CUTTING = {
-    "served": tokenizer(),
-    "cased": tokenizer(cased),
-    "unclean": tokenizer(unclean),
-    "added": with_added(normalized=False),
-    "added, greedy": with_added(normalized=False, lstrip=True, rstrip=True),
-    "added, whole words": with_added(normalized=False, single_word=True),
-    "added, normalized": with_added(normalized=True, rstrip=True, single_word=True),
+CUTTING: dict[str, Callable[[], Tokenizer]] = {
+    "served": tokenizer,
+    "cased": lambda: tokenizer(cased),
+    "unclean": lambda: tokenizer(unclean),
+    "added": lambda: with_added(normalized=False),
+    "added, greedy": lambda: with_added(normalized=False, lstrip=True, rstrip=True),
+    "added, whole words": lambda: with_added(normalized=False, single_word=True),
+    "added, normalized": lambda: with_added(normalized=True, rstrip=True, single_word=True),
 }
 
 
@@ -73,7 +73,7 @@ LIMITS = ((8, 24), (30, 31), (40, 400))
 @pytest.fixture(scope="module", params=CUTTING)
 def cutting(request: pytest.FixtureRequest, beginning: ModuleType) -> Any:
     """A tokenizer, and what gives it beginnings of several lengths."""
-    whole = CUTTING[request.param]
+    whole = CUTTING[request.param]()
     return whole, [
         (second, beginning.BeginningTokenizer(whole, *both))
         for both in LIMITS
@@ -103,7 +103,7 @@ def test_tokens_are_those_of_the_whole_text(cutting: Any, text: str) -> None:
 
 @pytest.mark.parametrize("kind", CUTTING)
 def test_these_kinds_are_cut(beginning: ModuleType, kind: str) -> None:
-    counted = Counted(CUTTING[kind])
+    counted = Counted(CUTTING[kind]())
     (found,) = beginning.BeginningTokenizer(counted, 100, 1000).encode(["a good film, " * 1000])
     assert len(found.ids) == 8
     assert counted.characters <= 100
