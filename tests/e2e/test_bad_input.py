@@ -45,6 +45,7 @@ def images(*rows: bytes) -> Inputs:
 REAL = digits.load_test().images[0]
 DIGIT = png(REAL)
 NOISE = png(np.random.default_rng(0).integers(0, 256, (99, 99), dtype=np.uint8))
+LARGE = png(np.kron(REAL > 127, np.ones((142, 142), bool)))
 PIXELS = np.zeros((1, 1, 28, 28), np.float32)
 HUGE = png(np.zeros((20_000, 20_000), bool))
 NOT_FINITE = PIXELS + np.float32("nan")
@@ -59,6 +60,9 @@ CASES = [
     Case("a second row that is no image", "mnist", images(DIGIT, b"?"), "IMAGE row 1"),
     Case("empty image", "mnist", images(b""), "not a PNG or JPEG image"),
     Case("huge image", "mnist", images(HUGE), "20000 x 20000 pixels"),
+    Case(
+        "too many pixels together", "mnist", images(*[LARGE] * 5), "IMAGE row 4: the image has 3976"
+    ),
     Case("image cut off", "mnist", images(NOISE[:4000]), "cannot be decoded"),
     Case("empty text", "sentiment", texts(""), "TEXT row 0: the text is empty"),
     Case("blank text", "sentiment", texts("good", " \n"), "TEXT row 1: the text is empty"),

@@ -95,6 +95,15 @@ def test_what_is_no_image_is_refused(decoder: ModuleType, encoded: bytes, messag
         decode(decoder, encoded)
 
 
+def test_what_is_left_of_the_pixels_of_a_request_bounds_an_image(
+    decoder: ModuleType, digit: Pixels
+) -> None:
+    _, pixels = decoder.decode(encode(digit), 28 * 28)
+    assert pixels == 28 * 28
+    with pytest.raises(decoder.ImageError, match="28 x 28 pixels, 783 are left of the 64,000,000"):
+        decoder.decode(encode(digit), pixels - 1)
+
+
 def test_black_and_white_images_are_read(decoder: ModuleType, digit: Pixels) -> None:
     decoded = decode(decoder, encode(Image.fromarray(digit > 127)))
     np.testing.assert_array_equal(decoded[0], digit > 127)
