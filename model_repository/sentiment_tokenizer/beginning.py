@@ -99,12 +99,12 @@ class BeginningTokenizer:
         )
 
     def _checked(self, encoding: Encoding) -> Encoding | TextError:
-        if len(encoding.ids) > self._added_around:
+        if len(encoding) > self._added_around:
             return encoding
         return TextError("the text has no words")
 
     def _is_full(self, encoding: Encoding) -> bool:
-        return len(encoding.ids) >= self._longest
+        return len(encoding) >= self._longest
 
     def _beginning(self, text: str, limit: int) -> str:
         """The text up to the last cut within a limit; the whole where it is shorter; or nothing."""
