@@ -54,7 +54,7 @@ class GuardProcess:
             "LOG_CONTROL": settings.log_control,
             "MAX_BODY": str(settings.max_body),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
-            "QUARANTINE_DIR": str(_quarantine(settings, folder)),
+            "QUARANTINE_DIR": str(quarantine_folder(settings, folder)),
         }
         # Who signals every process of a tree does not stop it before its turn.
         tie, gpu = in_child(SOFT_STOP, ignore=FOR_EVERYBODY), gpu_is_visible(os.environ)
@@ -112,15 +112,20 @@ class GuardProcess:
         self._process.wait()
 
 
-def _quarantine(settings: Settings, folder: Path) -> Path:
+def quarantine_folder(settings: Settings, folder: Path) -> Path:
     """Where the guard keeps what ended servers: it outlives a server that has a port of its own."""
     if settings.quarantine_dir:
         return settings.quarantine_dir
     if not settings.http_port:
         return folder / "quarantine"
     kept = Path(tempfile.gettempdir()) / f"triton-quarantine-{os.getuid()}-{settings.http_port}"
-    kept.mkdir(mode=0o700, exist_ok=True)
-    about = kept.lstat()
+    try:
+        kept.mkdir(mode=0o700, exist_ok=True)
+        about = kept.lstat()
+    except OSError as error:
+        raise StartError(
+            f"{kept} cannot be made ({error.strerror}): set QUARANTINE_DIR to a private folder"
+        ) from None
     # In a folder that everybody writes to, somebody else may have been there first.
     if about.st_uid != os.getuid() or about.st_mode & 0o077 or kept.is_symlink():
         raise StartError(f"{kept} is not a private folder of this user: set QUARANTINE_DIR")

@@ -81,6 +81,11 @@ def server_died(message: str) -> Refusal:
     return Refusal(message, 502, GrpcCode.UNAVAILABLE, "server_died")
 
 
+def exhausted(message: str) -> Refusal:
+    """The caller has more than its share under way."""
+    return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
+
+
 def busy(message: str) -> Refusal:
     """Too much is under way already; later it may work."""
     return Refusal(message, 503, GrpcCode.UNAVAILABLE, "busy")
