@@ -155,6 +155,8 @@ class RequestReader:
         """The head is there: what is wrong with it is known before the body comes."""
         request = self._now()
         head, parser = request.head, self._parser
+        if parser.should_upgrade():  # CONNECT too
+            raise invalid("Upgrade is not offered here")
         head.check()
         if (head.content_length or 0) > self._settings.max_body:
             raise body_too_large(self._settings.max_body)
