@@ -39,8 +39,15 @@ def read_object(body: Buffer, max_bytes: int) -> dict[str, Any]:
 
 
 def write(content: Mapping[str, Any]) -> bytes:
-    """Writes what was read."""
-    return orjson.dumps(content)
+    """Writes what was read.
+
+    Raises:
+        Refusal: It is nested deeper than can be written.
+    """
+    try:
+        return orjson.dumps(content)
+    except TypeError:  # what was read has no other types than can be written
+        raise invalid("the request JSON is nested too deep") from None
 
 
 def text_of(content: Mapping[str, Any], key: str, where: str = "the request") -> str:

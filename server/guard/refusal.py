@@ -93,5 +93,8 @@ def busy(message: str) -> Refusal:
 
 def shown(value: object) -> str:
     """A caller's value in quotes, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deep to show"
     return text if len(text) <= 100 else f"{text[:96]}...{text[0]}"
