@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from server.guard.admission import Place
@@ -15,7 +14,7 @@ from server.guard.quarantine import Admission
 from server.guard.refusal import Refusal
 
 if TYPE_CHECKING:
-    from server.guard.grpc_service import Service
+    from server.guard.grpc_service import Service, UpstreamLink
 
 
 class Admitted:
@@ -71,7 +70,7 @@ class Admitted:
 async def admit(
     service: Service,
     inference: Inference,
-    reach: Callable[[], Awaitable[Any]],
+    link: UpstreamLink,
     since: float,
 ) -> Admitted:
     """Checks a request and waits until it may be sent.
@@ -80,7 +79,7 @@ async def admit(
         service: What knows the models.
         inference: The request.
         since: When its message was there, by `time.perf_counter`.
-        reach: Connects to Triton, so that nobody holds a place meanwhile.
+        link: The connection to Triton, which is there afterwards.
 
     Raises:
         Refusal: It may not be sent.
@@ -93,7 +92,8 @@ async def admit(
     service.metrics.passed("grpc", time.perf_counter() - since)
     place = await service.admission.enter(description, inference)
     try:
-        await reach()
+        if link.ready() is None:
+            await link.reach()
         admission = await service.quarantine.admit(inference)
     except BaseException:
         place.leave()

@@ -147,12 +147,12 @@ class Call(Stream):
 
     def data_left(self, length: int) -> None:
         """Lets Triton send more in place of what the client has got."""
-        self.moved_at = self.connection.now()
         up = self._up
         if up is not None:
             self._unpaid -= length
             up.connection.give_back(up, length)
         if self.waiting_bytes or self._holds:
+            self.moved_at = self.connection.now()
             self.kept()
 
     def kept(self) -> None:

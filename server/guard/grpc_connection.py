@@ -36,7 +36,6 @@ class GrpcConnection(ServerConnection[RequestHead]):
         self._is_one_too_many = len(connections) >= service.settings.max_connections + _SPARE
         self.service = service
         self.link = UpstreamLink(service)
-        self.now = self._loop.time
         self._connections = connections
         self._opened_at = self.now()
         self._busy_at = self._opened_at

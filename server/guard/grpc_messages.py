@@ -11,10 +11,10 @@ PREFIX = struct.Struct(">BL")
 _WBITS = {"gzip": 31, "deflate": 15}
 
 
-def too_long(length: int, limit: int, setting: str) -> Refusal:
+def too_long(length: int, limit: int, setting: str, besides: str = "") -> Refusal:
     """The refusal of a message that is longer than allowed."""
     return Refusal(
-        f"the message has {length} bytes, at most {limit} are taken ({setting})",
+        f"the message has {length} bytes{besides}, at most {limit} are taken ({setting})",
         413,
         GrpcCode.RESOURCE_EXHAUSTED,
         "too_large",

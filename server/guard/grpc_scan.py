@@ -49,9 +49,7 @@ def check_size(message: bytes, max_typed: int) -> None:
     if position != length:
         raise invalid("the message is no ModelInferRequest")
     if length - raw > max_typed:
-        refusal = too_long(length - raw, max_typed, "MAX_JSON")
-        refusal.message += " besides raw_input_contents"
-        raise refusal
+        raise too_long(length - raw, max_typed, "MAX_JSON", " besides raw_input_contents")
 
 
 def _varint(message: bytes, position: int) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from server.guard.grpc_protobuf import service_pb2
 from server.guard.grpc_status import ANSWER_HEAD
 from server.guard.http2_limits import STREAM_WINDOW
 from server.guard.http_upstream import stub_is_gone
-from server.guard.refusal import GrpcCode, Refusal, busy, exhausted, server_died
+from server.guard.refusal import GrpcCode, Refusal, busy, exhausted, invalid, server_died
 
 MAX_IN_FLIGHT = 64
 """Requests of one stream that Triton has at once; the others wait."""
@@ -41,6 +41,7 @@ class StreamCall(Call):
 
     __slots__ = (
         "_answers",
+        "_decoupled",
         "_ended",
         "_flow",
         "_in_flight",
@@ -59,6 +60,7 @@ class StreamCall(Call):
         self._answers = MessageReader("identity", 1 << 31, "2 GiB")
         self._in_flight: deque[Admitted] = deque()
         self._in_flight_bytes = 0
+        self._decoupled: bool | None = None  # of which kind all models of the stream are
         self._wants_empty = False
         self._flow = 0
         self._ended = False
@@ -125,17 +127,23 @@ class StreamCall(Call):
                 raise exhausted(self._head.stream_refused)
             while len(self._in_flight) >= MAX_IN_FLIGHT and not self.done:
                 await self._wait_for_room()
-            admitted = await admit(self._service, inference, self.link.reach, since)
+            admitted = await admit(self._service, inference, self.link, since)
         except Refusal as refusal:
             if refusal.http_status == 502:
                 raise
-            self._service.refused(refusal)
             self._answer_refusal(refusal, request_id)
             return
         if self.done:  # the last wait ended together with the call
             admitted.unsent()
             return
-        if admitted.description.decoupled:
+        decoupled = admitted.description.decoupled
+        if self._decoupled is not None and self._decoupled is not decoupled:
+            # Triton writes the answers of both kinds without regard to each other, which ends it.
+            admitted.unsent()
+            self._answer_refusal(_mixed(admitted), request_id)
+            return
+        self._decoupled = decoupled
+        if decoupled:
             wanted = request.parameters[_WANT_EMPTY]
             self._wants_empty |= wanted.bool_param
             wanted.bool_param = True
@@ -246,7 +254,7 @@ class StreamCall(Call):
             Whether the client gets the answer.
         """
         in_flight = self._in_flight
-        if in_flight and not any(each.description.decoupled for each in in_flight):
+        if in_flight and not self._decoupled:
             admitted = in_flight.popleft()  # Triton answers them in their order
             failed = answer.startswith(_ERROR_FIELD)
             self._settled(admitted, answer.decode("utf-8", "replace") if failed else "")
@@ -278,6 +286,7 @@ class StreamCall(Call):
             self.connection.send_headers(self, ANSWER_HEAD, end=False)
 
     def _answer_refusal(self, refusal: Refusal, request_id: str) -> None:
+        self._service.refused(refusal)
         answer = _Answer(error_message=refusal.message)
         answer.infer_response.id = request_id[:1024]
         self._begin()
@@ -308,3 +317,11 @@ class StreamCall(Call):
         while self._in_flight:
             refusal = self._in_flight.popleft().server_died()
         return refusal
+
+
+def _mixed(admitted: Admitted) -> Refusal:
+    kind = "a decoupled model" if admitted.description.decoupled else "no decoupled model"
+    return invalid(
+        f"model '{admitted.description.name}' is {kind}, unlike those before it in the stream: "
+        "begin another stream for it"
+    )

@@ -73,7 +73,7 @@ class UnaryCall(Call):
         since = time.perf_counter()
         request, inference = read(service, message)
         del message
-        admitted = await admit(service, inference, self.link.reach, since)
+        admitted = await admit(service, inference, self.link, since)
         self._admitted = admitted
         if self.done:  # the last wait ended together with the call
             admitted.unsent()

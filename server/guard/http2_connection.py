@@ -65,6 +65,7 @@ class Connection(Sender, asyncio.Protocol):
         self._owed = 0
         self._rest = b""
         self._settings_seen = False
+        self._awaited: int | None = SETTINGS  # the only kind of frame that may come next
         self._closing = False
         self._block: bytearray | None = None  # of HEADERS that CONTINUATION goes on with
         self._block_stream = 0
@@ -115,7 +116,7 @@ class Connection(Sender, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Goes through the frames that are whole and keeps the rest."""
-        self.heard_at = self._loop.time()
+        self.heard_at = self.now()
         if self._rest:
             data = self._rest + data
         try:
@@ -189,35 +190,42 @@ class Connection(Sender, asyncio.Protocol):
     # Frames.
 
     def _take_frames(self, data: bytes) -> bytes:
+        """Handles the frames that are whole.
+
+        Returns:
+            The rest.
+        """
         position, end = 0, len(data)
-        handlers = self._handlers
-        unpack = HEAD.unpack_from
-        while end - position >= HEAD_BYTES and not self._closing:
+        handlers, unpack = self._handlers, HEAD.unpack_from
+        while end - position >= HEAD_BYTES:
             high, low, kind, flags, number = unpack(data, position)
-            length = high << 8 | low
-            if length > MAX_FRAME_BYTES:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
             start = position + HEAD_BYTES
-            stop = start + length
+            stop = start + (high << 8 | low)
+            if stop - start > MAX_FRAME_BYTES:
+                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "a frame is too long")
             if stop > end:
                 break
             position = stop
-            if self._block is not None and (
-                kind != CONTINUATION or number & MAX_STREAM_ID != self._block_stream
-            ):
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION was due")
-            if not self._settings_seen and kind != SETTINGS:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS have to come first")
+            number &= MAX_STREAM_ID
+            if self._awaited is not None:
+                self._check_awaited(kind, number)
             try:
-                if kind < len(handlers):
-                    handlers[kind](flags, number & MAX_STREAM_ID, data, start, stop)
+                if kind <= CONTINUATION:
+                    handlers[kind](flags, number, data, start, stop)
                 else:
                     self.spend()
             except StreamFault as fault:
                 self._fault(fault)
-        if self._closing:
-            return b""
+            if self._closing:
+                return b""
         return data[position:] if position else data
+
+    def _check_awaited(self, kind: int, number: int) -> None:
+        if kind != self._awaited:
+            name = "CONTINUATION" if self._awaited == CONTINUATION else "SETTINGS"
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, f"{name} has to come now")
+        if kind == CONTINUATION and number != self._block_stream:
+            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "CONTINUATION of another stream")
 
     def _fault(self, fault: StreamFault) -> None:
         self.spend()
@@ -271,6 +279,7 @@ class Connection(Sender, asyncio.Protocol):
             self._block_stream = number
             self._block_flags = flags
             self._continuations = 0
+            self._awaited = CONTINUATION
             self._check_block()
 
     def _continuation(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
@@ -281,6 +290,7 @@ class Connection(Sender, asyncio.Protocol):
         self._check_block()
         if flags & END_HEADERS:
             block, self._block = bytes(self._block), None
+            self._awaited = None
             self.block_arrived(number, block, bool(self._block_flags & END_STREAM))
 
     def _check_block(self) -> None:
@@ -327,6 +337,7 @@ class Connection(Sender, asyncio.Protocol):
         if self._settings_seen:
             self.spend(10)
         self._settings_seen = True
+        self._awaited = None
         announced = dict(SETTING.iter_unpack(data[start:stop]))
         self._apply(announced)
         self.write_control(frame(SETTINGS, ACK, 0, b""))

@@ -51,7 +51,8 @@ class Sender:
         self.stream_window = STREAM_WINDOW
         self.writable = True
         self._loop = asyncio.get_running_loop()
-        self.allowance = Allowance(self._loop.time)
+        self.now = self._loop.time
+        self.allowance = Allowance(self.now)
         self._out: list[Buffer] = []
         self._out_bytes = 0
         self._peer_frame = MIN_MAX_FRAME

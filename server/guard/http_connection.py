@@ -119,9 +119,15 @@ class ClientConnection(asyncio.Protocol):
         return self._serving is None and self._reader.arriving is None and not self._deaf
 
     @property
-    def hung_up(self) -> bool:
-        """Whether the caller has closed its side."""
-        return self._ended
+    def arriving(self) -> bool:
+        """Whether a part of a request is there."""
+        return self._reader.arriving is not None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way, or its answer not all sent."""
+        unsent = self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return self._task is not None or bool(self._pipelined) or unsent
 
     def begin(self, data: bytes, head: int) -> None:
         """Passes on the beginning of Triton's answer."""

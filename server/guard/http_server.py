@@ -17,7 +17,7 @@ from server.guard.http_head import KnownHeads
 from server.guard.http_inference import ReadRequest, read_infer
 from server.guard.http_reader import Request
 from server.guard.http_routes import Call, Routes
-from server.guard.http_upstream import UpstreamEndedError
+from server.guard.http_upstream import UpstreamConnection, UpstreamEndedError
 from server.guard.inference import Inference
 from server.guard.json_body import read_object, write
 from server.guard.metrics import Metrics
@@ -29,6 +29,8 @@ from server.guard.settings import GuardSettings, address_of
 _SWEEP_SECONDS = 1.0
 _SETTLE_SECONDS = 0.05
 """So long a connection may have a request in the kernel before it counts as idle."""
+_ARRIVING_SECONDS = 5.0
+"""So long a guard that stops waits for the rest of a request."""
 _log = logging.getLogger(__name__)
 
 
@@ -66,7 +68,6 @@ class HttpServer:
         self._connections: set[ClientConnection] = set()
         self._listener: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._empty = asyncio.Event()
 
     async def start(self) -> int:
         """Listens.
@@ -99,18 +100,20 @@ class HttpServer:
         await asyncio.sleep(_SETTLE_SECONDS)
         for connection in [each for each in self._connections if each.idle]:
             connection.close()
-        finished = True
-        if self._connections:
-            self._empty.clear()
-            try:
-                await asyncio.wait_for(self._empty.wait(), seconds)
-            except asyncio.TimeoutError:
-                finished = False
+        now = start = self.loop.time()
+        while self._under_way(arriving=now - start < _ARRIVING_SECONDS) and now - start < seconds:
+            await asyncio.sleep(_SETTLE_SECONDS)
+            now = self.loop.time()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        finished = not self._under_way(arriving=False)
         for connection in list(self._connections):
             connection.abort()
         return finished
+
+    def _under_way(self, *, arriving: bool) -> bool:
+        """Whether requests are under way, those too that have begun to arrive if so asked."""
+        return any(each.busy or (arriving and each.arriving) for each in self._connections)
 
     def opened(self, connection: ClientConnection) -> None:
         """Counts a connection in; the one that is idle for longest makes room."""
@@ -122,8 +125,6 @@ class HttpServer:
     def closed(self, connection: ClientConnection) -> None:
         """Counts a connection out."""
         self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
         """Checks a request, passes it on, and has it answered whatever happens."""
@@ -171,6 +172,7 @@ class HttpServer:
         connection.waiting = True
         place = await self._admission.enter(description, read.inference)
         try:
+            await self._reach(connection)  # nobody else is to wait for that with a suspect
             leave = await self._quarantine.admit(read.inference)
             connection.waiting = False
             connection.streams = route.call is not Call.INFER
@@ -188,9 +190,7 @@ class HttpServer:
         leave: Leave | None = None,
     ) -> None:
         """Sends a request to Triton and passes the answer on."""
-        upstream = connection.upstream
-        if upstream is None or not upstream.usable:
-            upstream = connection.upstream = await http_upstream.connect(self._upstream)
+        upstream = await self._reach(connection)
         connection.sent = True
         try:
             await upstream.ask(
@@ -203,6 +203,12 @@ class HttpServer:
             if leave is None:
                 raise server_died(str(error)) from None
             raise self._quarantine.server_died(read.inference, leave) from None
+
+    async def _reach(self, connection: ClientConnection) -> UpstreamConnection:
+        upstream = connection.upstream
+        if upstream is None or not upstream.usable:
+            upstream = connection.upstream = await http_upstream.connect(self._upstream)
+        return upstream
 
     def _head(self, request: Request, read: ReadRequest) -> bytes:
         assert request.route is not None  # noqa: S101 - else it is refused

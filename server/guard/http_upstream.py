@@ -105,7 +105,14 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail()
 
     def close(self) -> None:
-        """Closes the connection; a request under way ends with an error."""
+        """Closes the connection; who waits for an answer is cancelled."""
+        self.usable = False
+        answered, self._answered, self._sink = self._answered, None, None
+        if answered is not None:
+            answered.cancel()
+        self._give_up()
+
+    def _give_up(self) -> None:
         self.usable = False
         if self._transport is not None:
             self._transport.abort()
@@ -149,7 +156,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Passes an answer on."""
         sink = self._sink
         if sink is None:  # nobody asked
-            self.close()
+            self._give_up()
         elif self._left < 0 and self._chunks is None:
             self._read_head(self._buffer + data if self._buffer else data, sink)
         elif self._held:
@@ -162,7 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
         if head < 2:
             self._buffer = data
             if len(data) > _MAX_HEAD:
-                self.close()
+                self._give_up()
             return
         self._buffer = b""
         about = _about(data[:head])
@@ -221,7 +228,7 @@ class UpstreamConnection(asyncio.Protocol):
     def _finish(self) -> None:
         answered, self._answered, self._sink = self._answered, None, None
         if not self.usable:
-            self.close()
+            self._give_up()
         if answered is not None and not answered.done():
             answered.set_result(None)
 

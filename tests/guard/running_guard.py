@@ -32,9 +32,11 @@ class RunningGuard:
         self._log = log
         assert process.stdout is not None
         line = process.stdout.readline()
-        found = re.search(r"gRPC (\S+?):(\d+)", line)
-        assert found, (line, self.log)
-        self.host, self.port = found[1], int(found[2])
+        found = dict(re.findall(r"(HTTP|gRPC|metrics) (\S+?:\d+)", line))
+        assert len(found) == 3, (line, self.log)
+        self.http_url, self.metrics_url = found["HTTP"], found["metrics"]
+        self.host, _, port = found["gRPC"].rpartition(":")
+        self.port = int(port)
 
     @property
     def grpc_url(self) -> str:

@@ -469,27 +469,35 @@ def test_decoupled_model_answers_as_often_as_it_does_without_the_guard(
 ) -> None:
     def ask(asked: Any, *, empty: bool) -> list[Any]:
         got = stream(asked)
-        inputs = [tensor("count", [3], "INT32", [1])]
-        asked.async_stream_infer(
-            "counter", inputs, request_id="a", enable_empty_final_response=empty
-        )
-        asked.async_stream_infer("echo", text("behind"), request_id="b")
-        answers: list[Any] = []
-        while sum(a.get_response().id == "a" for a in answers) < 3 + empty or not any(
-            a.get_response().id == "b" for a in answers
-        ):
-            answers.append(got.get(timeout=SECONDS))
+        for request_id in ("a", "", "b"):
+            inputs = [tensor("count", [3], "INT32", [1])]
+            asked.async_stream_infer(
+                "counter", inputs, request_id=request_id, enable_empty_final_response=empty
+            )
+        answers = [got.get(timeout=SECONDS).get_response() for _ in range(3 * (3 + empty))]
         asked.stop_stream()
         assert got.empty()
-        return [
-            a.as_numpy("number").item() if a.get_response().outputs else None
-            for a in answers
-            if a.get_response().id == "a"
-        ]
+        return [(answer.id, answer.raw_output_contents[:]) for answer in answers]
 
     with triton.InferenceServerClient(server.grpc_url, channel_args=OWN) as direct:
         for empty in (False, True):
             assert ask(client, empty=empty) == ask(direct, empty=empty)
+
+
+def test_stream_is_for_decoupled_models_or_for_others(client: Any) -> None:
+    """Triton is ended by a stream that has both under way."""
+    got = stream(client)
+    client.async_stream_infer("counter", [tensor("count", [2], "INT32", [1])], request_id="a")
+    client.async_stream_infer("echo", text("other"), request_id="b")
+    client.async_stream_infer("counter", [tensor("count", [1], "INT32", [1])], request_id="c")
+
+    answers = [got.get(timeout=SECONDS) for _ in range(4)]
+    client.stop_stream()
+
+    refusals = [a.message() for a in answers if isinstance(a, InferenceServerException)]
+    assert len(refusals) == 1
+    assert "another stream" in refusals[0]
+    assert client.is_server_live()
 
 
 def test_streams_of_a_connection_are_limited(server: TritonServer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -350,3 +351,55 @@ def test_pings_of_a_peer_that_reads_nothing_fill_no_memory(guard: RunningGuard) 
 
         assert guard.memory_bytes() < before + (8 << 20)
     assert answers((guard.host, guard.port))
+
+
+def test_request_that_does_not_come_on_is_refused_and_its_neighbour_is_not(tmp_path: Path) -> None:
+    with (
+        running_guard(tmp_path, READ_TIMEOUT=1) as guard,
+        RawClient((guard.host, guard.port)) as slow,
+    ):
+        slow.send(frame(HEADERS, END_HEADERS, 1, slow.block(INFER)) + frame(DATA, 0, 1, b"\0\0"))
+
+        assert b"nothing came" in slow.until(HEADERS, 1).payload
+        assert slow.is_alive()
+        assert answers((guard.host, guard.port))
+
+
+def test_idle_connection_is_closed_with_a_word(tmp_path: Path) -> None:
+    with (
+        running_guard(tmp_path, IDLE_TIMEOUT=1) as guard,
+        RawClient((guard.host, guard.port)) as idle,
+    ):
+        assert idle.is_alive()
+
+        assert idle.goaway() == ErrorCode.NO_ERROR
+
+
+def test_idle_connection_makes_room_for_a_new_one(tmp_path: Path) -> None:
+    with running_guard(tmp_path, MAX_CONNECTIONS=4) as guard:
+        address = guard.host, guard.port
+        clients = [RawClient(address) for _ in range(4)]
+        assert all(client.is_alive() for client in clients)
+
+        assert answers(address)
+
+        assert clients[0].goaway() == ErrorCode.NO_ERROR
+        for client in clients:
+            client.socket.close()
+
+
+def test_half_sent_messages_end_where_the_memory_does(tmp_path: Path) -> None:
+    with (
+        running_guard(tmp_path, MAX_BODIES=1 << 20) as guard,
+        RawClient((guard.host, guard.port)) as client,
+    ):
+        piece = b"\0" + (2_000_000).to_bytes(4, "big") + bytes(16_000)
+        for number in range(1, 201, 2):
+            client.send(
+                frame(HEADERS, END_HEADERS, number, client.block(INFER))
+                + frame(DATA, 0, number, piece)
+            )
+
+        assert b"memory" in client.until(HEADERS, 1).payload
+        assert client.is_alive()
+        assert answers((guard.host, guard.port))
