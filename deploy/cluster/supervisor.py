@@ -22,8 +22,8 @@ from deploy.cluster.haproxy_config import (
 from deploy.cluster.keys import ensure_keys
 from deploy.cluster.load_balancer import LoadBalancer, command_socket
 from deploy.cluster.managed_process import ManagedProcess
-from deploy.cluster.releases import Releases, lay_out_replica, read_releases
-from deploy.cluster.second_server import is_requested, request_file
+from deploy.cluster.releases import lay_out_replica, read_releases
+from deploy.cluster.second_server import SecondServer
 from deploy.cluster.secure_files import make_private_folder
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
@@ -59,8 +59,8 @@ class Supervisor:
         self._lock = FileLock(self._run_dir / "cluster.lock")
         self._haproxy: ManagedProcess | None = None
         self._servers: dict[str, tuple[ManagedProcess, Ports]] = {}
-        self._second: tuple[str, ManagedProcess, Ports] | None = None  # until it is ready
-        self._leaving: list[ManagedProcess] = []
+        self._second_name = f"r{settings.replicas + 1}"
+        self._second = SecondServer(self._run_dir, lambda: self._prepare(self._second_name))
         self._ports = Ports(0, 0, 0)
         self._loads = 0
         self._reload_requested = False
@@ -120,9 +120,8 @@ class Supervisor:
                 self._log("HAProxy reads its configuration again")
             except ClusterError as error:
                 self._log(f"HAProxy stays as it is: {error}")
-        second = [self._second[1]] if self._second else []
         servers = [server for server, _ in self._servers.values()]
-        for process in [self._haproxy, *servers, *second]:
+        for process in [self._haproxy, *servers, *self._second.starting]:
             event = process.keep_running() if process else None
             if event:
                 self._log(event)
@@ -174,8 +173,7 @@ class Supervisor:
             self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
-        servers = [server for server, _ in self._servers.values()] + self._leaving
-        servers += [self._second[1]] if self._second else []
+        servers = [server for server, _ in self._servers.values()] + self._second.processes
         self._end(servers, timeout, hurry)
         if hurry():
             # A server that is killed cannot end its Triton, which would go on by itself.
@@ -183,38 +181,19 @@ class Supervisor:
         for process in servers:
             process.kill()
         self._haproxy, self._servers = None, {}
-        self._second, self._leaving = None, []
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
 
     def _tend_second(self) -> None:
-        """Starts a second server where a command asks for one, and ends it afterwards."""
-        self._leaving = [server for server in self._leaving if not server.ended()]
-        requested = is_requested(self._run_dir)
-        name = f"r{self.settings.replicas + 1}"
-        if requested and self._haproxy and name not in self._servers:
-            if self._second is None:
-                releases = read_releases(self._run_dir, self._repository)
-                server, ports = self._prepare(name, releases)
-                server.start()
-                self._second = name, server, ports
-                self._log(f"{name} starts, for as long as a command needs a second server")
-            elif is_ready(f"127.0.0.1:{self._second[2].http}"):
-                name, server, ports = self._second
-                self._servers[name], self._second = (server, ports), None
-                self._reload_requested = True
-        elif not requested and name in self._servers:
-            server, _ = self._servers.pop(name)
-            self._leave(server)
+        """Has a second server serve where a command asks for one, and ends it afterwards."""
+        name = self._second_name
+        if not self._second.requested:
+            served = [self._servers.pop(name)[0]] if name in self._servers else []
+            self._reload_requested |= bool(served)
+            self._second.end(*served)
+        elif self._haproxy and name not in self._servers and (ready := self._second.start()):
+            self._servers[name] = ready
             self._reload_requested = True
-        elif not requested and self._second:
-            self._leave(self._second[1])
-            self._second = None
-
-    def _leave(self, server: ManagedProcess) -> None:
-        """Ends a server; what HAProxy still sends to it goes elsewhere."""
-        server.signal(SOFT_STOP)
-        self._leaving.append(server)
 
     def _end_hanging(self) -> None:
         """Ends servers that were in service since their start and do not answer any more."""
@@ -264,9 +243,9 @@ class Supervisor:
                 "start as many as before, and publish or roll back"
             )
         releases.write(self._run_dir)
-        request_file(self._run_dir).unlink(missing_ok=True)
+        self._second.forget_requests()
         for name in names:
-            self._servers[name] = self._prepare(name, releases)
+            self._servers[name] = self._prepare(name)
         for server, _ in self._servers.values():
             server.start()
         command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
@@ -277,8 +256,9 @@ class Supervisor:
         self._haproxy.start()
         self.check()
 
-    def _prepare(self, name: str, releases: Releases) -> tuple[ManagedProcess, Ports]:
+    def _prepare(self, name: str) -> tuple[ManagedProcess, Ports]:
         """A server that may be started, and its ports."""
+        releases = read_releases(self._run_dir, self._repository)
         folder = self._run_dir / "replicas" / name
         folder.mkdir(parents=True, exist_ok=True)
         lay_out_replica(self._repository, releases, name, folder)

@@ -155,6 +155,8 @@ class RequestReader:
         """The head is there: what is wrong with it is known before the body comes."""
         request = self._now()
         head, parser = request.head, self._parser
+        # What follows in the same bytes is another head.
+        text, self._head_text = self._head_text, b""
         if parser.should_upgrade():  # CONNECT too
             raise invalid("Upgrade is not offered here")
         head.check()
@@ -179,9 +181,8 @@ class RequestReader:
             return
         if expects and head.has_body:
             self._go_on()
-        if request.keep_alive and self._head_text:
-            self._server.known_heads.add(self._head_text, head, request.route)
-        self._head_text = b""  # what follows in the same bytes is another one
+        if request.keep_alive and text:
+            self._server.known_heads.add(text, head, request.route)
 
     def on_body(self, data: bytes) -> None:
         """A part of the body."""

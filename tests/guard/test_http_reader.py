@@ -130,6 +130,17 @@ def test_a_known_head_does_not_hide_what_follows() -> None:
         ]
 
 
+@pytest.mark.parametrize("first", [MESSAGES[5], MESSAGES[6], chunked(INFER, b"ab")])
+@pytest.mark.parametrize("second", [MESSAGES[0], MESSAGES[3], MESSAGES[5]])
+def test_a_head_is_known_by_its_own_bytes_only(first: bytes, second: bytes) -> None:
+    known = KnownHeads()
+    Reader(known).read(first + second)
+    again, fresh = Reader(known), Reader()
+    again.read(first)
+    fresh.read(first)
+    assert again.requests == fresh.requests
+
+
 def test_only_what_triton_reads_is_passed_on() -> None:
     reader = Reader()
     heads = []
