@@ -149,7 +149,7 @@ class HttpServer:
         if route.call is Call.NOTHING:
             await self._pass_on(connection, request, ReadRequest(_NONE, b"", b""))
         elif route.call is Call.SETTINGS:
-            body = request.body.read()
+            body = await request.body.read()
             content = read_object(body, self.settings.max_body) if body else {}
             await self._pass_on(connection, request, ReadRequest(_NONE, write(content), b""))
         else:
@@ -162,7 +162,7 @@ class HttpServer:
         description = self._descriptions.fresh(model, version)
         if description is None:
             description = await self._descriptions.find(model, version)
-        body = request.body.read()
+        body = await request.body.read()
         if route.call is Call.INFER:
             read = read_infer(body, request.head.json_bytes, model, version, self.settings)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -222,7 +223,7 @@ def test_packed_bodies_are_unpacked_and_counted(coding: bytes, pack: Any) -> Non
     packed = pack(b"hello" * 100)
     made.add(packed[:10])
     made.add(packed[10:])
-    assert made.read() == b"hello" * 100
+    assert asyncio.run(made.read()) == b"hello" * 100
     assert memory.used == len(packed) + 500
     made.release()
     made.release()
@@ -244,7 +245,7 @@ def test_packed_bodies_that_are_broken_or_too_long_are_refused(packed: bytes, st
     made = body(b"gzip")
     made.add(packed)
     with pytest.raises(Refusal) as raised:
-        made.read()
+        asyncio.run(made.read())
     assert raised.value.http_status == status
 
 
