@@ -38,8 +38,10 @@ def check_parameters(parameters: Mapping[str, Scalar]) -> None:
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"the request has {len(parameters)} parameters, at most {MAX_PARAMETERS}")
     for name, value in parameters.items():
-        if not 0 < len(name) <= MAX_NAME or "\0" in name:  # which Triton reads as the end
-            raise invalid(f"a parameter is named {shown(name)}: 1 to {MAX_NAME} letters, no NUL")
+        if not name or "\0" in name:  # Triton would look for what is before it
+            raise invalid(f"a parameter has the name {shown(name)}")
+        if len(name) > MAX_NAME:
+            raise invalid(f"the name of parameter {shown(name)} is longer than {MAX_NAME}")
         types = _PARAMETER_TYPES.get(name)
         if types is not None:
             if type(value) not in types:

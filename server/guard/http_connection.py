@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from server.guard.http_body import Body
 from server.guard.http_head import Head
 from server.guard.http_reader import Request, RequestReader
 from server.guard.http_upstream import UpstreamConnection
-from server.guard.refusal import Refusal, busy, too_slow
+from server.guard.refusal import Refusal, busy, failed, too_slow
 
 if TYPE_CHECKING:
     from server.guard.http_server import HttpServer
@@ -27,6 +28,7 @@ _LINGER_SECONDS = 2.0
 _SLOWEST = 64 << 10
 """Bytes a second that a long body has to come with."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_log = logging.getLogger(__name__)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -217,6 +219,9 @@ class ClientConnection(asyncio.Protocol):
             self._reader.feed(data)
         except Refusal as refusal:
             self._refuse_and_close(refusal)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("a request could not be read")
+            self._refuse_and_close(failed())
 
     def _arrived(self, request: Request) -> None:
         if self._deaf:

@@ -262,6 +262,8 @@ def test_bounds_between_inputs_are_kept() -> None:
         {"binary_data_output": "yes"},
         {"triton_final_response": True},
         {"mine": [1]},
+        {"": 1},
+        {"a\0b": 1},
         {"mine": None},
         {"mine": 1 << 70},
         {"x" * 2000: 1},
