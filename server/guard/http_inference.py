@@ -159,7 +159,5 @@ def _check_parameters(parameters: Mapping[str, object], where: str) -> None:
             raise invalid(f"parameter {shown(name)} of {where} is there without {_REGION}")
         if len(name) > MAX_NAME or (type(value) is str and len(value) > MAX_NAME):
             raise invalid(f"parameter {shown(name)} of {where} is longer than {MAX_NAME}")
-        if name.startswith("shared_memory_") and _REGION not in parameters:
-            raise invalid(f"parameter {shown(name)} of {where} comes without {_REGION}")
         if type(value) not in (int, bool, str, float):
             raise invalid(f"parameter {shown(name)} of {where} is {shown(value)}, no plain value")
