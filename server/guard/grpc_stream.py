@@ -306,6 +306,12 @@ class StreamCall(Call):
         while self._in_flight:
             self._in_flight.popleft().abandoned()
 
+    def hand_over(self) -> list[Admitted]:
+        """Gives away the requests that Triton has not answered."""
+        admitted = list(self._in_flight)
+        self._in_flight.clear()
+        return admitted
+
     def unsent(self) -> None:
         """Gives all places back."""
         while self._in_flight:
