@@ -81,6 +81,11 @@ def server_died(message: str) -> Refusal:
     return Refusal(message, 502, GrpcCode.UNAVAILABLE, "server_died")
 
 
+def failed() -> Refusal:
+    """The guard itself made a mistake, which its log tells."""
+    return Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
+
+
 def exhausted(message: str) -> Refusal:
     """The caller has more than its share under way."""
     return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
