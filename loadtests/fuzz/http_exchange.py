@@ -87,13 +87,14 @@ class HttpConnection:
         reader, writer = await asyncio.open_connection(host, int(port), limit=2**22)
         return cls(reader, writer)
 
-    async def exchange(self, case: Case) -> Outcome:
-        """Sends a case and waits for what has to come."""
+    async def exchange(self, case: Case, max_seconds: float = MAX_SECONDS) -> Outcome:
+        """Sends a case and waits for what has to come, at most so many seconds."""
         answers = _Answers()
         sending = asyncio.ensure_future(self._send(case))
         owed = case.answers
         is_done = ended = False
-        patience = _send_seconds(case)
+        is_open_ended = owed is None and case.end is End.WAIT
+        patience = PATIENCE_SECONDS if is_open_ended else max_seconds
         start = time.perf_counter()
         while not is_done:
             left = start + patience - time.perf_counter()
@@ -162,7 +163,3 @@ class HttpConnection:
         with contextlib.suppress(OSError):
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NOW)
         self._writer.transport.abort()
-
-
-def _send_seconds(case: Case) -> float:
-    return PATIENCE_SECONDS if case.answers is None and case.end is End.WAIT else MAX_SECONDS

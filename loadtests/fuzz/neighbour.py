@@ -92,7 +92,8 @@ class Neighbours:
             try:
                 if connection is None or not connection.is_open:
                     connection = await HttpConnection.open(address)
-                outcome = await connection.exchange(Case("neighbour", Wire.HTTP, (sent,)))
+                asked = Case("neighbour", Wire.HTTP, (sent,))
+                outcome = await connection.exchange(asked, _MAX_SECONDS)
             except OSError as error:
                 self._say(requests, Protocol.HTTP, f"no connection: {error}", 0)
                 await asyncio.sleep(0.5)
