@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from clients import ServingError
+from clients import RetryPolicy, ServerError, ServingError, UnavailableError
 from clients.base import ServingClient
 from tests.deploy.cluster import Running, eventually, make_repository, running_cluster
 from tests.deploy.conftest import Image, digit_calls
@@ -101,3 +101,29 @@ def test_the_same_killing_request_ends_two_servers_at_most_and_nothing_else_is_l
     for client in clients:
         client.close()
     assert load.tally.failures == []
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_long_request_goes_to_another_server_too_when_its_own_dies(
+    three: Running, protocol: str
+) -> None:
+    """What exceeds RETRY_BODY_KIB (256) is not: its caller gets the 502, and may repeat it."""
+    assert eventually(three.all_up)
+    before = starts(three)
+    once = RetryPolicy(retries=0)
+    with three.client(protocol, retry=once) as client:
+        kept = f"end the server: {protocol} " + "x" * 200_000
+        with pytest.raises(ServerError, match="ended servers"):
+            command(client, kept)
+        assert eventually(lambda: starts(three) - before == 2)
+        assert eventually(three.all_up)
+        longer = f"end the server: {protocol} " + "x" * 600_000
+        with pytest.raises(UnavailableError):
+            command(client, longer)
+        assert eventually(lambda: starts(three) - before == 3)
+        assert eventually(three.all_up)
+        # As the repository's clients repeat it, unless they are told not to.
+        with pytest.raises(ServerError, match="ended servers"):
+            command(client, longer)
+        assert eventually(lambda: starts(three) - before == 4)
+        assert eventually(three.all_up)

@@ -69,19 +69,20 @@ def test_what_waits_for_a_server_is_dropped_when_its_caller_hangs_up(tmp_path: P
         server = cluster.triton_pid("r1")
         with cluster.client("http", retry=RetryPolicy(retries=0), concurrency=8) as client:
             client.infer("slow", {"x": x})
-            os.kill(server, signal.SIGSTOP)
-            try:
-                with ThreadPoolExecutor(6) as pool:
-                    calls = [
-                        pool.submit(client.infer, "slow", {"x": x}, timeout=1.0) for _ in range(6)
+            with ThreadPoolExecutor(8) as pool:
+                os.kill(server, signal.SIGSTOP)
+                try:
+                    first = pool.submit(client.infer, "slow", {"x": x}, timeout=60)
+                    assert eventually(lambda: cluster.load_balancer.under_way("r1") == 1)
+                    waiting = [
+                        pool.submit(client.infer, "slow", {"x": x}, timeout=1) for _ in range(6)
                     ]
-                    failures = [call.exception() for call in calls]
-            finally:
-                os.kill(server, signal.SIGCONT)
-            assert all(failures)
-            assert eventually(cluster.all_up)
+                    assert all(each.exception() for each in waiting)
+                finally:
+                    os.kill(server, signal.SIGCONT)
+                assert first.result()["y"] == x
             client.infer("slow", {"x": x})
-        assert succeeded(cluster, "slow") <= 3  # before, the one under way, after
+        assert succeeded(cluster, "slow") == 3  # before, the first one, after
 
 
 def succeeded(cluster: Running, model: str) -> int:
