@@ -23,7 +23,9 @@ _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT (0 chooses a "
     "free port), CONFIG, MODEL_REPOSITORY, TRITON_DIR, LOG_VERBOSE, LOG_FILE, START_TIMEOUT and "
-    "EXIT_TIMEOUT (seconds), MODEL_CONTROL, ADMIN_TOKEN, TRACE_URL and TRACE_RATE."
+    "EXIT_TIMEOUT (seconds), MODEL_CONTROL, SHARED_MEMORY, TRACE_CONTROL, LOG_CONTROL, "
+    "ADMIN_TOKEN, TRACE_URL, TRACE_RATE, GUARD, QUARANTINE_DIR, ANYBODY_MAY_END_THIS_SERVER "
+    "and those of the guard."
 )
 
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)
@@ -80,12 +82,15 @@ def _serve(signals: StopSignals) -> int:
     _err.print(f"starting Triton with the models of {settings.model_repository} ...")
     with TritonServer(settings, stop_requested=signals.stop) as server:
         log = LogFollower(server.log_path)
+        guard_log = LogFollower(server.guard_log_path) if server.guard_log_path else None
         print_banner(server, _out)
         while not signals.stop():
             server.check()
             lines = log.new_lines()
             for line in lines if settings.log_verbose else lines_that_matter(lines, gpu=gpu):
                 say(_err, f"triton: {line}")
+            for line in guard_log.new_lines() if guard_log else ():
+                say(_err, line)
             time.sleep(_POLL_SECONDS)
         say(_err, "stopping: requests under way are finished first ...")
         return _stop(server, signals)

@@ -13,7 +13,7 @@ _EXAMPLE_TEXT = "a moving, wonderful film"
 
 def print_banner(server: TritonServer, console: Console) -> None:
     """Prints where a ready server listens, what it serves and how to try it."""
-    models = model_index(server.http_url, server.admin_headers)
+    models = model_index(server.triton_http_url, server.admin_headers)
     table = Table("model", "version", "state", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for model in models:
         table.add_row(model["name"], model.get("version", "-"), model.get("state", "-"))
@@ -21,6 +21,8 @@ def print_banner(server: TritonServer, console: Console) -> None:
     services.add_row("HTTP", f"http://{server.http_url}")
     services.add_row("gRPC", server.grpc_url)
     services.add_row("metrics", f"http://{server.metrics_url}/metrics")
+    guarded = server.settings.guarded
+    services.add_row("guard", "on: it checks each request before Triton" if guarded else "off")
     for part in (table, "", services, ""):
         console.print(part)
     # soft_wrap: a line to be copied must not be broken.

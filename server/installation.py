@@ -1,6 +1,7 @@
 """Finds a Triton to run: the one in the nvidia-pytriton wheel, or the one in TRITON_DIR."""
 
 import importlib.util
+import mmap
 import os
 import platform
 import re
@@ -15,6 +16,10 @@ STUB = "triton_python_backend_stub"
 """The program that runs Python models, one process an instance."""
 
 
+NEWER_FLAGS = frozenset({"allow-client-shm", "http-max-input-size"})
+"""Flags of tritonserver that release 24.10 has not."""
+
+
 @dataclass(frozen=True)
 class Installation:
     """One Triton on this machine."""
@@ -25,6 +30,7 @@ class Installation:
     libraries: Path  # the folder of shared libraries that it loads
     stub: Path | None  # the program that runs Python models, where it has one
     stub_python: tuple[int, int] | None  # (major, minor) of the Python inside that program
+    flags: frozenset[str] = frozenset()  # those of `NEWER_FLAGS` that it knows
 
     @property
     def runs_our_python(self) -> bool:
@@ -72,6 +78,15 @@ def python_of_stub(stub: Path) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+def flags_of(binary: Path) -> frozenset[str]:
+    """Which of `NEWER_FLAGS` a tritonserver knows: their names stand in the program."""
+    with binary.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return frozenset()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return frozenset(flag for flag in NEWER_FLAGS if content.find(flag.encode()) >= 0)
+
+
 def _glibc_version() -> tuple[int, int] | None:
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
@@ -115,6 +130,7 @@ def _in_wheel(package: Path, python: tuple[int, int]) -> Installation:
         libraries=package.parent / "nvidia_pytriton.libs",
         stub=stub,
         stub_python=python,
+        flags=flags_of(binary),
     )
 
 
@@ -134,4 +150,5 @@ def _in_folder(root: Path) -> Installation:
         libraries=root / "lib",
         stub=stub if has_stub else None,
         stub_python=python_of_stub(stub) if has_stub else None,
+        flags=flags_of(binary),
     )

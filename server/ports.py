@@ -2,7 +2,7 @@
 
 import random
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 from server.errors import StartError
@@ -12,6 +12,7 @@ from server.settings import Settings
 # that a port stays free between choosing it here and Triton's binding it.
 _CHOSEN_FROM = range(20000, 30000)
 _ATTEMPTS = 200
+_promised: dict[int, socket.socket] = {}
 
 
 class Ports(NamedTuple):
@@ -42,6 +43,13 @@ def settle_ports(settings: Settings, taken: Collection[int] = ()) -> Ports:
     return Ports(*settled)
 
 
+def give_back(ports: Iterable[int]) -> None:
+    """Lets others choose ports that are not used any more."""
+    for port in ports:
+        if promise := _promised.pop(port, None):
+            promise.close()
+
+
 def _check_free(name: str, address: str, port: int) -> None:
     try:
         _bind(address, port)
@@ -57,10 +65,27 @@ def _choose(address: str, taken: set[int]) -> int:
     for port in random.sample(left, min(_ATTEMPTS, len(left))):
         try:
             _bind(address, port)
+            _promise(port)
         except OSError:
             continue
         return port
     raise StartError(f"no free port on {address}: set HTTP_PORT, GRPC_PORT and METRICS_PORT")
+
+
+def _promise(port: int) -> None:
+    """Keeps other processes of ours from choosing a port that nobody listens on yet.
+
+    Raises:
+        OSError: It is promised already.
+    """
+    promise = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        # A name, not a file: it goes with the process.
+        promise.bind(f"\0triton-port-{port}")
+    except OSError:
+        promise.close()
+        raise
+    _promised[port] = promise
 
 
 def _bind(address: str, port: int) -> None:

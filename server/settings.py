@@ -20,6 +20,7 @@ MAX_PORT = 65535
 _PORTS = ("http_port", "grpc_port", "metrics_port")
 
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
+Switch = Literal["off", "on"]
 
 
 class Settings(EnvironmentSettings):
@@ -37,9 +38,21 @@ class Settings(EnvironmentSettings):
     start_timeout: Annotated[int, Field(ge=1, le=86400)] = 300  # seconds to load the models
     exit_timeout: Annotated[int, Field(ge=1, le=3600)] = 20  # seconds for requests under way
     model_control: Literal["none", "explicit"] = "none"  # explicit (un)loads models while it runs
-    # What administrative requests bring in the header `triton-admin`; empty lets everybody make
-    # them who reaches the server.
+    # Closed unless switched on: who may call it can read or end the server.
+    shared_memory: Switch = "off"  # registering regions
+    trace_control: Switch = "off"  # reading and changing the trace settings
+    log_control: Switch = "off"  # reading and changing the log settings
+    # What administrative requests, those that are open, bring in the header `triton-admin`; empty
+    # lets everybody make them who reaches the server.
     admin_token: SecretStr = SecretStr("")
+    # Checks requests before Triton, which single ones can end, parses them; auto is on where
+    # other machines reach the server.
+    guard: Literal["auto", "on", "off"] = "auto"
+    anybody_may_end_this_server: Literal["no", "yes"] = "no"  # has to be said where nothing guards
+    # Bytes of a request; the guard's limit, and Triton's own where it has one.
+    max_body: Annotated[int, Field(ge=1024, le=1 << 31)] = 64 << 20
+    # Where the guards of one machine keep what ended servers; None has a folder of its own.
+    quarantine_dir: Path | None = None
     trace_url: str = ""  # where spans go, an OTLP endpoint over HTTP; empty traces nothing
     trace_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # one request of so many is traced
 
@@ -78,7 +91,16 @@ class Settings(EnvironmentSettings):
             ) from None
         return address
 
-    @field_validator("triton_dir", "model_repository", "log_file")
+    @property
+    def guarded(self) -> bool:
+        """Whether a guard stands in front of Triton."""
+        return self.guard == "on" or (self.guard == "auto" and not self._is_loopback)
+
+    @property
+    def _is_loopback(self) -> bool:
+        return ipaddress.IPv4Address(self.bind).is_loopback
+
+    @field_validator("triton_dir", "model_repository", "log_file", "quarantine_dir")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
@@ -114,6 +136,16 @@ class Settings(EnvironmentSettings):
                     f"{name.upper()} is {port}: {owners[port].upper()} has that port already"
                 )
             owners[port] = name
+        return self
+
+    @model_validator(mode="after")
+    def _check_guard(self) -> Self:
+        accepted = self._is_loopback or self.anybody_may_end_this_server == "yes"
+        if not self.guarded and not accepted:
+            raise ValueError(
+                f"GUARD is 'off' and BIND is {self.bind}: whoever reaches the server can end it "
+                "with a single request; leave GUARD on, or set ANYBODY_MAY_END_THIS_SERVER=yes"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,12 +12,13 @@ from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
-from server.command import ADMIN_HEADER, server_command
+from server.command import LOOPBACK, admin_headers, server_command
 from server.errors import ServerDiedError, StartError, StartStoppedError
+from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
 from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
-from server.ports import Ports, settle_ports
+from server.ports import Ports, give_back, settle_ports
 from server.processes import (
     ChildWatch,
     how_it_ended,
@@ -34,6 +35,8 @@ _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
 _LAST_LINES = 5
+_LAST_WORDS_SECONDS = 3
+"""What the guard of a dead Triton gets to answer its callers."""
 _REPORT_SECONDS = 3
 """How long Triton gets to tell why the process of a model has ended."""
 STOP_SIGNAL = signal.SIGINT
@@ -71,7 +74,11 @@ class TritonServer:
         self._folder: RunFolder | None = None
         self._log: Path | None = None
         self._ports: Ports | None = None
+        self._guard: GuardProcess | None = None
+        self._secret = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
+        self._triton_http = ""
+        self._chosen: tuple[int, ...] = ()
         self._hint = ""
         self._watch = ChildWatch()
 
@@ -99,9 +106,13 @@ class TritonServer:
 
     @property
     def admin_headers(self) -> dict[str, str]:
-        """The HTTP headers of an administrative request."""
-        token = self.settings.admin_token.get_secret_value()
-        return {ADMIN_HEADER: token} if token else {}
+        """The HTTP headers with which the list of models is asked for at `triton_http_url`."""
+        return admin_headers(self.settings, self._secret)
+
+    @property
+    def triton_http_url(self) -> str:
+        """`host:port` of Triton's own HTTP service, behind the guard where there is one."""
+        return self._triton_http or self.http_url
 
     @property
     def pid(self) -> int:
@@ -112,6 +123,11 @@ class TritonServer:
     def log_path(self) -> Path:
         """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
         return _started(self._log)
+
+    @property
+    def guard_log_path(self) -> Path | None:
+        """The file of the guard's log, where there is a guard."""
+        return self._guard.log_path if self._guard else None
 
     def start(self) -> None:
         """Starts the server and waits until all its models are ready.
@@ -127,10 +143,16 @@ class TritonServer:
         installation = find_installation(self.settings.triton_dir)
         check_model_names(self.settings.model_repository)
         self._ports = settle_ports(self.settings)
+        self._chosen = (*self._ports,)
         remove_leftovers()
         self._folder = RunFolder(self._shm_prefix)
         try:
-            self._process = self._spawn(installation, self._folder, self._ports)
+            inside = self._ports_inside(self._ports)
+            self._process = self._spawn(installation, self._folder, inside)
+            if self.settings.guarded:
+                self._triton_http = f"{LOOPBACK}:{inside.http}"
+                pid, folder = self._process.pid, self._folder.path
+                self._guard = GuardProcess(self.settings, self._ports, inside, pid, folder)
             self._wait_until_ready(self._process)
         except BaseException:
             self.kill()
@@ -147,7 +169,10 @@ class TritonServer:
         process = self._process
         if process is None:
             return 0
+        guard_code = 0
         try:
+            if self._guard:
+                guard_code = self._guard.stop(self.settings.exit_timeout + _GRACE_SECONDS, hurry)
             if process.poll() is None:
                 process.send_signal(STOP_SIGNAL)
             deadline = time.monotonic() + self.settings.exit_timeout + _GRACE_SECONDS
@@ -156,22 +181,29 @@ class TritonServer:
         finally:
             # Also ends what a crashed server left in its group.
             self.kill()
-        return process.returncode
+        return process.returncode or guard_code
 
     def kill(self) -> None:
         """Ends the server's processes at once and removes what they left."""
+        self._kill_triton()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard = None
+        give_back(self._chosen)
+        if self._folder is not None:
+            self._folder.close()
+            self._folder = None
+
+    def _kill_triton(self) -> None:
         if self._process is not None:
             kill_group(self._process.pid)
             self._process.wait()
             self._process = None
             self._watch.close()
             remove_shared_memory(self._shm_prefix)
-        if self._folder is not None:
-            self._folder.close()
-            self._folder = None
 
     def check(self) -> None:
-        """Checks that the server and the processes of its models run.
+        """Checks that the server, its guard and the processes of its models run.
 
         Triton goes on calling itself ready when a process of a Python model has died,
         while that model fails every request.
@@ -180,18 +212,41 @@ class TritonServer:
             ServerDiedError: It, or one of them, has ended.
         """
         if (code := _started(self._process).poll()) is not None:
-            how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+            self._end_guard()
             raise ServerDiedError(
-                f"tritonserver (process {self.pid}) ended {how}: start it again",
+                f"tritonserver (process {self.pid}) ended {_how(code)}: start it again",
                 tuple(self._log_lines()[-_LAST_LINES:]),
+            )
+        if self._guard and (code := self._guard.poll()) is not None:
+            raise ServerDiedError(
+                f"the guard in front of Triton (process {self._guard.pid}) ended {_how(code)}: "
+                "start the server again",
+                self._guard.last_lines(),
             )
         if dead := self._watch.dead_children(self.pid):
             # Triton would wait its whole exit timeout for them.
+            self._kill_triton()
+            self._end_guard()
             self.kill()
             raise ServerDiedError(
                 f"the process of a model instance ({', '.join(map(str, sorted(dead)))}) died, "
                 "so that its requests failed: the server was stopped; start it again"
             )
+
+    def _end_guard(self) -> None:
+        """Has the guard tell its callers that Triton has ended."""
+        if self._guard:
+            self._guard.stop(_LAST_WORDS_SECONDS)
+
+    def _ports_inside(self, ports: Ports) -> Ports:
+        """Where Triton itself listens."""
+        if not self.settings.guarded:
+            return ports
+        anywhere = {"http_port": 0, "grpc_port": 0, "metrics_port": 0}
+        inside = self.settings.model_copy(update={"bind": LOOPBACK, **anywhere})
+        upstream = settle_ports(inside, taken=ports)
+        self._chosen += (*upstream,)
+        return upstream
 
     def _spawn(
         self, installation: Installation, folder: RunFolder, ports: Ports
@@ -215,6 +270,7 @@ class TritonServer:
             backends,
             shm_prefix=self._shm_prefix,
             gpu=self._gpu,
+            secret=self._secret,
         )
         tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
 
@@ -244,6 +300,9 @@ class TritonServer:
                 raise StartStoppedError("stopped before the server was ready")
             if process.poll() is not None:
                 raise self._start_error(process.returncode)
+            if self._guard and (code := self._guard.poll()) is not None:
+                lines = self._guard.last_lines()
+                raise StartError(f"the guard in front of Triton ended {_how(code)}", lines)
             self._check_stubs(process)
             if time.monotonic() > deadline:
                 raise StartError(
@@ -300,3 +359,7 @@ def _started(value: _T | None) -> _T:
     if value is None:
         raise RuntimeError("the server does not run")
     return value
+
+
+def _how(code: int) -> str:
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"

@@ -18,6 +18,7 @@ from rich.table import Table
 from build.errors import BuildError
 from deploy.cluster.canary import front_models
 from deploy.cluster.errors import ClusterError
+from deploy.cluster.load_balancer import LoadBalancer
 from deploy.cluster.next_version import build_next, take_next
 from deploy.cluster.operations import Operator
 from deploy.cluster.publishing import Comparison, Publisher
@@ -33,8 +34,9 @@ from server.signals import StopSignals
 _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: REPLICAS, BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT, "
-    "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, "
-    "REQUEST_TIMEOUT, HANG_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, TRACE_URL and those of the server."
+    "RATE_LIMIT (requests a key a second), MAX_BODY_MIB, MAX_IN_FLIGHT, MAX_WAITING, STREAM_LIMIT "
+    "(of a key), RETRY_BODY_KIB, REQUEST_TIMEOUT, HANG_TIMEOUT, RUN_DIR, TLS_CERTIFICATE, "
+    "TRACE_URL and those of the server and its guard."
 )
 
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)
@@ -99,7 +101,11 @@ def status(as_json: JsonOption = False) -> None:
     """Show which servers run and which are ready; exit 1 unless all are."""
     with _settings() as settings:
         state = read_state(settings.run_dir)
-    rows = [{**asdict(replica), "ready": is_ready(replica.http_url)} for replica in state.replicas]
+    front = LoadBalancer(settings.run_dir)
+    rows = [
+        {**asdict(replica), "ready": is_ready(replica.http_url) and front.is_up(replica.name)}
+        for replica in state.replicas
+    ]
     if as_json:
         print(json.dumps({"http": state.http_url, "grpc": state.grpc_url, "servers": rows}))
     else:

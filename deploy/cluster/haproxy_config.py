@@ -17,6 +17,8 @@ from deploy.cluster.state import ReplicaState
 from server.ports import Ports
 
 _PROTOCOLS = 2
+_STREAMING_KEYS = 8
+"""How many keys may hold all the streams that one may, before a server has enough of them."""
 _TEMPLATE = "haproxy.cfg.jinja"
 
 
@@ -67,7 +69,8 @@ def render_config(
         weights=weights,
         admin_token=admin_token,
         digests={role: key_files(layout.folder, role).digests for role in ROLES},
-        max_connections=4 * _PROTOCOLS * under_way + 1000,
+        max_connections=4 * _PROTOCOLS * under_way + _STREAMING_KEYS * settings.stream_limit + 1000,
+        streams_a_server=_STREAMING_KEYS * settings.stream_limit,
         threads=min(4, os.cpu_count() or 1),
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from deploy.cluster.errors import ClusterError
 
-_BACKENDS = ("http_servers", "grpc_servers")
+_REQUESTS = ("http_servers", "grpc_servers")
+_BACKENDS = (*_REQUESTS, "grpc_streams")
 
 
 def command_socket(run_dir: Path) -> Path:
@@ -32,8 +33,9 @@ class LoadBalancer:
         self._set_state(replica, "ready")
 
     def under_way(self, replica: str) -> int:
-        """The number of requests that a server is answering."""
-        return sum(int(row["scur"]) for row in self._rows(replica))
+        """The number of requests that a server is answering; streams, which may last, apart."""
+        rows = self._rows(replica)
+        return sum(int(row["scur"]) for row in rows if row["pxname"] in _REQUESTS)
 
     def is_up(self, replica: str) -> bool:
         """Whether a server gets requests of both protocols, and no check failed just now."""

@@ -3,15 +3,17 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from deploy.cluster.errors import ClusterError
 from deploy.cluster.load_balancer import LoadBalancer
-from deploy.cluster.state import ClusterState, read_state
+from deploy.cluster.second_server import request_file
+from deploy.cluster.state import ClusterState, ReplicaState, read_state
 from server.readiness import is_ready
 from server.signals import SOFT_STOP
 
@@ -53,6 +55,59 @@ class Operator:
             raise ClusterError("another operation is under way: wait for its end") from None
 
     @contextmanager
+    def second_server(self, state: ClusterState) -> Iterator[ClusterState]:
+        """Has a cluster of one server run a second one, for the length of a `with` block.
+
+        Args:
+            state: What runs where.
+
+        Yields:
+            What runs where meanwhile: the same where two servers run anyway.
+        """
+        if len(state.replicas) > 1:
+            yield state
+            return
+        request = request_file(self.run_dir)
+        request.write_text(str(os.getpid()))
+        try:
+            self.wait_for(
+                lambda: len(read_state(self.run_dir).replicas) > 1,
+                f"the second server was not ready after {self.step_timeout:g} seconds",
+            )
+            both = read_state(self.run_dir)
+            self.wait_for(
+                lambda: all(self._is_up(replica.name) for replica in both.replicas),
+                "HAProxy does not find the second server",
+            )
+            self.log(f"{both.replicas[-1].name} was started, to serve meanwhile")
+            yield both
+        finally:
+            self._leave_idle(read_state(self.run_dir).replicas[len(state.replicas) :])
+            request.unlink(missing_ok=True)
+            self.wait_for(
+                lambda: len(read_state(self.run_dir).replicas) == 1,
+                "the second server is still there",
+            )
+
+    def _is_up(self, replica: str) -> bool:
+        try:
+            return self._load_balancer.is_up(replica)
+        except ClusterError:  # HAProxy is being reloaded.
+            return False
+
+    def _leave_idle(self, replicas: Sequence[ReplicaState]) -> None:
+        """Lets servers finish what they have; whatever fails, they end."""
+        with suppress(ClusterError):
+            for replica in replicas:
+                self._load_balancer.drain(replica.name)
+                self.wait_for(
+                    partial(self._is_idle, replica.name), f"{replica.name} does not finish"
+                )
+
+    def _is_idle(self, replica: str) -> bool:
+        return self._load_balancer.under_way(replica) == 0
+
+    @contextmanager
     def out_of_service(self, replica: str) -> Iterator[None]:
         """Takes a server out of service, once it has answered what it was asked."""
         self._load_balancer.drain(replica)
@@ -67,9 +122,7 @@ class Operator:
 
     def roll(self) -> None:
         """Restarts every server, one after the other, and stops at one that does not return."""
-        with self.operation() as state:
-            if len(state.replicas) < 2:
-                raise ClusterError("a rolling restart needs two servers: start with REPLICAS=2")
+        with self.operation() as state, self.second_server(state):
             for replica in state.replicas:
                 with self.out_of_service(replica.name):
                     self.restart(replica.name)

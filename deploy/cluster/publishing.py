@@ -69,6 +69,11 @@ class Publisher:
             releases = self._releases()
             new = releases.with_versions(versions)
             if percent:
+                if len(state.replicas) < 2:
+                    raise ClusterError(
+                        "a canary needs a server of its own beside the others: "
+                        "start with REPLICAS=2"
+                    )
                 canary = Canary(versions, state.replicas[-1].name, percent)
                 new = replace(releases, canary=canary)
             return self._move(state, releases, new)
@@ -116,10 +121,12 @@ class Publisher:
         self, state: ClusterState, old: Releases, new: Releases, *, checked: bool = True
     ) -> list[Comparison]:
         """Has each server load what the new releases change; all go back where one fails."""
-        if len(state.replicas) < 2:
-            raise ClusterError(
-                "one server cannot change what it serves and serve meanwhile: start with REPLICAS=2"
-            )
+        with self._operator.second_server(state) as both:
+            return self._move_each(both, old, new, checked=checked)
+
+    def _move_each(
+        self, state: ClusterState, old: Releases, new: Releases, *, checked: bool
+    ) -> list[Comparison]:
         changes = {
             replica: change
             for replica in reversed(state.replicas)

@@ -119,7 +119,8 @@ def lay_out_replica(repository: Path, releases: Releases, replica: str, folder: 
             config = model_config.read(path)
             config.version_policy.specific.versions[:] = [version]
             model_config.write(target / path.relative_to(source), config)
-        for file in source.glob("*.txt"):
+        # Labels, and the bounds that the guard reads.
+        for file in (*source.glob("*.txt"), *source.glob("model.toml")):
             shutil.copyfile(file, target / file.name)
         wanted = {str(number) for number in versions_of(source)}
         for link in target.glob("[0-9]*"):

@@ -55,7 +55,12 @@ class ClusterSettings(EnvironmentSettings):
         max_in_flight: Requests of one protocol that a server gets at the same time.
         max_waiting: Further requests of one protocol that wait in HAProxy; any beyond them
             are answered 503 at once.
-        request_timeout: Seconds that a server may take for an answer.
+        stream_limit: gRPC streams that a key may hold at a time; any beyond them are answered
+            RESOURCE_EXHAUSTED.
+        retry_body_kib: Largest request, with its header, that HAProxy keeps until it is answered,
+            to give it to another server when one dies; in KiB.
+        request_timeout: Seconds that a server may take for an answer, and for which a stream may
+            be silent.
         run_dir: The private folder of certificates, keys, logs and state.
         tls_certificate: A PEM file with certificate and key; None makes one.
         model_repository: The folder of models, as `make build` fills it.
@@ -78,6 +83,8 @@ class ClusterSettings(EnvironmentSettings):
     max_body_mib: int = Field(default=16, ge=1, le=1024)
     max_in_flight: int = Field(default=32, ge=1, le=1024)
     max_waiting: int = Field(default=64, ge=1, le=10_000)
+    stream_limit: int = Field(default=32, ge=1, le=10_000)
+    retry_body_kib: int = Field(default=256, ge=16, le=16_384)
     request_timeout: _Seconds = 60
     run_dir: _Path = Path(".run/cluster")
     tls_certificate: _PemFile | None = None

@@ -23,6 +23,7 @@ from deploy.cluster.keys import ensure_keys
 from deploy.cluster.load_balancer import LoadBalancer, command_socket
 from deploy.cluster.managed_process import ManagedProcess
 from deploy.cluster.releases import lay_out_replica, read_releases
+from deploy.cluster.second_server import SecondServer
 from deploy.cluster.secure_files import make_private_folder
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
@@ -58,6 +59,8 @@ class Supervisor:
         self._lock = FileLock(self._run_dir / "cluster.lock")
         self._haproxy: ManagedProcess | None = None
         self._servers: dict[str, tuple[ManagedProcess, Ports]] = {}
+        self._second_name = f"r{settings.replicas + 1}"
+        self._second = SecondServer(self._run_dir, lambda: self._prepare(self._second_name))
         self._ports = Ports(0, 0, 0)
         self._loads = 0
         self._reload_requested = False
@@ -107,6 +110,7 @@ class Supervisor:
 
     def check(self) -> None:
         """Restarts what has ended or hangs, and writes down what runs."""
+        self._tend_second()
         if self._reload_requested and self._haproxy:
             self._reload_requested = False
             try:
@@ -116,7 +120,8 @@ class Supervisor:
                 self._log("HAProxy reads its configuration again")
             except ClusterError as error:
                 self._log(f"HAProxy stays as it is: {error}")
-        for process in [self._haproxy, *(server for server, _ in self._servers.values())]:
+        servers = [server for server, _ in self._servers.values()]
+        for process in [self._haproxy, *servers, *self._second.starting]:
             event = process.keep_running() if process else None
             if event:
                 self._log(event)
@@ -128,13 +133,13 @@ class Supervisor:
             self._written.write(self._run_dir)
 
     def wait_until_ready(self, stop_requested: Callable[[], bool]) -> bool:
-        """Waits until every server is ready; False when a stop was requested meanwhile.
+        """Waits until HAProxy has found every server ready; False when a stop was requested.
 
         Raises:
             ClusterError: They are not within START_TIMEOUT.
         """
         deadline = time.monotonic() + self.settings.start_timeout
-        while not all(is_ready(replica.http_url) for replica in self.state.replicas):
+        while not self._all_in_service():
             if stop_requested():
                 return False
             if time.monotonic() > deadline:
@@ -145,6 +150,17 @@ class Supervisor:
             self.check()
             time.sleep(_POLL_SECONDS)
         return True
+
+    def _all_in_service(self) -> bool:
+        """Whether the next request would be answered, whichever server it goes to."""
+        load_balancer = LoadBalancer(self._run_dir)
+        try:
+            return all(
+                is_ready(replica.http_url) and load_balancer.is_up(replica.name)
+                for replica in self.state.replicas
+            )
+        except ClusterError:  # HAProxy itself is starting.
+            return False
 
     def stop(self, hurry: Callable[[], bool] = lambda: False) -> None:
         """Lets requests under way finish, then ends HAProxy and the servers.
@@ -157,7 +173,7 @@ class Supervisor:
             self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
-        servers = [server for server, _ in self._servers.values()]
+        servers = [server for server, _ in self._servers.values()] + self._second.processes
         self._end(servers, timeout, hurry)
         if hurry():
             # A server that is killed cannot end its Triton, which would go on by itself.
@@ -167,6 +183,17 @@ class Supervisor:
         self._haproxy, self._servers = None, {}
         (self._run_dir / FILENAME).unlink(missing_ok=True)
         self._lock.release()
+
+    def _tend_second(self) -> None:
+        """Has a second server serve where a command asks for one, and ends it afterwards."""
+        name = self._second_name
+        if not self._second.requested:
+            served = [self._servers.pop(name)[0]] if name in self._servers else []
+            self._reload_requested |= bool(served)
+            self._second.end(*served)
+        elif self._haproxy and name not in self._servers and (ready := self._second.start()):
+            self._servers[name] = ready
+            self._reload_requested = True
 
     def _end_hanging(self) -> None:
         """Ends servers that were in service since their start and do not answer any more."""
@@ -216,12 +243,9 @@ class Supervisor:
                 "start as many as before, and publish or roll back"
             )
         releases.write(self._run_dir)
+        self._second.forget_requests()
         for name in names:
-            folder = self._run_dir / "replicas" / name
-            folder.mkdir(parents=True, exist_ok=True)
-            lay_out_replica(self._repository, releases, name, folder)
-            ports = self._choose_ports("127.0.0.1", 0, 0, 0)
-            self._servers[name] = self._server(name, folder, ports), ports
+            self._servers[name] = self._prepare(name)
         for server, _ in self._servers.values():
             server.start()
         command = [str(_HAPROXY), "-W", "-db", "-f", str(self._write_config())]
@@ -231,6 +255,15 @@ class Supervisor:
         )
         self._haproxy.start()
         self.check()
+
+    def _prepare(self, name: str) -> tuple[ManagedProcess, Ports]:
+        """A server that may be started, and its ports."""
+        releases = read_releases(self._run_dir, self._repository)
+        folder = self._run_dir / "replicas" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        lay_out_replica(self._repository, releases, name, folder)
+        ports = self._choose_ports("127.0.0.1", 0, 0, 0)
+        return self._server(name, folder, ports), ports
 
     def _choose_ports(self, bind: str, http: int, grpc: int, metrics: int) -> Ports:
         # Nobody listens yet on those that were chosen before.
@@ -285,6 +318,9 @@ class Supervisor:
             "MODEL_REPOSITORY": str(folder),
             "MODEL_CONTROL": "explicit",
             "ADMIN_TOKEN": self._token,
+            "GUARD": "on",
+            "QUARANTINE_DIR": str(self._run_dir / "quarantine"),
+            "MAX_BODY": str(settings.max_body_mib * 2**20),
             "START_TIMEOUT": str(settings.start_timeout),
             "EXIT_TIMEOUT": str(settings.exit_timeout),
             "LOG_FILE": str(logs / f"{name}.triton.log"),

@@ -81,7 +81,12 @@ class Bench:
     def triton(self, repository: Path, config: str = PLAIN_CONFIG) -> Iterator[Running]:
         """Serves the models of a folder, for the length of a `with` block."""
         settings = Settings(
-            http_port=0, grpc_port=0, metrics_port=0, config=config, model_repository=repository
+            http_port=0,
+            grpc_port=0,
+            metrics_port=0,
+            config=config,
+            model_repository=repository,
+            shared_memory="on",
         )
         with TritonServer(settings, stop_requested=self.stop) as server:
             target = Target.of(server)

@@ -15,7 +15,7 @@ from loadtests.load.errors import LoadTestError
 from loadtests.load.request_log import Outcome, due_between
 from loadtests.load.requests import Requests, prepare
 from loadtests.load.run import Run, run
-from loadtests.load.settings import LoadSettings, Shape
+from loadtests.load.settings import LoadSettings, Protocol, Shape
 from loadtests.load.target import Target
 from loadtests.report.aggregate import sum_up, window
 from loadtests.report.caveats import OTHERS
@@ -173,7 +173,10 @@ class Meter:
             folder = Path(name)
             write_repository(folder, self.graph, candidate)
             environment = {**os.environ, "CONFIG": PLAIN_CONFIG, "MODEL_REPOSITORY": name}
-            settings = Settings.from_environment(environment, default_ports=False)
+            in_memory = self.settings.protocol is Protocol.GRPC_SHM
+            settings = Settings.from_environment(
+                environment, default_ports=False, shared_memory="on" if in_memory else "off"
+            )
             server = TritonServer(settings, stop_requested=self.stop)
             try:
                 server.start()

@@ -22,8 +22,10 @@ from server.guard.grpc_server import serve_grpc
 from server.guard.http_head import MAX_HEAD
 from server.guard.http_server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
+from server.guard.process_watch import ProcessWatch
 from server.guard.quarantine import Quarantine
 from server.guard.settings import GuardSettings, address_of
+from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _log = logging.getLogger(__name__)
 
@@ -38,15 +40,19 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         OSError: A port is taken.
     """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    for number in (*FOR_EVERYBODY, SOFT_STOP):
+        # Its parent has it ignore what is meant for the parent.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
     http = address_of(settings.upstream_http)
     admission = Admission(settings.batches_ahead, settings.max_queue)
     metrics = Metrics(admission)
     descriptions = Descriptions(
         lambda path: http_upstream.get(http, path), settings.model_repository
     )
-    quarantine = Quarantine(quarantine_dir)
+    quarantine = Quarantine(quarantine_dir, settings.quarantine_seconds)
+    watch = ProcessWatch(settings.upstream_pid, quarantine.suspect_all, quarantine.upstream_ended)
+    watch.start()
     server = HttpServer(settings, descriptions, admission, quarantine, metrics)
     http_port = await server.start()
     grpc = await serve_grpc(settings, descriptions, admission, quarantine, metrics)
@@ -70,6 +76,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))
     )
     shown.close()
+    watch.stop()
     quarantine.close()
     return 0 if finished else 1
 

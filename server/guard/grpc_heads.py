@@ -27,6 +27,8 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+")
 _VALUE = re.compile(rb"[^\x00\r\n]*")
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _PRINTABLE = re.compile(rb"[\x20-\x7e]*")
+_STREAM_REFUSED = b"x-stream-refused"
+_WORDS = re.compile(rb"[\x20-\x7e]{0,256}")
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
 _REQUIRED = frozenset({b":method", b":scheme", b":path"})
 _TE = b"trailers"
@@ -48,6 +50,9 @@ class RequestHead:
         block: The header block that Triton gets in its place.
         refusal: Why it is not passed on, if so.
         status: The HTTP status if it is no call of gRPC at all, else 0.
+        stream_refused: Why a load balancer wants each request of the stream refused, if so. Its own
+            refusal of a stream that is open would not reach the client, for HAProxy resets
+            the stream behind it.
     """
 
     malformed: bool
@@ -57,6 +62,7 @@ class RequestHead:
     block: bytes = b""
     refusal: Refusal | None = None
     status: int = 0
+    stream_refused: str = ""
 
 
 def read_request_head(fields: Sequence[Header]) -> RequestHead:
@@ -105,8 +111,10 @@ def _read_call(path: bytes, fields: dict[bytes, bytes]) -> RequestHead:
             GrpcCode.UNIMPLEMENTED,
             "wrong_encoding",
         )
+    words = fields.get(_STREAM_REFUSED, b"")
     return RequestHead(
         malformed=False,
+        stream_refused=words.decode() if _WORDS.fullmatch(words) else "",
         path=path,
         encoding=encoding,
         timeout=timeout,

@@ -15,7 +15,7 @@ from server.guard.grpc_methods import Method
 from server.guard.grpc_protobuf import service_pb2
 from server.guard.grpc_status import ANSWER_HEAD
 from server.guard.http2_limits import STREAM_WINDOW
-from server.guard.refusal import GrpcCode, Refusal, busy, invalid, server_died
+from server.guard.refusal import GrpcCode, Refusal, busy, exhausted, invalid, server_died
 
 MAX_IN_FLIGHT = 64
 """Requests of one stream that Triton has at once; the others wait."""
@@ -109,6 +109,8 @@ class StreamCall(Call):
             request, inference = read(self._service, message)
             del message
             request_id = inference.id
+            if self._head.stream_refused:
+                raise exhausted(self._head.stream_refused)
             while len(self._in_flight) >= MAX_IN_FLIGHT and not self.done:
                 await self._wait_for_room()
             admitted = await admit(self._service, inference, self.link, since)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ _MAX_PENDING = 64 << 10
 """Bytes behind a request under way that are read; the rest waits in the kernel."""
 _LINGER_SECONDS = 2.0
 """How long a refused caller may go on sending before its connection is closed."""
+_ABANDONED_SECONDS = 0.5, 1.5
+"""So long a stream without a caller may go on, at the least and at the most."""
 _SLOWEST = 64 << 10
 """Bytes a second that a long body has to come with."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -72,7 +75,13 @@ class ClientConnection(asyncio.Protocol):
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Drops what nobody waits for any more."""
+        """Drops what nobody waits for any more.
+
+        A request that Triton has keeps its place until it is answered, since Triton computes it
+        all the same. Only streams end there when the connection is closed, and those are given a
+        while: a cancellation that meets an answer can end Triton before 24.12
+        (https://github.com/triton-inference-server/server/pull/7840).
+        """
         self._server.closed(self)
         self._ended = self._deaf = True
         self._transport = None
@@ -81,8 +90,10 @@ class ClientConnection(asyncio.Protocol):
             self._close_upstream()
         elif not self.sent:
             self._task.cancel()
-        elif self.streams:
-            self._close_upstream()  # else Triton computes on: its place stays taken until then
+        elif self.streams and self.upstream is not None:
+            self.upstream.resume()
+            after = random.uniform(*_ABANDONED_SECONDS)  # noqa: S311 - spread, not secret
+            self._server.loop.call_later(after, self._close_upstream)
 
     def eof_received(self) -> bool:
         """Notes that the caller sends no more; one whose request waits has hung up."""

@@ -92,7 +92,13 @@ class Admission:
     def close(self) -> bool:
         """Ends it; false if it had ended."""
         was_open, self._open = self._open, False
+        self._quarantine.forget(self)
         return was_open
+
+    def suspect(self) -> None:
+        """The server ends while it has the request."""
+        if not self.on_trial:  # of those, what becomes of the request is the verdict
+            self._quarantine.suspect(self._inference)
 
 
 class Quarantine:
@@ -113,15 +119,24 @@ class Quarantine:
         self._suspects = Suspects(folder, seconds, clock)
         self._lock = TrialLock(folder / "trial.lock")
         self._abandoned: deque[_Abandoned] = deque(maxlen=_MAX_ABANDONED)
+        self._under_way: set[Admission] = set()
+        self._ended = False
 
     async def admit(self, inference: Inference) -> Admission:
         """Lets a request pass; a suspect waits until no other one is under way anywhere.
 
         Raises:
-            Refusal: It ended servers before (422), or waited too long for its trial (503).
+            Refusal: It ended servers before (422), or waited too long for its trial (503), or the
+                server of this guard has ended (502).
         """
         on_trial = not self._suspects.none() and await self._begin_trial(inference)
-        return Admission(self, inference, on_trial=on_trial)
+        if self._ended:
+            if on_trial:
+                self._lock.release()
+            raise refusal.server_died("the server has ended: ask another one")
+        admission = Admission(self, inference, on_trial=on_trial)
+        self._under_way.add(admission)
+        return admission
 
     def server_died(self, inference: Inference, admission: Admission) -> Refusal:
         """Notes that the server ended before it had answered a request that was sent to it.
@@ -130,7 +145,7 @@ class Quarantine:
             What its caller is told: 502, and another server may be asked; or 422, since it is
             known now that this request ends servers.
         """
-        self.upstream_ended()
+        self._suspect_abandoned()
         digest = _digest(inference)
         if admission.close():
             if admission.on_trial:
@@ -142,8 +157,30 @@ class Quarantine:
             return self._refusal(inference)
         return refusal.server_died("the server ended while it had the request: ask another one")
 
+    def suspect_all(self) -> None:
+        """Suspects all that is under way: a process of the server has ended.
+
+        Their callers hear of it later, and meanwhile others would send the same to other servers.
+        """
+        self._suspect_abandoned()
+        for admission in self._under_way:
+            admission.suspect()
+
     def upstream_ended(self) -> None:
-        """Notes that the server ended, for requests too whose callers had just hung up."""
+        """Notes that the server has ended, or is being ended: nothing is sent to it any more."""
+        self._ended = True
+        self.suspect_all()
+
+    def suspect(self, inference: Inference) -> None:
+        """Has a request tried alone from now on."""
+        self._suspects.suspect(_digest(inference))
+
+    def forget(self, admission: Admission) -> None:
+        """Counts a request as under way no more."""
+        self._under_way.discard(admission)
+
+    def _suspect_abandoned(self) -> None:
+        """Suspects requests too whose callers had just hung up."""
         since = time.monotonic() - _AFTERMATH_SECONDS
         while self._abandoned:
             each = self._abandoned.popleft()

@@ -86,6 +86,11 @@ def failed() -> Refusal:
     return Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
 
 
+def exhausted(message: str) -> Refusal:
+    """The caller has more than its share under way."""
+    return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
+
+
 def busy(message: str) -> Refusal:
     """Too much is under way already; later it may work."""
     return Refusal(message, 503, GrpcCode.UNAVAILABLE, "busy")
@@ -93,5 +98,8 @@ def busy(message: str) -> Refusal:
 
 def shown(value: object) -> str:
     """A caller's value in quotes, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deep to show"
     return text if len(text) <= 100 else f"{text[:96]}...{text[0]}"

@@ -50,7 +50,9 @@ class GuardSettings(EnvironmentSettings):
     upstream_grpc: Upstream = "127.0.0.1:18001"
     upstream_metrics: Upstream = "127.0.0.1:18002"
     model_repository: Path = Path("model_repository")  # whose `model.toml` have the bounds
+    upstream_pid: Annotated[int, Field(ge=0)] = 0  # Triton's process, where it runs here; or 0
     quarantine_dir: Path | None = None  # shared by the guards of one machine
+    quarantine_seconds: Annotated[int, Field(ge=1, le=86400)] = 600
     exit_timeout: Annotated[int, Field(ge=1, le=3600)] = 20  # seconds for requests under way
 
     # What is closed unless switched on: who may call it can read or end the server.

@@ -18,7 +18,7 @@ from server.triton import TritonServer
 _SHM = Path("/dev/shm")  # noqa: S108 - Triton puts its own files there
 
 
-def settings_for(repository: Path) -> Settings:
+def settings_for(repository: Path, **values: Any) -> Settings:
     """Makes the settings that serve a folder of models on free ports."""
     return Settings(
         http_port=0,
@@ -27,6 +27,7 @@ def settings_for(repository: Path) -> Settings:
         config=PLAIN_CONFIG,
         model_repository=repository,
         exit_timeout=15,
+        **values,
     )
 
 
@@ -43,10 +44,10 @@ def explicit_server(repository: Path) -> Iterator[TritonServer]:
     plain = server.command.server_command
 
     def command(*args: Any, **kwargs: Any) -> list[str]:
-        return [*plain(*args, **kwargs), "--model-control-mode=explicit"]
+        return [each for each in plain(*args, **kwargs) if each != "--load-model=*"]
 
     with patch.object(server.triton, "server_command", command):
-        started = TritonServer(settings_for(repository))
+        started = TritonServer(settings_for(repository, model_control="explicit"))
         started.start()
     try:
         yield started

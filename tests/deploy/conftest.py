@@ -19,6 +19,7 @@ from tests.deploy.load import Call
 Image = np.ndarray[Any, Any]
 IMAGES = 40
 RATE_LIMIT = 300
+STREAM_LIMIT = 4
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,6 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         "MAX_IN_FLIGHT": "8",
         "MAX_WAITING": "16",
         "MAX_BODY_MIB": "1",
+        "STREAM_LIMIT": str(STREAM_LIMIT),
     }
     with running_cluster(
         folder, make_repository(folder / "models", *STREAM_MODELS), **values

@@ -98,10 +98,12 @@ def test_what_the_cpu_image_starts_serves_and_is_healthy(tmp_path: Path) -> None
         **ports,
         "PATH": f"{Path(sys.executable).parent}:{os.defpath}",
         "BIND": "127.0.0.1",
+        "GUARD": "on",  # as it is where BIND is that of the image
         "MODEL_REPOSITORY": str(models),
     }
     known = {name.upper() for name in Settings.model_fields}
     assert pairs.keys() - {"PATH", "PYTHONDONTWRITEBYTECODE", "HOME"} <= known
+    assert Settings.from_environment({**pairs, "MODEL_REPOSITORY": str(models)}).guarded
     _, *module = json.loads(instructions(file, "ENTRYPOINT")[-1])
     check = json.loads(instructions(file, "HEALTHCHECK")[-1].partition("CMD ")[2])
     # The command given to `during` is the health check, on the port that was chosen.

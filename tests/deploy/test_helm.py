@@ -151,6 +151,10 @@ def test_every_variable_is_a_setting_of_the_server(helm: Path, device: str, tmp_
     settings = Settings.from_environment({**values, "MODEL_REPOSITORY": str(tmp_path)})
     known = {name.upper() for name in Settings.model_fields}
     assert values.keys() <= known
+    assert settings.guarded
+    # It outlives the container.
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert str(settings.quarantine_dir).rpartition("/")[0] in mounts
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert ports == {
         "http": settings.http_port,

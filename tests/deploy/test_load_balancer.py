@@ -7,6 +7,9 @@ import json
 import ssl
 import stat
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,14 +21,14 @@ from clients import (
     Access,
     AccessDeniedError,
     InvalidInputError,
-    ServerError,
     ServingError,
     UnavailableError,
 )
+from clients.base import ServingClient
 from deploy.cluster.state import ReplicaState
 from server.command import ADMIN_HEADER, ADMIN_METADATA
-from tests.deploy.cluster import Running
-from tests.deploy.conftest import RATE_LIMIT
+from tests.deploy.cluster import Running, eventually
+from tests.deploy.conftest import RATE_LIMIT, STREAM_LIMIT
 
 pytestmark = pytest.mark.e2e
 
@@ -242,14 +245,69 @@ def test_the_pieces_of_a_text_go_to_one_server(cluster: Running) -> None:
     assert all(added)
 
 
-def test_a_stream_over_grpc_is_refused_and_reaches_no_server(cluster: Running) -> None:
+def test_a_text_in_pieces_streams_through_the_front_door(cluster: Running) -> None:
+    pieces = ["The first half", " was won", "derful, the rest", " was dull."]
     before = answered(cluster, "sentiment_stream")
-    with (
-        cluster.client("grpc") as client,
-        pytest.raises(ServerError),
-        client.stream() as stream,
-    ):
-        stream.send("a piece")
+    with cluster.client("http") as client, client.stream() as stream:
+        expected = [stream.send(piece) for piece in pieces[:-1]] + [stream.finish(pieces[-1])]
+    middle = answered(cluster, "sentiment_stream")
+    with cluster.client("grpc") as client, client.stream() as stream:
+        got = [stream.send(piece) for piece in pieces[:-1]] + [stream.finish(pieces[-1])]
+    after = answered(cluster, "sentiment_stream")
+    assert [each.label for each in got] == [each.label for each in expected]
+    # Each piece was sent once, all to one server.
+    assert sum(middle) - sum(before) == sum(after) - sum(middle) == len(pieces)
+    assert [now - then for now, then in zip(after, middle, strict=True)].count(0) == 1
+
+
+def test_more_streams_than_a_key_may_hold_are_refused_in_words(cluster: Running) -> None:
+    with cluster.client("grpc") as client, ExitStack() as open_streams:
+        held = [open_streams.enter_context(client.stream()) for _ in range(STREAM_LIMIT)]
+        for stream in held:
+            stream.send("a piece")
+        with pytest.raises(ServingError, match=f"more than {STREAM_LIMIT} streams at a time"):
+            client.stream().send("one too many")
+        held[0].send(" and another")  # The others go on.
+        assert client.ready()
+        held.pop().close()
+        # The end of a stream reaches HAProxy a little later.
+        assert eventually(lambda: streams_again(client), 10)
+
+
+def streams_again(client: ServingClient) -> bool:
+    """Whether one more stream is let through."""
+    try:
+        with client.stream() as stream:
+            stream.send("a piece")
+    except ServingError:
+        return False
+    return True
+
+
+def test_a_stream_of_another_model_is_checked_as_its_single_requests_are(cluster: Running) -> None:
+    """A message that its model cannot take is refused; the stream goes on."""
+    answers: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+    authority = str(cluster.run_dir / "ca.pem")
+    with triton.InferenceServerClient(
+        cluster.state.grpc_url, ssl=True, root_certificates=authority
+    ) as front:
+        headers = {"authorization": f"Bearer {cluster.key()}"}
+        front.start_stream(lambda result, error: answers.put((result, error)), headers=headers)
+        for shape in ([1], [2], [1]):
+            x = triton.InferInput("x", shape, "FP32")
+            x.set_data_from_numpy(np.ones(shape, dtype=np.float32))
+            front.async_stream_infer("slow", [x])
+            _, error = answers.get(timeout=30)
+            assert (error is None) == (shape == [1]), error
+        front.stop_stream()
+
+
+def test_a_stream_without_a_known_key_reaches_no_server(cluster: Running) -> None:
+    """Its client hears of the end of the stream only, for HAProxy resets it behind its answer."""
+    before = answered(cluster, "sentiment_stream")
+    access = Access(authority=cluster.run_dir / "ca.pem", api_key="wrong")
+    with cluster.client("grpc", access) as client, pytest.raises(ServingError):
+        client.stream().send("a piece")
     assert answered(cluster, "sentiment_stream") == before
 
 

@@ -17,6 +17,7 @@ from onnx import numpy_helper
 from build import manifest
 from build.manifest import Manifest
 from clients import DigitResult
+from clients.base import ServingClient
 from tests.conftest import REPOSITORY
 from tests.deploy.cluster import Running, eventually, make_repository, running_cluster
 from tests.deploy.conftest import Image
@@ -67,6 +68,22 @@ def served_by(own: Running, replica: str, model: str = MODEL) -> list[int]:
     return [int(model["version"]) for model in ready]
 
 
+def label_calls(
+    clients: list[ServingClient], images: list[Image], expected: list[DigitResult]
+) -> list[Call]:
+    """A call for each image and client, which says when its label differs from the expected."""
+
+    def call(client: ServingClient, image: Image, right: DigitResult) -> Call:
+        def make() -> str | None:
+            (given,) = client.classify_digits([image])
+            return None if given.label == right.label else f"{right}, {given}"
+
+        return make
+
+    pairs = list(zip(images, expected, strict=True))
+    return [call(client, *pair) for pair in pairs for client in clients]
+
+
 @pytest.fixture
 def load(own: Running, images: list[Image]) -> Iterator[SteadyLoad]:
     """A load that checks labels, which both versions have in common."""
@@ -74,15 +91,7 @@ def load(own: Running, images: list[Image]) -> Iterator[SteadyLoad]:
     clients = [own.client(protocol, concurrency=64) for protocol in ("http", "grpc")]
     expected: list[DigitResult] = clients[0].classify_digits(images)
 
-    def call(index: int) -> Call:
-        def make() -> str | None:
-            client, at = clients[index % 2], index % len(images)
-            (given,) = client.classify_digits([images[at]])
-            return None if given.label == expected[at].label else f"{expected[at]}, {given}"
-
-        return make
-
-    with SteadyLoad([call(index) for index in range(2 * len(images))], RATE) as running:
+    with SteadyLoad(label_calls(clients, images, expected), RATE) as running:
         running.more(RATE)
         yield running
         running.more(RATE)
@@ -196,3 +205,35 @@ def test_without_a_canary_none_is_promoted(own: Running) -> None:
     done = own.command("promote")
     assert done.returncode == 1
     assert "there is no canary" in done.stderr
+
+
+def test_one_server_publishes_and_restarts_beside_a_second_that_is_started_for_it(
+    tmp_path: Path, images: list[Image]
+) -> None:
+    """Nothing is lost, and afterwards it is one again."""
+    repository = make_repository(tmp_path / "m")
+    version = make_version(tmp_path / "v", 1.2)
+    with running_cluster(tmp_path, repository, REPLICAS="1") as alone:
+        before = probabilities(alone, images[0])
+        clients = [alone.client(protocol, concurrency=64) for protocol in ("http", "grpc")]
+        expected = clients[0].classify_digits(images)
+        calls = label_calls(clients, images, expected)
+        with SteadyLoad(calls, RATE) as running:
+            running.more(RATE)
+            done = alone.command("publish", MODEL, "--from", str(version))
+            assert done.returncode == 0, done.stderr
+            assert served_by(alone, "r1") == [2]
+            done = alone.command("roll")
+            assert done.returncode == 0, done.stderr
+            done = alone.command("rollback")
+            assert done.returncode == 0, done.stderr
+            running.more(RATE)
+        for client in clients:
+            client.close()
+        assert running.tally.failures == []
+        assert served_by(alone, "r1") == [1]
+        assert probabilities(alone, images[0]) == pytest.approx(before, abs=1e-6)
+        assert [replica.name for replica in alone.state.replicas] == ["r1"]
+        assert "<NOSRV>" not in (alone.run_dir / "logs" / "haproxy.log").read_text()
+        done = alone.command("publish", MODEL, "--canary", "20", "--from", str(version))
+        assert "a canary needs a server of its own" in done.stderr

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton
 
+from clients import RetryPolicy
+from server.command import ADMIN_METADATA
 from server.processes import living_in_group
-from tests.deploy.cluster import eventually, make_repository, running_cluster
+from tests.deploy.cluster import Running, eventually, make_repository, running_cluster
 
 pytestmark = pytest.mark.e2e
 
@@ -41,5 +46,48 @@ def test_a_second_cluster_in_the_same_folder_is_refused(tmp_path: Path) -> None:
         assert done.returncode == 1
         assert "a cluster runs in" in done.stderr
         assert cluster.all_up()
-        done = cluster.command("roll")
-        assert "needs two servers" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "starts", [pytest.param(2, id="short"), pytest.param(10, id="10", marks=pytest.mark.long)]
+)
+def test_the_very_next_request_after_ready_is_answered(tmp_path: Path, starts: int) -> None:
+    repository = make_repository(tmp_path / "m")
+    x = np.ones(1, dtype=np.float32)
+    for _ in range(starts):
+        with running_cluster(tmp_path, repository, REPLICAS="2") as cluster:
+            for protocol in ("http", "grpc", "http", "grpc"):  # to each server one of each
+                with cluster.client(protocol, retry=RetryPolicy(retries=0)) as client:
+                    assert client.infer("slow", {"x": x})["y"] == x
+
+
+def test_what_waits_for_a_server_is_dropped_when_its_caller_hangs_up(tmp_path: Path) -> None:
+    """One request at a time gets through: of those that wait behind it, none is computed."""
+    repository = make_repository(tmp_path / "m")
+    x = np.ones(1, dtype=np.float32)
+    with running_cluster(tmp_path, repository, REPLICAS="1", MAX_IN_FLIGHT="1") as cluster:
+        server = cluster.triton_pid("r1")
+        with cluster.client("http", retry=RetryPolicy(retries=0), concurrency=8) as client:
+            client.infer("slow", {"x": x})
+            with ThreadPoolExecutor(8) as pool:
+                os.kill(server, signal.SIGSTOP)
+                try:
+                    first = pool.submit(client.infer, "slow", {"x": x}, timeout=60)
+                    assert eventually(lambda: cluster.load_balancer.under_way("r1") == 1)
+                    waiting = [
+                        pool.submit(client.infer, "slow", {"x": x}, timeout=1) for _ in range(6)
+                    ]
+                    assert all(each.exception() for each in waiting)
+                finally:
+                    os.kill(server, signal.SIGCONT)
+                assert first.result()["y"] == x
+            client.infer("slow", {"x": x})
+        assert succeeded(cluster, "slow") == 3  # before, the first one, after
+
+
+def succeeded(cluster: Running, model: str) -> int:
+    """How many requests the server has answered."""
+    secret = {ADMIN_METADATA: cluster.state.admin_token}
+    with triton.InferenceServerClient(cluster.replica("r1").grpc_url) as client:
+        stats = client.get_inference_statistics(model, headers=secret).model_stats
+    return sum(version.inference_stats.success.count for version in stats)

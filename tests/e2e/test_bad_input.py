@@ -192,8 +192,8 @@ def test_what_a_graph_refuses_begins_with_the_reason(server: TritonServer, case:
     client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
     with client, pytest.raises(InferenceServerException) as raised:
         client.infer(case.model, tensors(case.inputs))
-    name = next(name for name in case.inputs if name in raised.value.message())
-    assert raised.value.message().startswith(f"{name} must ")
+    name, _, _ = raised.value.message().partition(" must ")
+    assert name in case.inputs
     assert len(raised.value.message()) < 100
 
 

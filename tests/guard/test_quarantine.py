@@ -307,3 +307,26 @@ def test_a_folder_that_takes_no_files_ends_no_guard(
         assert await send(guards[0], request("another")) is None
 
     asyncio.run(main())
+
+
+def test_what_is_under_way_when_a_process_ends_is_suspected_at_once(
+    guards: list[Quarantine],
+) -> None:
+    """Before its callers hear of it; and the dying server gets nothing more."""
+
+    async def main() -> None:
+        killer, other = request("killer"), request("other")
+        sent = [(each, await guards[0].admit(each)) for each in (killer, other)]
+        guards[0].upstream_ended()
+        with await guards[1].admit(killer) as admission:
+            assert admission.on_trial
+            assert status(await send(guards[0], request("new"))) == 502
+            waiting = asyncio.create_task(send(guards[2], other))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            assert guards[1].server_died(killer, admission).http_status == 422
+        assert await waiting is None
+        # What the connections tell later changes nothing.
+        assert [guards[0].server_died(*each).http_status for each in sent] == [422, 502]
+
+    asyncio.run(main())

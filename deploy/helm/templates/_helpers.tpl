@@ -39,6 +39,10 @@ image: "{{ .Values.image.repository }}:{{ .Values.image.tag }}"
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 env:
   - {name: BIND, value: "0.0.0.0"}
+  # In front of Triton, on these ports. What ended a server outlives the container in the pod's
+  # /tmp.
+  - {name: GUARD, value: "on"}
+  - {name: QUARANTINE_DIR, value: /tmp/quarantine}
   - {name: HTTP_PORT, value: "8000"}
   - {name: GRPC_PORT, value: "8001"}
   - {name: METRICS_PORT, value: "8002"}
