@@ -9,7 +9,7 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from build import check, export, graph_surgery, variants
+from build import check, export, graph_surgery, reference, variants
 from build.classifier import Classifier, prepare
 from build.data import checkpoints, reviews
 from build.export import Sample, tensors
@@ -23,6 +23,7 @@ from build.variants import Comparison
 _LENGTHS = (8, 32, 128)
 _MAX_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
 _CALIBRATION_TEXTS = 256
+_REFERENCE_TEXTS = 64
 
 
 def build(recipe: Recipe, folder: Path) -> dict[str, object]:
@@ -54,9 +55,18 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
         _samples(classifier, gates.batch_sizes),
         gates,
     )
+    measured |= reference.compare(
+        classifier.folder,
+        folder,
+        classifier.longest,
+        [review.text for review in reviews.load_test()[:_REFERENCE_TEXTS]],
+        gates,
+    )
     test, truth = _test_set(classifier)
     required = gates if checkpoint.is_default else Gates()
     expected = check.labels(path, test)
+    if not classifier.trained:
+        check.above_chance(f"BERT={checkpoint.name}", expected, truth)
     accuracy = check.accuracy(path, expected, truth, required) if truth else None
     return {
         "checkpoint": checkpoint.name,

@@ -1,7 +1,9 @@
 """Compares an exported model with PyTorch, and measures its accuracy, on real data."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,8 @@ import onnxruntime
 from build.errors import BuildError
 from build.export import OPSET, Sample
 from build.recipe import Gates, VariantGates
+
+_CHANCE = 1e-3
 
 Reference = Callable[[Sample], npt.NDArray[np.float32]]
 """PyTorch's probabilities FP32 [n, classes] for a sample."""
@@ -70,6 +74,33 @@ def accuracy(path: Path, found: Sequence[str], truth: Sequence[str], gates: Gate
             f"{gates.accuracy:.1%}; not published"
         )
     return reached
+
+
+def above_chance(name: str, found: Sequence[str], truth: Sequence[str]) -> None:
+    """Refuses what could be as good without having read the texts.
+
+    That is to name the more frequent label always. It is beaten if so many right labels, or
+    more, would come about by it with a probability of `_CHANCE` at most (one-sided binomial test
+    in its normal approximation).
+
+    Args:
+        name: What was trained.
+        found: Its labels.
+        truth: The right ones.
+
+    Raises:
+        BuildError: It is not better than that.
+    """
+    share = Counter(truth).most_common(1)[0][1] / len(truth)
+    deviation = (share * (1 - share) / len(truth)) ** 0.5
+    needed = share + NormalDist().inv_cdf(1 - _CHANCE) * deviation
+    reached = _same(found, truth)
+    if not reached > needed:
+        raise BuildError(
+            f"{name}: after fine-tuning {reached:.2%} of {len(truth):,} held-out labels are right, "
+            f"which is chance: {share:.2%} have the more frequent label, so more than {needed:.2%} "
+            "are required; not published. Start from a checkpoint that was trained on texts"
+        )
 
 
 def variant(

@@ -2,12 +2,16 @@
 
 import shutil
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 
 from build import finetune, fingerprint
+from build.checkpoint import config as checkpoint_config
+from build.checkpoint import labels, tokenizer, vocabulary
+from build.checkpoint.weights import Weights, check_finite, check_report
 from build.data import cache, reviews
 from build.data.cache import cache_folder
 from build.data.checkpoints import Checkpoint
@@ -24,68 +28,66 @@ class Classifier:
         tokenizer: Makes its token ids; truncates to `longest`.
         labels: In the order of its logits.
         trained: Whether the checkpoint had a trained head.
+        longest: The most tokens that the network takes, or fewer if its tokenizer says so.
+        folder: Where transformers finds the same classifier.
     """
 
     network: Any
     tokenizer: Tokenizer
     labels: tuple[str, ...]
     trained: bool
-
-    @property
-    def longest(self) -> int:
-        """The most tokens that the network takes."""
-        return int(self.network.config.max_position_embeddings)
+    longest: int
+    folder: Path
 
 
 def load(checkpoint: Checkpoint) -> Classifier:
     """Loads a checkpoint with two labels: its own, or those of the reviews.
 
     Raises:
-        BuildError: It is not a BERT, cannot be read, does not have two labels, or its
-            tokenizer has more tokens than its vocabulary.
+        BuildError: It is not a BERT, cannot be read, lacks weights or has others, does not have
+            two labels, or something of it would not be served as transformers does it.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification, logging
+    try:
+        return _load(checkpoint.folder)
+    except BuildError as error:
+        raise BuildError(f"BERT={checkpoint.name}: {error}") from error
+    except Exception as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise BuildError(f"BERT={checkpoint.name}: cannot be loaded: {reason}") from error
 
+
+def _load(folder: Path) -> Classifier:
+    from transformers import AutoModelForSequenceClassification, logging
+
+    # Its report is read instead of printed: what it names is refused, or known.
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    try:
-        config = AutoConfig.from_pretrained(checkpoint.folder)
-        if config.model_type != "bert":
-            raise BuildError(
-                f"BERT={checkpoint.name}: the checkpoint's model_type is {config.model_type!r}, "
-                "supported is 'bert'"
-            )
-        network, info = AutoModelForSequenceClassification.from_pretrained(
-            checkpoint.folder, output_loading_info=True, dtype=torch.float32
+    config, files = checkpoint_config.read(folder), Weights(folder)
+    trained = files.has_head
+    checkpoint_config.check_architecture(config, trained=trained)
+    names = labels.read(config) if trained else reviews.LABELS
+    files.check()
+    network, report = AutoModelForSequenceClassification.from_pretrained(
+        folder,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # the report has them
+        trust_remote_code=False,
+        dtype=torch.float32,
+    )
+    check_report(report, trained=trained)
+    check_finite(dict(network.named_parameters()))
+    if not trained:
+        network = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            id2label=dict(enumerate(names)),
+            label2id={label: index for index, label in enumerate(names)},
+            trust_remote_code=False,
+            dtype=torch.float32,
         )
-        trained = not any(key.startswith("classifier") for key in info["missing_keys"])
-        if not trained:
-            network = AutoModelForSequenceClassification.from_pretrained(
-                checkpoint.folder,
-                id2label=dict(enumerate(reviews.LABELS)),
-                label2id={label: index for index, label in enumerate(reviews.LABELS)},
-                dtype=torch.float32,
-            )
-        tokenizer = Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
-    except BuildError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BuildError(f"BERT={checkpoint.name}: cannot be loaded: {reason}") from error
-    labels = tuple(network.config.id2label[index] for index in sorted(network.config.id2label))
-    if len(labels) != 2:
-        raise BuildError(
-            f"BERT={checkpoint.name}: the checkpoint has {len(labels)} labels "
-            f"({', '.join(labels[:5])}), sentiment_bert has 2"
-        )
-    if tokenizer.get_vocab_size() > network.config.vocab_size:
-        raise BuildError(
-            f"BERT={checkpoint.name}: tokenizer.json has {tokenizer.get_vocab_size()} tokens, the "
-            f"model's vocabulary {network.config.vocab_size}; they do not belong together"
-        )
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=network.config.max_position_embeddings)
-    return Classifier(network.eval(), tokenizer, labels, trained)
+    served, longest = tokenizer.load(
+        folder, network.config.vocab_size, network.config.max_position_embeddings
+    )
+    return Classifier(network.eval(), served, names, trained, longest, folder)
 
 
 def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
@@ -108,9 +110,11 @@ def prepare(checkpoint: Checkpoint, training: BertTraining) -> Classifier:
         finetune.train(classifier.network, classifier.tokenizer, reviews.load_train(), training)
         with cache.scratch_folder() as scratch:
             classifier.network.save_pretrained(scratch / "model")
-            shutil.copyfile(checkpoint.folder / "tokenizer.json", scratch / "model/tokenizer.json")
+            for name in (*tokenizer.FILES, vocabulary.FILENAME):
+                if (checkpoint.folder / name).exists():
+                    shutil.copyfile(checkpoint.folder / name, scratch / "model" / name)
             (scratch / "model").rename(folder)
-    return classifier
+    return replace(classifier, folder=folder)
 
 
 def _made_from(checkpoint: Checkpoint, training: BertTraining) -> str:

@@ -3,10 +3,10 @@
 import torch
 from pydantic import PositiveFloat, PositiveInt
 from rich.progress import track
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from build.batches import batches
+from build.checkpoint.weights import Weights
 from build.data.checkpoints import Checkpoint
 from build.data.reviews import Review
 from build.recipe import Share, Table
@@ -71,10 +71,14 @@ class GruClassifier(nn.Module):
 
 
 def word_embeddings(checkpoint: Checkpoint) -> Tensor:
-    """The word embeddings of a checkpoint, FP32 [vocabulary, width], each column standardized."""
-    with safe_open(checkpoint.folder / "model.safetensors", "pt") as weights:
-        name = next(key for key in weights.keys() if key.endswith("word_embeddings.weight"))  # noqa: SIM118
-        embeddings: Tensor = weights.get_tensor(name).float()
+    """The word embeddings of a checkpoint, FP32 [vocabulary, width], each column standardized.
+
+    Raises:
+        BuildError: The checkpoint does not have them, or not in floating point.
+    """
+    weights = Weights(checkpoint.folder)
+    weights.check()
+    embeddings = weights.embeddings()
     return (embeddings - embeddings.mean(0)) / embeddings.std(0)
 
 

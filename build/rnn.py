@@ -11,6 +11,7 @@ import torch
 from tokenizers import Tokenizer
 
 from build import check, export, gru
+from build.checkpoint import vocabulary
 from build.data import checkpoints, reviews
 from build.errors import BuildError
 from build.export import Sample
@@ -42,6 +43,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     tokenizer = load_tokenizer(checkpoint.folder / "tokenizer.json")
     data, test = reviews.load_train(), reviews.load_test()
     embeddings = gru.word_embeddings(checkpoint)
+    vocabulary.check(tokenizer, len(embeddings))
     ids = _tokenize(tokenizer, [review.text for review in data])
     network = gru.train(embeddings, ids, data, training)
     path = folder / "model.onnx"

@@ -6,6 +6,7 @@
 'positive'
 """
 
+import clients.grpc_log  # noqa: F401  # isort: skip - before anything imports gRPC
 from clients.access import Access
 from clients.errors import (
     AccessDeniedError,
@@ -13,8 +14,10 @@ from clients.errors import (
     InvalidInputError,
     ModelNotFoundError,
     ServerError,
+    ServerLostError,
     ServingError,
     UnavailableError,
+    WrongServerError,
 )
 from clients.explanations import DigitExplanation, TextExplanation, Word
 from clients.grpc_client import GrpcClient
@@ -35,9 +38,11 @@ __all__ = [
     "ModelNotFoundError",
     "RetryPolicy",
     "ServerError",
+    "ServerLostError",
     "ServingError",
     "TextExplanation",
     "TextResult",
     "UnavailableError",
     "Word",
+    "WrongServerError",
 ]

@@ -1,6 +1,7 @@
 """How a client is let in: TLS, an API key, and further headers."""
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ class Access:
         headers: Further headers of every request, such as ``traceparent``.
 
     Raises:
-        ValueError: The file is not there, or a key would be sent without encryption.
+        ValueError: The file holds no certificate, or a key cannot be sent: it holds other
+            characters than printable ASCII, or there would be no encryption.
     """
 
     tls: bool = False
@@ -29,7 +31,13 @@ class Access:
         if self.authority is not None:
             if not self.authority.is_file():
                 raise ValueError(f"there is no certificate of an authority at {self.authority}")
+            try:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(self.authority)
+            except OSError as error:  # ssl.SSLError is one
+                raise ValueError(f"{self.authority} holds no certificate as PEM") from error
             object.__setattr__(self, "tls", True)
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise ValueError("an API key is made of printable ASCII: this one is not")
         if self.api_key and not self.tls:
             raise ValueError("an API key is sent over TLS only: ask for TLS or name the authority")
 
@@ -52,6 +60,8 @@ class Access:
                 words = api_key_file.read_text().partition("\n")[0].split()
             except OSError as error:
                 raise ValueError(f"{api_key_file}: {error.strerror}") from None
+            except UnicodeDecodeError:
+                raise ValueError(f"{api_key_file}: it is no text") from None
             if not words:
                 raise ValueError(f"{api_key_file}: its first line holds no key")
             key = words[-1]

@@ -1,8 +1,9 @@
 """The client that both protocols share."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -13,9 +14,18 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from clients.access import Access
+from clients.address import Address
 from clients.batches import split
 from clients.deadline import Deadline
-from clients.errors import DeadlineExceededError, InvalidInputError, UnavailableError
+from clients.errors import (
+    DeadlineExceededError,
+    InvalidInputError,
+    ServerError,
+    ServerLostError,
+    ServingError,
+    UnavailableError,
+    WrongServerError,
+)
 from clients.explanations import Explaining
 from clients.inputs import ImageLike, encode_images, encode_texts
 from clients.results import DigitResult, ResultT, TextResult, read_results
@@ -47,8 +57,10 @@ class ServingClient(Explaining):
     * `InvalidInputError`: the input does not fit the model, or the server refused it;
     * `ModelNotFoundError`: the server has no such model;
     * `AccessDeniedError`: the API key is missing, wrong, or not for this;
-    * `ServerError`: the server failed;
+    * `ServerError`: the server failed, or gave an answer that is none of this model;
+    * `WrongServerError`, one of those: what is there is no Triton;
     * `UnavailableError`: no server answered, even after the retries;
+    * `ServerLostError`, one of those: servers were lost with the request under way;
     * `DeadlineExceededError`: the time was up.
 
     Args:
@@ -65,8 +77,6 @@ class ServingClient(Explaining):
     """
 
     default_url: ClassVar[str]
-    schemes: ClassVar[tuple[str, ...]] = ("",)
-    """What may stand before ``://`` in a URL."""
 
     def __init__(
         self,
@@ -79,28 +89,24 @@ class ServingClient(Explaining):
         text_model: str = "sentiment",
         access: Access | None = None,
     ) -> None:
-        given = self.default_url if url is None else url
-        scheme, _, address = given.rpartition("://")
-        if scheme not in self.schemes or not address:
-            raise ValueError(f"expected host:port as the server's address, got '{given}'")
-        Deadline(timeout)  # refuses an invalid timeout
         access = access or Access()
-        if scheme == "https":
-            access = replace(access, tls=True)
-        self.url = address.rstrip("/")
+        address = Address.parse(self.default_url if url is None else url, tls=access.tls)
+        access = replace(access, tls=address.tls)
+        Deadline(timeout)  # refuses an invalid timeout
+        self.url = str(address)
         self.timeout = timeout
         self.digit_model = digit_model
         self.text_model = text_model
         self._retry = retry or RetryPolicy()
         self._schemas: dict[tuple[str, str], ModelSchema] = {}
         self._pool = ThreadPoolExecutor(concurrency, "clients")
-        self._transport = self._connect(self.url, access, concurrency)
+        self._transport = self._connect(address, access, concurrency)
         self._lock = Lock()
         self._closed = False
 
     @staticmethod
     @abstractmethod
-    def _connect(url: str, access: Access, concurrency: int) -> Transport:
+    def _connect(address: Address, access: Access, concurrency: int) -> Transport:
         """The protocol's way to a server."""
 
     def classify_digits(
@@ -167,7 +173,7 @@ class ServingClient(Explaining):
         request = InferRequest(
             model, model_version, inputs, wanted, request_id, parameters or {}, headers or {}
         )
-        return self._send(request, deadline)
+        return self._send(request, schema, deadline)
 
     def stream(
         self, timeout: float | None = None, *, model: str = "sentiment_stream"
@@ -183,11 +189,16 @@ class ServingClient(Explaining):
 
     def ready(self, timeout: float | None = None) -> bool:
         """Whether the server answers and all its models are loaded; never retried."""
-        deadline = self._deadline(timeout)
         try:
-            return self._transport.ready(deadline.require())
-        except (UnavailableError, DeadlineExceededError):
+            self.check_ready(timeout)
+        except ServingError:
             return False
+        return True
+
+    def check_ready(self, timeout: float | None = None) -> None:
+        """Like `ready`, but raises what keeps the server from being it."""
+        with self._ends_in_time(timeout) as seconds:
+            self._transport.check_ready(seconds)
 
     def close(self) -> None:
         """Waits for the asynchronous calls that run, cancels those that wait, and disconnects."""
@@ -229,30 +240,59 @@ class ServingClient(Explaining):
             inputs = {input_name: rows[batch]}
             schema.check(inputs, outputs)
             try:
-                answer = self._send(InferRequest(model, "", inputs, outputs), deadline)
+                answer = self._send(InferRequest(model, "", inputs, outputs), schema, deadline)
             except InvalidInputError as error:
                 if batch == slice(0, len(rows)):
                     raise
                 # The server counts within its batch, so say which batch that was.
                 place = f"rows {batch.start} to {batch.stop - 1}"
                 raise InvalidInputError(f"of {place}: {error.message}", model) from error
-            results += read_results(kind, answer, model)
+            read = read_results(kind, answer, model)
+            if len(read) != len(inputs[input_name]):
+                asked = len(inputs[input_name])
+                raise ServerError(f"answered {len(read)} rows where it was asked {asked}", model)
+            results += read
         return results
 
     def _schema(self, model: str, version: str, deadline: Deadline) -> ModelSchema:
         """What the model takes; asked for once, since it rarely changes."""
         if (model, version) not in self._schemas:
-            config = self._attempt(partial(self._transport.config, model, version), model, deadline)
-            self._schemas[model, version] = ModelSchema.from_config(config)
+            config = self._attempt(partial(self._ask_config, model, version), model, deadline)
+            try:
+                self._schemas[model, version] = ModelSchema.from_config(config)
+            except (LookupError, TypeError, ValueError, AttributeError):
+                why = f"no Triton at {self.url}: it answered something else than a model's config"
+                raise WrongServerError(why, model) from None
         return self._schemas[model, version]
 
-    def _send(self, request: InferRequest, deadline: Deadline) -> dict[str, NDArray[Any]]:
+    @contextmanager
+    def _ends_in_time(self, timeout: float | None) -> Iterator[float]:
+        """Gives the seconds for a single attempt, and says whose answer was missing then."""
+        deadline = self._deadline(timeout)
         try:
-            return self._attempt(partial(self._transport.infer, request), request.model, deadline)
+            yield deadline.require()
+        except DeadlineExceededError as error:
+            why = f"no answer from {self.url} within {deadline.seconds:g} s"
+            raise DeadlineExceededError(why) from error
+
+    def _ask_config(self, model: str, version: str, timeout: float) -> Any:
+        try:
+            return self._transport.config(model, version, timeout)
+        except ServerLostError as error:  # not because of this question
+            raise UnavailableError(error.message, error.model) from error
+
+    def _send(
+        self, request: InferRequest, schema: ModelSchema, deadline: Deadline
+    ) -> dict[str, NDArray[Any]]:
+        try:
+            call = partial(self._transport.infer, request)
+            answer = self._attempt(call, request.model, deadline)
         except InvalidInputError:
             # It passed our check, so the model may have changed under the cached schema.
             self._schemas.pop((request.model, request.version), None)
             raise
+        schema.check_answer(answer)
+        return answer
 
     def _attempt(self, call: Callable[[float], T], model: str, deadline: Deadline) -> T:
         """Calls with the seconds that are left, and again as the retry policy says."""

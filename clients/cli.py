@@ -1,30 +1,24 @@
 """The command line: `python -m clients digit FILE...`, `text TEXT...` and `stream`."""
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
-from clients.access import Access
-from clients.base import DEFAULT_TIMEOUT, ServingClient
+from clients.base import ServingClient
+from clients.connecting import CONCURRENCY, Protocol, connected
 from clients.errors import InvalidInputError
 from clients.exit_codes import HELP, ExitCode
 from clients.explanations import DigitExplanation
 from clients.fan_out import fan_out
-from clients.grpc_client import GrpcClient
 from clients.highlight import print_explanations
-from clients.http_client import HttpClient
 from clients.interactive import classify_standard_input
 from clients.report import Reporter, print_json
 from clients.results import Classification
 from clients.terminal import arriving_lines
 
-CONCURRENCY = 8
-"""Requests under way at the same time."""
 EXPLAIN_CONCURRENCY = 2
 """The same for explanations, each of which is the work of many classifications."""
 GROUP = 64
@@ -40,46 +34,6 @@ app = typer.Typer(
 )
 
 
-class Protocol(str, Enum):
-    """How to talk to the server."""
-
-    HTTP = "http"
-    GRPC = "grpc"
-
-
-ProtocolOption = Annotated[Protocol, typer.Option(help="How to talk to the server.")]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        help="The server's host:port. By default TRITON_HTTP_URL or TRITON_GRPC_URL from the "
-        "environment, else localhost:8000 or localhost:8001.",
-        show_default=False,
-    ),
-]
-TimeoutOption = Annotated[
-    float, typer.Option(min=0.001, help="Seconds that an input may take, retries included.")
-]
-TlsOption = Annotated[
-    bool, typer.Option("--tls", help="Encrypt. TRITON_TLS=1 in the environment does so too.")
-]
-CaOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--ca",
-        help="PEM file of the authority to trust, which asks for TLS; by default TRITON_CA from "
-        "the environment.",
-        show_default=False,
-    ),
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--api-key-file",
-        help="File whose first line ends with the API key; by default TRITON_API_KEY_FILE from "
-        "the environment.",
-        show_default=False,
-    ),
-]
 JsonOption = Annotated[
     bool,
     typer.Option(
@@ -91,17 +45,13 @@ JsonOption = Annotated[
 
 
 @app.command(epilog=HELP)
+@connected()
 def digit(
     files: Annotated[
         list[Path], typer.Argument(help="PNG or JPEG files, white on black.", show_default=False)
     ],
     *,
-    protocol: ProtocolOption = Protocol.HTTP,
-    url: UrlOption = None,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    key_file: KeyOption = None,
+    client: ServingClient,
     as_json: JsonOption = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also tell which pixels speak for the answer.")
@@ -110,22 +60,22 @@ def digit(
         Path | None,
         typer.Option(help="Write the explanation of one file as a PNG.", show_default=False),
     ] = None,
-) -> None:
+) -> ExitCode:
     """Tells which digit each image file shows."""
     if out and not (explain and len(files) == 1):
         raise typer.BadParameter("needs --explain and one FILE", param_hint="--out")
     groups = (files[start : start + GROUP] for start in range(0, len(files), GROUP))
-    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
 
-        def classify(file: Path) -> Classification:
-            if explain:
-                return _explain_digit(client, out, file)
-            return client.classify_digits([_read(file)])[0]
+    def classify(file: Path) -> Classification:
+        if explain:
+            return _explain_digit(client, out, file)
+        return client.classify_digits([_read(file)])[0]
 
-        raise typer.Exit(_report_all(groups, classify, as_json=as_json, explain=explain))
+    return _report_all(groups, classify, as_json=as_json, explain=explain)
 
 
 @app.command(epilog=HELP)
+@connected()
 def text(
     texts: Annotated[
         list[str] | None,
@@ -135,12 +85,7 @@ def text(
         ),
     ] = None,
     *,
-    protocol: ProtocolOption = Protocol.HTTP,
-    url: UrlOption = None,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    key_file: KeyOption = None,
+    client: ServingClient,
     as_json: JsonOption = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also tell which words speak for the answer.")
@@ -149,58 +94,27 @@ def text(
         int, typer.Option(min=0, help="With --explain: random orders of the words; 0 for none.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="With --explain: of the random orders.")] = 0,
-) -> None:
+) -> ExitCode:
     """Tells the sentiment of each text."""
     groups: Iterable[Sequence[str]] = [texts] if texts else _standard_input()
-    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
 
-        def classify(line: str) -> Classification:
-            if explain:
-                return client.explain_text(line, samples, seed)
-            return client.classify_texts([line])[0]
+    def classify(line: str) -> Classification:
+        if explain:
+            return client.explain_text(line, samples, seed)
+        return client.classify_texts([line])[0]
 
-        raise typer.Exit(_report_all(groups, classify, as_json=as_json, explain=explain))
+    return _report_all(groups, classify, as_json=as_json, explain=explain)
 
 
 @app.command(epilog=HELP)
+@connected(Protocol.GRPC)
 def stream(
     *,
-    protocol: ProtocolOption = Protocol.GRPC,
-    url: UrlOption = None,
-    timeout: TimeoutOption = DEFAULT_TIMEOUT,
-    tls: TlsOption = False,
-    ca: CaOption = None,
-    key_file: KeyOption = None,
+    client: ServingClient,
     as_json: JsonOption = False,
-) -> None:
+) -> ExitCode:
     """Tells the sentiment of one text while you type it, or while its lines arrive."""
-    with connect(protocol, url, timeout, tls=tls, ca=ca, key_file=key_file) as client:
-        raise typer.Exit(classify_standard_input(client, as_json=as_json))
-
-
-def connect(
-    protocol: Protocol,
-    url: str | None = None,
-    timeout: float = DEFAULT_TIMEOUT,
-    *,
-    tls: bool = False,
-    ca: Path | None = None,
-    key_file: Path | None = None,
-) -> ServingClient:
-    """A client of that protocol; what is not given comes from the environment.
-
-    Raises:
-        typer.BadParameter: The URL or a file is invalid.
-    """
-    client = HttpClient if protocol is Protocol.HTTP else GrpcClient
-    url = url or os.environ.get(f"TRITON_{protocol.name}_URL") or None
-    hint = "--ca, --api-key-file"
-    try:
-        access = Access.from_environment(ca, key_file, tls=tls)
-        hint = "--url"
-        return client(url, timeout=timeout, concurrency=CONCURRENCY, access=access)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=hint) from error
+    return classify_standard_input(client, as_json=as_json)
 
 
 def _report_all(

@@ -20,19 +20,22 @@ from rich.text import Text
 from build.data import digits, reviews
 from build.errors import BuildError
 from clients.base import ServingClient
-from clients.cli import Protocol, connect
+from clients.connecting import Protocol, connect
 from clients.drawing import ASCII, BLOCKS, draw
 from clients.errors import ServingError
-from clients.exit_codes import ExitCode
+from clients.exit_codes import ExitCode, exit_code
 from clients.explanations import DigitExplanation, TextExplanation
 from clients.fan_out import CallResult, fan_out
 from clients.highlight import highlight, strongest
+from clients.report import with_advice
 from clients.results import Classification
 from clients.streams import TextStream
 from clients.terminal import print_anything
 
 SAMPLES = 8
 """Digits, and reviews, that each protocol is asked about."""
+READY_TIMEOUT = 10.0
+"""Seconds in which a server has to say that it is ready."""
 PIECES = 4
 """Of the review that comes in pieces."""
 SEED = 2024
@@ -65,20 +68,24 @@ def main() -> ExitCode:
     print_anything()
     # Wide enough for the tables where the output is a file or a pipe.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
-    try:
-        labelled = zip(*digits.load_test(), strict=True)
-        some_digits = _choose([Sample(image, str(label)) for image, label in labelled])
-        some_reviews = _choose([Sample(each.text, each.label) for each in reviews.load_test()])
-    except BuildError as error:
-        console.print(Text(str(error), style="red"))
-        return ExitCode.UNAVAILABLE
     with ExitStack() as stack:
-        clients = [stack.enter_context(connect(protocol)) for protocol in NAMES]
-        for client in clients:
-            if not client.ready():
-                console.print(Text(f"no Triton is ready at {client.url}", style="red"))
-                return ExitCode.UNAVAILABLE
-        digit_rows = _ask(clients, some_digits, lambda client, it: client.classify_digits([it])[0])
+        try:
+            clients = [stack.enter_context(connect(protocol)) for protocol in NAMES]
+            for client in clients:
+                client.check_ready(READY_TIMEOUT)
+            labelled = zip(*digits.load_test(), strict=True)
+            some_digits = _choose([Sample(image, str(label)) for image, label in labelled])
+            some_reviews = _choose([Sample(each.text, each.label) for each in reviews.load_test()])
+            digit_rows = _ask(
+                clients, some_digits, lambda client, it: client.classify_digits([it])[0]
+            )
+            _require_a_server(digit_rows)
+        except ServingError as error:
+            return _given_up(console, with_advice(error), exit_code(error))
+        except BuildError as error:
+            return _given_up(console, str(error), ExitCode.UNAVAILABLE)
+        except ValueError as error:
+            return _given_up(console, str(error), ExitCode.USAGE)
         review_rows = _ask(clients, some_reviews, lambda client, it: client.classify_texts([it])[0])
         # A short one, which is read at a glance.
         review = min(some_reviews, key=lambda sample: len(sample.value))
@@ -93,6 +100,18 @@ def main() -> ExitCode:
     console.print(_table("a review in pieces", pieces, _value, confidence=True))
     console.print(_table("explained", explained, partial(_explanation, marks=marks)))
     return _summary(console, digit_rows, review_rows, [*pieces, *explained])
+
+
+def _given_up(console: Console, why: str, code: ExitCode) -> ExitCode:
+    console.print(Text(why, style="red"), soft_wrap=True)
+    return code
+
+
+def _require_a_server(rows: Sequence[Row]) -> None:
+    """Raises the error of a server that cannot answer anything."""
+    for call in (call for row in rows for call in row.calls):
+        if call.lost and isinstance(call.result, ServingError):
+            raise call.result
 
 
 def _choose(samples: Sequence[Sample]) -> list[Sample]:

@@ -40,8 +40,19 @@ class ServerError(ServingError):
     """The server accepted the input and then failed."""
 
 
+class WrongServerError(ServerError):
+    """What is there is no Triton, or another service of one. Repeating does not help."""
+
+
 class UnavailableError(ServingError):
     """No server answered, or it asked to be called later. Worth repeating."""
+
+
+class ServerLostError(UnavailableError):
+    """The server was lost with the request under way, so the request may be the reason.
+
+    Worth repeating once: never is one request to end more than two servers.
+    """
 
 
 class DeadlineExceededError(ServingError):
@@ -50,14 +61,14 @@ class DeadlineExceededError(ServingError):
 
 def refusal(kind: type[ServingError], message: str, model: str) -> ServingError:
     """The error for a message of the server; `kind` is what the status of the answer says."""
-    return (UnavailableError if process_died(message) else kind)(clean(message), model)
+    return (ServerLostError if process_died(message) else kind)(clean(message), model)
 
 
 def process_died(message: str) -> bool:
     """Whether a message of the server says that the process of a model has died.
 
     Triton reports it as its own failure; but another server, or the restarted one,
-    answers.
+    answers, unless the request is what ends it.
     """
     return bool(_DIED.search(message))
 

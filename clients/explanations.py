@@ -96,9 +96,12 @@ class Explaining(ABC):
         outputs = self.infer(TEXT_MODEL, {"TEXT": rows}, parameters=parameters, timeout=timeout)
         (result,) = read_results(TextResult, outputs, TEXT_MODEL)
         names = ("TOKENS", "OFFSETS", "ATTRIBUTIONS")
-        columns = (_only_row(outputs, name, TEXT_MODEL) for name in names)
+        columns = [_only_row(outputs, name, TEXT_MODEL) for name in names]
+        if len({len(column) for column in columns}) > 1:
+            lengths = ", ".join(f"{len(each)}" for each in columns)
+            raise ServerError(f"answered as many {', '.join(names)} as {lengths}", TEXT_MODEL)
         words = tuple(
-            Word(token.decode(), int(start), int(end), float(attribution))
+            Word(token.decode(errors="replace"), int(start), int(end), float(attribution))
             for token, (start, end), attribution in zip(*columns, strict=True)
         )
         return TextExplanation(result.label, result.probabilities, words)

@@ -6,10 +6,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from clients.errors import ModelNotFoundError, ServingError, UnavailableError
+from clients.errors import (
+    AccessDeniedError,
+    ModelNotFoundError,
+    ServerLostError,
+    ServingError,
+    UnavailableError,
+    WrongServerError,
+)
 from clients.results import Classification
 
 T = TypeVar("T")
+
+_FOR_ALL = (UnavailableError, ModelNotFoundError, WrongServerError, AccessDeniedError)
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,8 @@ class CallResult(Generic[T]):
     @property
     def lost(self) -> bool:
         """Whether nobody is there to answer, so that no other input has a chance either."""
-        return isinstance(self.result, UnavailableError | ModelNotFoundError)
+        # A server that is lost may have been so because of this input.
+        return isinstance(self.result, _FOR_ALL) and not isinstance(self.result, ServerLostError)
 
 
 def timed_call(classify: Callable[[T], Classification], given: T) -> CallResult[T]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from clients.errors import DeadlineExceededError
-from clients.transport import InferRequest, from_wire, to_wire
+from clients.transport import InferRequest, read_answer, to_wire
 
 _STATUSES = (
     ("Request for unknown model", "NOT_FOUND"),
@@ -64,7 +64,7 @@ class GrpcExchange:
                 raise
             if error is not None:
                 raise _with_status(error)
-            return from_wire(result, request)
+            return read_answer(lambda: result, request)
 
     def _send(self, request: InferRequest) -> None:
         try:

@@ -10,12 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from clients.errors import ServingError
+from clients.errors import AccessDeniedError, ServingError, UnavailableError, WrongServerError
 from clients.exit_codes import ExitCode, exit_code
 from clients.fan_out import CallResult
 
 MAX_WIDTH = 100
 """Characters of a table, on a terminal that has as many."""
+
+_SETTINGS = "--url, TRITON_HTTP_URL or TRITON_GRPC_URL"
+_ADVICE: tuple[tuple[type[ServingError], str], ...] = (
+    (WrongServerError, f"name Triton's own service with {_SETTINGS}"),
+    (UnavailableError, f"start a server with make serve, or name another with {_SETTINGS}"),
+    (AccessDeniedError, "give a key with --api-key-file or TRITON_API_KEY_FILE"),
+)
 
 Show = Callable[[Console, Sequence[CallResult[Any]]], None]
 
@@ -90,11 +97,17 @@ def print_errors(console: Console, calls: Iterable[CallResult[Any]]) -> None:
     for call in calls:
         if isinstance(call.result, ServingError):
             if call.lost:
-                lost.append(call.result.message)
+                lost.append(call.result)
             else:
                 _print_error(console, f"{_name(call.input)}: {call.result.message}")
     if lost:
-        _print_error(console, f"{lost[0]}; unanswered inputs: {len(lost)}")
+        _print_error(console, f"{with_advice(lost[0])}; unanswered inputs: {len(lost)}")
+
+
+def with_advice(error: ServingError) -> str:
+    """The message, and what to do where no server can be used."""
+    advice = next((words for kind, words in _ADVICE if isinstance(error, kind)), "")
+    return f"{error.message}; {advice}" if advice else error.message
 
 
 def _print_error(console: Console, message: str) -> None:

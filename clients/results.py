@@ -55,18 +55,24 @@ def read_results(
     """Makes a result of each row of ``LABEL`` BYTES [n, 1] and ``PROBABILITIES`` FP32 [n, classes].
 
     Raises:
-        ServerError: An output is missing, or the two disagree on n.
+        ServerError: An output is missing or of another shape, or the two disagree on n.
     """
     try:
         labels = outputs["LABEL"].reshape(-1)
         probabilities = outputs["PROBABILITIES"]
     except KeyError as missing:
         raise ServerError(f"answered without the output {missing}", model) from None
+    if probabilities.ndim != 2 or not probabilities.shape[1]:
+        shape = list(probabilities.shape)
+        raise ServerError(f"answered probabilities of the shape {shape}, not [n, classes]", model)
     if len(labels) != len(probabilities):
         raise ServerError(
             f"answered {len(labels)} labels and {len(probabilities)} rows of probabilities", model
         )
     return [
-        kind(label.decode() if isinstance(label, bytes) else str(label), tuple(row.tolist()))
+        kind(
+            label.decode(errors="replace") if isinstance(label, bytes) else str(label),
+            tuple(row.tolist()),
+        )
         for label, row in zip(labels, probabilities, strict=True)
     ]

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from tritonclient.utils import np_to_triton_dtype
 
-from clients.errors import InvalidInputError
+from clients.errors import InvalidInputError, ServerError
+
+_IN_NUMPY = {"BF16": "FP32"}
+"""What tritonclient makes of a type that numpy does not have."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TensorSpec:
     def fits(self, array: NDArray[Any]) -> bool:
         """Whether the array has this datatype and shape."""
         return (
-            datatype_of(array) == self.datatype
+            datatype_of(array) == _IN_NUMPY.get(self.datatype, self.datatype)
             and array.ndim == len(self.shape)
             and all(size in (-1, got) for size, got in zip(self.shape, array.shape, strict=True))
         )
@@ -47,6 +50,9 @@ class ModelSchema:
 
         Over gRPC the JSON holds 64-bit integers as text and leaves zeros out; both
         forms are read.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: It is no such configuration.
         """
         max_batch_size = int(config.get("max_batch_size", 0))
         batch = (-1,) if max_batch_size else ()
@@ -88,6 +94,18 @@ class ModelSchema:
                 raise self._refused(f"no output '{name}'; the model gives {known}")
         if self.max_batch_size:
             self._check_rows(inputs)
+
+    def check_answer(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Checks what the server answered, by the names of outputs that the model has.
+
+        Raises:
+            ServerError: It is not what the model's config promises.
+        """
+        for name, array in outputs.items():
+            spec = self.outputs[name]
+            if not spec.fits(array):
+                got = describe(datatype_of(array), array.shape)
+                raise ServerError(f"output '{name}': expected {spec}, got {got}", self.model)
 
     def _check_rows(self, inputs: Mapping[str, NDArray[Any]]) -> None:
         rows = {name: len(array) for name, array in inputs.items()}

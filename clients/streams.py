@@ -7,7 +7,7 @@ import numpy as np
 from typing_extensions import Self
 
 from clients.deadline import Deadline
-from clients.errors import InvalidInputError, ServingError
+from clients.errors import DeadlineExceededError, InvalidInputError, ServingError
 from clients.results import TextResult, read_results
 from clients.transport import Exchange, InferRequest, SequencePosition
 
@@ -115,7 +115,11 @@ class TextStream:
             ("LABEL", "PROBABILITIES"),
             position=SequencePosition(self._sequence, first=not self._read, last=last),
         )
-        answer = self._exchange.infer(request, deadline.require(self._model))
+        try:
+            answer = self._exchange.infer(request, deadline.require(self._model))
+        except DeadlineExceededError as error:
+            # The exchange knows only what was left for this part.
+            raise deadline.exceeded(self._model) from error
         (result,) = read_results(TextResult, answer, self._model)
         return result
 

@@ -1,11 +1,12 @@
 """What a protocol has to offer to the client, which is the same for all protocols."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from clients.errors import ServerError
 from clients.schema import datatype_of
 
 Parameter = str | int | float | bool
@@ -51,11 +52,11 @@ class Transport(Protocol):
     nothing but the types of `clients.errors`.
     """
 
-    def ready(self, timeout: float) -> bool:
-        """Whether the server says that it is ready."""
+    def check_ready(self, timeout: float) -> None:
+        """Returns if the server says that it is ready, and raises why it is not."""
 
-    def config(self, model: str, version: str, timeout: float) -> Mapping[str, Any]:
-        """The model's configuration, as Triton's JSON."""
+    def config(self, model: str, version: str, timeout: float) -> Any:
+        """The model's configuration, as Triton's JSON; not checked yet."""
 
     def infer(self, request: InferRequest, timeout: float) -> dict[str, NDArray[Any]]:
         """The outputs, by name."""
@@ -90,6 +91,21 @@ def to_wire(library: Any, request: InferRequest) -> dict[str, Any]:
     return wire
 
 
-def from_wire(result: Any, request: InferRequest) -> dict[str, NDArray[Any]]:
-    """The arrays of tritonclient's `InferResult`, of either of its libraries."""
-    return {name: result.as_numpy(name) for name in request.outputs}
+def read_answer(result: Callable[[], Any], request: InferRequest) -> dict[str, NDArray[Any]]:
+    """The arrays of tritonclient's `InferResult`, of either of its libraries.
+
+    Raises:
+        ServerError: An output is missing, or the answer is none that can be read.
+    """
+    try:
+        read = result()
+        outputs = {name: read.as_numpy(name) for name in request.outputs}
+    except Exception as error:  # tritonclient trusts what it reads
+        # Where its own code failed, the words would be Python's.
+        is_told = isinstance(error, ValueError)
+        why = " ".join(str(error).split()) if is_told else "it holds something else than tensors"
+        raise ServerError(f"an answer that cannot be read: {why}", request.model) from error
+    for name, array in outputs.items():
+        if array is None:
+            raise ServerError(f"answered without the output '{name}'", request.model)
+    return outputs

@@ -76,7 +76,13 @@ def _settings_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON, not a summary.")
 @click.option("--ui", is_flag=True, help="Show Locust's web page instead.")
-@click.option("--ui-port", type=int, envvar="UI_PORT", default=8089, help="Port of that page.")
+@click.option(
+    "--ui-port",
+    type=click.IntRange(1, 65535),
+    envvar="UI_PORT",
+    default=8089,
+    help="Port of that page.",
+)
 @click.pass_context
 def main(
     context: click.Context,
@@ -96,7 +102,7 @@ def main(
             settings = LoadSettings.from_environment({**os.environ, **options})
             workload_of(settings)  # before a server is started in vain
             in_memory = ui or settings.protocol is Protocol.GRPC_SHM
-            with _target(url, signals.stop, in_memory=in_memory) as (target, check):
+            with _target(url, settings, signals.stop, in_memory=in_memory) as (target, check):
                 if ui:
                     code = _show_page(settings, target, ui_port, signals.stop)
                 else:
@@ -120,12 +126,16 @@ def _fail(message: str) -> None:
 
 @contextmanager
 def _target(
-    url: str, stop: Callable[[], bool], *, in_memory: bool
+    url: str, load: LoadSettings, stop: Callable[[], bool], *, in_memory: bool
 ) -> Iterator[tuple[Target, Callable[[], None]]]:
     """The server that is put under load, and what finds out whether it died."""
-    url = url or os.environ.get("TRITON_HTTP_URL", "")
+    variable = "URL" if url else "TRITON_HTTP_URL"
+    url = url or os.environ.get(variable, "")
     if url:
-        yield Target.at(url), lambda: None
+        target = Target.at(url, variable)
+        target.check(Protocol.HTTP)  # which is asked for the config, whatever is sent
+        target.check(load.protocol)
+        yield target, lambda: None
         return
     _err.print("starting Triton ...", style="dim")
     settings = Settings.from_environment(

@@ -1,12 +1,14 @@
 """The running server that end-to-end tests talk to."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 
+from server.errors import ServerError
 from server.settings import Settings
 from server.triton import TritonServer
 from tests.collection import pytest_collection_modifyitems
@@ -22,6 +24,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 __all__ = ["pytest_collection_modifyitems", "server"]
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "model_repository"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, None]:
+    """Shows what Triton logged where a server of a test did not start, or ended."""
+    outcome = yield
+    error = call.excinfo and call.excinfo.value
+    if isinstance(error, ServerError) and error.log_lines:
+        outcome.get_result().sections.append(("Triton's log", "\n".join(error.log_lines)))
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ class Checkpoint:
         """A digest over the files that the model is made of; the packaged ones are pinned."""
         if self.is_default:
             return f"{self.name} {PACKAGE.sha256}"
-        files = sorted(p for p in self.folder.iterdir() if p.suffix in {".json", ".safetensors"})
+        kinds = {".json", ".safetensors", ".txt"}
+        files = sorted(p for p in self.folder.iterdir() if p.suffix in kinds)
         return " ".join(f"{p.name}:{cache.sha256(p)}" for p in files)
 
 
@@ -76,7 +77,9 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(
+            snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "vocab.txt"])
+        )
     except LocalEntryNotFoundError:
         reason = "the model hub cannot be reached and the checkpoint is not in its cache"
     except (HfHubHTTPError, ValueError, OSError) as error:

@@ -28,6 +28,7 @@ WORDS = 3
 """Words left out of a text."""
 PIXELS = 78
 """Pixels hidden of a digit, a tenth of 784."""
+_PIXEL_ROWS = 64  # that `mnist_cnn` takes in one request
 SAMPLES = 8
 DRAWS = 5
 """Of random words or pixels, for each input and round."""
@@ -190,8 +191,9 @@ def of_words(
         for _ in range(draws):
             drawn = random.choice(len(each.words), WORDS, replace=False)
             cut.append(_without(text, each, drawn))
-    whole = _of_label(explained, explained)
-    changes = np.abs(_of_label(explained, client.classify_texts(cut)) - whole)
+    whole = _of_label(explained, _probabilities(explained))
+    left = _of_label(explained, _probabilities(client.classify_texts(cut)))
+    changes = np.abs(left - whole)
     return np.asarray(changes[:, :1] > changes[:, 1:])
 
 
@@ -213,7 +215,13 @@ def of_pixels(
             copy = image.copy()
             copy.reshape(-1)[left_out] = 0
             hidden.append(copy)
-    left = _of_label(explained, client.classify_digits(hidden))
+    # Not as pictures: one of whose ink nothing is left would be refused.
+    pixels = np.array(hidden, np.float32)[:, np.newaxis] / 255
+    answers = [
+        client.infer("mnist_cnn", {"image": pixels[begin : begin + _PIXEL_ROWS]})
+        for begin in range(0, len(pixels), _PIXEL_ROWS)
+    ]
+    left = _of_label(explained, np.concatenate([each["probabilities"] for each in answers]))
     return np.asarray(left[:, :1] < left[:, 1:])
 
 
@@ -226,12 +234,19 @@ def _without(text: str, explained: TextExplanation, left_out: NDArray[np.int64])
     return text
 
 
-def _of_label(
-    explained: Sequence[Classification], answers: Sequence[Classification]
-) -> NDArray[np.float64]:
-    """The probability of an input's label in the answers to it; [inputs, answers to each]."""
+def _probabilities(answers: Sequence[Classification]) -> NDArray[np.float64]:
+    """The probabilities of all classes, [answers, classes]."""
+    return np.array([each.probabilities for each in answers], np.float64)
+
+
+def _of_label(explained: Sequence[Classification], found: NDArray[Any]) -> NDArray[np.float64]:
+    """The probability of an input's label in the answers to it; [inputs, answers to each].
+
+    Args:
+        explained: The explained inputs.
+        found: The probabilities in all answers, [inputs × answers to each, classes].
+    """
     labels = np.array([np.argmax(each.probabilities) for each in explained])
-    found = np.array([each.probabilities for each in answers], np.float64)
-    by_input = found.reshape(len(explained), -1, found.shape[-1])
+    by_input = found.astype(np.float64).reshape(len(explained), -1, found.shape[-1])
     chosen: NDArray[np.float64] = by_input[np.arange(len(labels)), :, labels]
     return chosen

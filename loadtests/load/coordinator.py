@@ -23,6 +23,7 @@ from locust import events, runners
 
 from build.errors import BuildError
 from loadtests.load.errors import LoadTestError
+from loadtests.load.grpc_senders import use_greenlets
 from loadtests.load.request_log import LOG_ENTRY, RequestLog, merge
 from loadtests.load.requests import Requests, draw, encode_requests, workload_of
 from loadtests.load.settings import LoadSettings, Protocol
@@ -116,6 +117,8 @@ class RequestSource:
         )
         workload = workload_of(settings)
         target = Target.at(host or "", "--host")
+        use_greenlets()
+        target.check(protocol)
         key = (target.http, model, settings.seed, settings.inputs)
         with self._lock:
             if key not in self._drawn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Iterator
 from functools import partial
@@ -16,20 +17,27 @@ from tritonclient.grpc import service_pb2
 from tritonclient.utils import shared_memory
 
 from build.catalogue import Outputs
+from clients.address import grpc_proxy_option
 from clients.transport import SequencePosition
 from loadtests.load.errors import FailedRequestError, first_words
 from loadtests.load.expected import Answer
 from loadtests.load.request_log import Outcome
 from loadtests.load.requests import Requests
-from loadtests.load.senders import LastAnswers
+from loadtests.load.senders import LastAnswers, readable
 from loadtests.load.settings import TIMEOUT_SECONDS
+from loadtests.load.target import closed_shared_memory
 from loadtests.load.wire import decode_grpc, in_sequence_grpc, move_to_region
 
 _SERVICE = "/inference.GRPCInferenceService/"
 _CHANNEL_OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_CLOSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNIMPLEMENTED)
+_SAYS_CLOSED = re.compile("is restricted|shared memory", re.IGNORECASE)
+"""How servers say that they do not take shared memory."""
 _CODES = {
     grpc.StatusCode.DEADLINE_EXCEEDED: Outcome.LATE,
     grpc.StatusCode.INVALID_ARGUMENT: Outcome.REFUSED,
+    grpc.StatusCode.FAILED_PRECONDITION: Outcome.REFUSED,
+    grpc.StatusCode.PERMISSION_DENIED: Outcome.REFUSED,
     grpc.StatusCode.NOT_FOUND: Outcome.REFUSED,
     grpc.StatusCode.UNAVAILABLE: Outcome.UNAVAILABLE,
 }
@@ -85,12 +93,10 @@ class SharedMemorySender(GrpcSender):
             self._tell("SystemSharedMemoryRegister", register)
         except grpc.RpcError as error:  # it runs on another machine, for one
             self.close()
-            if "restricted" in (error.details() or ""):
-                raise FailedRequestError(
-                    Outcome.FAILED,
-                    "shared memory is closed: start the server with SHARED_MEMORY=on",
-                ) from None
-            raise _failed(error) from None
+            failed, why = _failed(error), first_words(error.details() or "")
+            if error.code() in _CLOSED or _SAYS_CLOSED.search(why):
+                raise FailedRequestError(failed.outcome, closed_shared_memory(why)) from None
+            raise failed from None
 
     def close(self) -> None:
         """See `Sender`."""
@@ -144,7 +150,7 @@ class StreamSender:
         if response.error_message:
             raise FailedRequestError(Outcome.FAILED, first_words(response.error_message))
         self.received = response.ByteSize()
-        return decode_grpc(self._outputs, response.infer_response)
+        return readable(lambda: decode_grpc(self._outputs, response.infer_response))
 
     def close(self) -> None:
         """See `Sender`."""
@@ -185,15 +191,20 @@ class _Stream:
 
 
 def _read(outputs: Outputs, response: bytes) -> Answer:
-    return decode_grpc(outputs, service_pb2.ModelInferResponse.FromString(response))
+    parse = service_pb2.ModelInferResponse.FromString
+    return readable(lambda: decode_grpc(outputs, parse(response)))
 
 
-def _channel(address: str) -> Any:
-    # Before the first channel: without it gRPC would block every greenlet of the process.
+def use_greenlets() -> None:
+    """Has gRPC wait by gevent, before the first channel: else it blocks every greenlet."""
     from grpc.experimental import gevent as grpc_gevent
 
     grpc_gevent.init_gevent()
-    return grpc.insecure_channel(address, _CHANNEL_OPTIONS)
+
+
+def _channel(address: str) -> Any:
+    use_greenlets()
+    return grpc.insecure_channel(address, [*_CHANNEL_OPTIONS, grpc_proxy_option(address)])
 
 
 def _failed(error: Any) -> FailedRequestError:

@@ -29,6 +29,7 @@ _CHUNK = 65536
 _READ, _WRITE = 1, 2
 _END_OF_HEAD = b"\r\n\r\n"
 _LENGTH = LENGTH_HEADER.lower().encode()
+_STATUS = re.compile(rb"HTTP/1\.[01] \d{3}[ \r]")
 _TOLD = re.compile(
     rb"\r\n(content-length|%b|connection): *([^\r]*)" % re.escape(_LENGTH), re.IGNORECASE
 )
@@ -185,7 +186,11 @@ def _rest(connection: GreenletSocket, data: bytes) -> Response:
     while (end := data.find(_END_OF_HEAD)) < 0:
         data += _more(connection)
     told = {name.lower(): value for name, value in _TOLD.findall(data, 0, end)}
-    if not data.startswith(b"HTTP/1.") or b"content-length" not in told:
+    if not (
+        _STATUS.match(data)
+        and told.get(b"content-length", b"").isdigit()
+        and told.get(_LENGTH, b"0").isdigit()
+    ):
         raise FailedRequestError(Outcome.FAILED, "no HTTP/1.1 answer with a Content-Length")
     start = end + len(_END_OF_HEAD)
     size = start + int(told[b"content-length"])

@@ -83,7 +83,7 @@ def explain_texts(folder: Path, network: Network) -> Explain:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 
     def explain(sent: Tensors, _: Tensors) -> Answer:
-        text = plans.read_text(sent["TEXT"].item())
+        text = sent["TEXT"].item().decode()
         plan = plans.explanation(text, tokenizer.encode(text), plans.Options())
         answers = {copy: network.answer(pack([plan.ids_of(copy)])) for copy in plan.waiting}
         plan.probabilities = {copy: answer.probabilities for copy, answer in answers.items()}

@@ -175,8 +175,8 @@ class _Watcher:
 
     def _scrape(self) -> None:
         models = [self._run.settings.model, *self._run.parts]
-        # A server that does not even answer this is seen in the log.
-        with contextlib.suppress(LoadTestError):
+        # A server that does not even answer this is seen in the log; ValueError: it is no metrics.
+        with contextlib.suppress(LoadTestError, ValueError):
             text = self._run.target.scrape()
             self._run.scrapes.append(Scrape(time.time(), read_counters(text, models)))
 

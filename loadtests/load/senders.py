@@ -21,7 +21,10 @@ from loadtests.load.wire import decode_http, decode_plain, in_sequence_http
 SEQUENCE_HEADER = "x-sequence-id"
 """Tells a front door which requests have to reach the same server."""
 
-_STATUSES = {400: Outcome.REFUSED, 404: Outcome.REFUSED, 503: Outcome.UNAVAILABLE}
+_STATUSES = {
+    **dict.fromkeys((400, 403, 404, 413, 422), Outcome.REFUSED),
+    **dict.fromkeys((502, 503), Outcome.UNAVAILABLE),
+}
 
 Raw = TypeVar("Raw")
 
@@ -72,6 +75,18 @@ class LastAnswers(Generic[Raw]):
         return answer
 
 
+def readable(decode: Callable[[], Answer]) -> Answer:
+    """What `decode` returns.
+
+    Raises:
+        FailedRequestError: It raised something, since what came is no answer of the model.
+    """
+    try:
+        return decode()
+    except Exception as error:  # tritonclient trusts what it reads
+        raise FailedRequestError(Outcome.FAILED, "an answer that cannot be read") from error
+
+
 class HttpSender:
     """HTTP/1.1 with connections that are kept, as many as requests are under way."""
 
@@ -106,8 +121,9 @@ class HttpSender:
 
     def _read(self, response: Response) -> Answer:
         if self._is_plain:
-            return decode_plain(response.body)
-        return decode_http(self._outputs, response.body, response.json_length or None)
+            return readable(lambda: decode_plain(response.body))
+        length = response.json_length or None
+        return readable(lambda: decode_http(self._outputs, response.body, length))
 
     def _written(self, body: bytes, headers: dict[str, str]) -> bytes:
         return written(self._path, self._host, body, headers)

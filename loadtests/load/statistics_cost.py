@@ -14,6 +14,8 @@ from pathlib import Path
 
 from locust.env import Environment
 
+from build.errors import BuildError
+from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.requests import prepare
 from loadtests.load.settings import LoadSettings, Protocol
 from loadtests.load.target import Target
@@ -51,4 +53,11 @@ def _microseconds(worker: Worker, on_request: OnRequest | None) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Protocol(sys.argv[3]))
+    try:
+        main(sys.argv[1], sys.argv[2], Protocol(sys.argv[3]))
+    except (LoadTestError, BuildError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, SettingsError) else 3)
+    except (IndexError, ValueError):
+        print("error: expected host:port, a model and a protocol", file=sys.stderr)
+        sys.exit(2)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from build import model_config
+from clients import GrpcClient, HttpClient, ModelNotFoundError, ServingError
+from clients.address import Address
 from loadtests.load.errors import LoadTestError, SettingsError
 from loadtests.load.settings import Protocol
 from server.triton import TritonServer
 
 _TIMEOUT_SECONDS = 10
+_ADVICE = "start a server with make serve, or leave URL out to have one started"
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,35 @@ class Target:
         Raises:
             SettingsError: The setting, which is named, is not of this form.
         """
-        host, _, port = url.removeprefix("http://").rstrip("/").rpartition(":")
-        if not host or "/" in host or not port.isdigit():
-            raise SettingsError(
-                f"{setting} is {url!r}: it has to be host:port of Triton's HTTP service"
-            )
+        http = _address(url, setting)
         return cls(
-            f"{host}:{port}",
-            os.environ.get("TRITON_GRPC_URL") or f"{host}:{int(port) + 1}",
-            os.environ.get("TRITON_METRICS_URL") or f"{host}:{int(port) + 2}",
-            _listener(int(port)) if host in ("localhost", "127.0.0.1") else None,
+            http.netloc,
+            _beside(http, 1, "TRITON_GRPC_URL", setting),
+            _beside(http, 2, "TRITON_METRICS_URL", setting),
+            _listener(http.port) if http.is_loopback else None,
         )
+
+    def check(self, protocol: Protocol) -> None:
+        """Asks whether the service that takes a protocol is there and ready.
+
+        Raises:
+            LoadTestError: It is not, or shared memory is closed where the protocol needs it.
+        """
+        client = GrpcClient if protocol.is_grpc else HttpClient
+        try:
+            with client(self.address(protocol), timeout=_TIMEOUT_SECONDS) as asked:
+                asked.check_ready()
+        except ServingError as error:
+            variable = "TRITON_GRPC_URL" if protocol.is_grpc else "URL"
+            advice = f"{variable} has to name Triton's {'gRPC' if protocol.is_grpc else 'HTTP'}"
+            raise LoadTestError(f"{error.message}; {advice} service") from error
+        if not protocol.is_grpc:
+            self.server_version()  # others say yes to any question whether they are ready
+        if protocol is Protocol.GRPC_SHM:
+            try:
+                self._get(self.http, "/v2/systemsharedmemory/status")
+            except LoadTestError as error:
+                raise LoadTestError(closed_shared_memory(str(error))) from error
 
     def address(self, protocol: Protocol) -> str:
         """`host:port` of the service that takes a protocol."""
@@ -73,9 +95,12 @@ class Target:
         """The config that the server has of a model.
 
         Raises:
-            LoadTestError: Nothing answers, or it has no such model.
+            LoadTestError: Nothing answers, it has no such model, or it is no Triton.
         """
-        return self._ask(f"/v2/models/{model}/config")
+        with self._read(f"/v2/models/{model}/config") as found:
+            if found["name"] != model:
+                raise KeyError
+            return dict(found)
 
     def config_text(self, model: str) -> str:
         """The same as `config.pbtxt` would say it."""
@@ -83,8 +108,8 @@ class Target:
 
     def version(self, model: str) -> str:
         """The newest version that is served of a model."""
-        versions: list[str] = self._ask(f"/v2/models/{model}")["versions"]
-        return max(versions, key=int)
+        with self._read(f"/v2/models/{model}") as found:
+            return str(max(found["versions"], key=int))
 
     def parts(self, model: str) -> list[str]:
         """The models that an ensemble is made of, in order; for any other only itself."""
@@ -93,7 +118,8 @@ class Target:
 
     def server_version(self) -> str:
         """Triton's own version."""
-        return str(self._ask("/v2")["version"])
+        with self._read("/v2") as found:
+            return str(found["version"])
 
     def scrape(self) -> str:
         """The metrics, as text.
@@ -103,27 +129,53 @@ class Target:
         """
         return self._get(self.metrics, "/metrics")
 
-    def _ask(self, path: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._get(self.http, path))
-        return found
-
-    def _get(self, address: str, path: str) -> str:
-        connection = http.client.HTTPConnection(address, timeout=_TIMEOUT_SECONDS)
+    @contextmanager
+    def _read(self, path: str) -> Iterator[Any]:
+        """The JSON of an answer; where a `with` block finds something else in it, it is wrong."""
+        text = self._get(self.http, path)
         try:
-            connection.request("GET", path)
-            response = connection.getresponse()
-            text = response.read().decode()
-        except (OSError, http.client.HTTPException) as error:
-            why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            yield json.loads(text)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise LoadTestError(
-                f"no answer from {address}: {why}; start a server with make serve, or leave URL "
-                "out to have one started"
+                f"no Triton at {self.http}: {path} answered something else; {_ADVICE}"
             ) from error
-        finally:
-            connection.close()
-        if response.status != http.client.OK:
-            raise LoadTestError(f"{address}{path} answered {response.status}: {text.strip()}")
-        return text
+
+    @staticmethod
+    def _get(address: str, path: str) -> str:
+        try:
+            with HttpClient(address, timeout=_TIMEOUT_SECONDS) as client:
+                return client.get(path).decode(errors="replace")
+        except ModelNotFoundError as error:
+            raise LoadTestError(f"no model for {path} at {address}: {error.message}") from error
+        except ServingError as error:
+            raise LoadTestError(f"{error.message}; {_ADVICE}") from error
+
+
+def closed_shared_memory(why: str) -> str:
+    """What to do where the server does not take shared memory, in one line."""
+    return f"shared memory is closed: set SHARED_MEMORY=on where the server is started ({why})"
+
+
+def _address(url: str, setting: str) -> Address:
+    try:
+        address = Address.parse(url)
+    except ValueError as error:
+        raise SettingsError(f"{setting}: {error}") from error
+    if address.tls or address.path:
+        raise SettingsError(
+            f"{setting} is {url!r}: it has to be host:port, without TLS and without a path"
+        )
+    return address
+
+
+def _beside(http: Address, steps: int, variable: str, setting: str) -> str:
+    """The address that a variable names, or of the service so many ports higher."""
+    if named := os.environ.get(variable):
+        return _address(named, variable).netloc
+    try:
+        return http.next(steps)
+    except ValueError as error:
+        raise SettingsError(f"{setting} is {http}: {error}, so set {variable}") from error
 
 
 def _listener(port: int) -> int | None:

@@ -65,21 +65,6 @@ def read_options(parameters: str) -> Options:
     return Options(number("SAMPLES", MAX_SAMPLES), number("SEED", MAX_SEED))
 
 
-def read_text(encoded: bytes) -> str:
-    """Decodes a text.
-
-    Raises:
-        RefusedError: It is not UTF-8, or is blank.
-    """
-    try:
-        text = encoded.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RefusedError(f"not valid UTF-8 at byte {error.start}") from None
-    if not text.strip():
-        raise RefusedError("the text is empty")
-    return text
-
-
 def words_of(text: str, encoding: Encoding) -> list[int]:
     """Assigns each token of a text to a word.
 

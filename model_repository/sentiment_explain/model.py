@@ -3,11 +3,13 @@
 Runs in Triton's Python backend. Copies of the text with words left out are sent
 to the served `sentiment_bert`, so the model that is explained is the one that
 answers. `explanation.py` chooses and compares them; it lies beside the built copy of
-this file, and so does `tokenizer.json`, as in `sentiment_tokenizer`.
+this file, and so do `tokenizer.json`, `texts.py` and `beginning.py`, as in
+`sentiment_tokenizer`.
 """
 
 import asyncio
 import json
+import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,9 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from explanation import Copy, Explanation, RefusedError, explanation, read_options, read_text
+from beginning import BeginningTokenizer  # type: ignore[import-not-found]
+from explanation import Copy, Explanation, RefusedError, explanation, read_options
+from texts import TextError, read_text  # type: ignore[import-not-found]
 from tokenizers import Tokenizer
 
 CLASSIFIER = "sentiment_bert"
@@ -78,8 +82,11 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Loads the tokenizer from the folder of this version."""
+        # One text is done before other threads wake up, and the network needs the cores.
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = BeginningTokenizer(tokenizer)
         parameters = json.loads(args["model_config"]).get("parameters", {})
         parameter = parameters.get(MAX_ROWS_PARAMETER, {})
         self.max_rows = int(parameter.get("string_value", MAX_ROWS))
@@ -122,8 +129,11 @@ class TritonPythonModel:
             for number, encoded in enumerate(texts):
                 place = f"TEXT row {number}: "
                 text = read_text(bytes(encoded))
-                pending.rows.append(explanation(text, self.tokenizer.encode(text), options))
-        except RefusedError as error:
+                (encoding,) = self.tokenizer.encode([text], offsets=True)
+                if isinstance(encoding, TextError):
+                    raise encoding
+                pending.rows.append(explanation(text, encoding, options))
+        except (RefusedError, TextError) as error:
             message = f"{place}{error}"
             pending.error = pb_utils.TritonError(message, pb_utils.TritonError.INVALID_ARG)
         return pending

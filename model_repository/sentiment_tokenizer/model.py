@@ -1,8 +1,8 @@
 """`sentiment_tokenizer`: turns texts into token ids and an attention mask.
 
 Runs in Triton's Python backend. `tokenizer.json` lies beside the built copy of
-this file; it is the checkpoint's own, and truncates a text to the most tokens
-that the model takes.
+this file, as `texts.py` and `beginning.py` do; it is the checkpoint's own, and
+truncates a text to the most tokens that the model takes.
 """
 
 import os
@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
+from beginning import BeginningTokenizer  # type: ignore[import-not-found]
+from texts import TextError, read_text  # type: ignore[import-not-found]
 from tokenizers import Encoding, Tokenizer
 
 TEXT, IDS, MASK = "TEXT", "input_ids", "attention_mask"
-
-
-class TextError(ValueError):
-    """An invalid text; the message gives row and cause."""
 
 
 def read_texts(rows: npt.NDArray[np.object_]) -> list[str]:
@@ -29,17 +27,14 @@ def read_texts(rows: npt.NDArray[np.object_]) -> list[str]:
         rows: BYTES [n, 1].
 
     Raises:
-        TextError: A row is not UTF-8, or is blank.
+        TextError: A row is not UTF-8, or has nothing visible in it; the message names it.
     """
     texts = []
     for number, row in enumerate(rows.ravel().tolist()):
         try:
-            text = bytes(row).decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise TextError(f"{TEXT} row {number}: not valid UTF-8 at byte {error.start}") from None
-        if not text.strip():
-            raise TextError(f"{TEXT} row {number}: the text is empty")
-        texts.append(text)
+            texts.append(read_text(bytes(row)))
+        except TextError as error:
+            raise _of_row(number, error) from None
     return texts
 
 
@@ -62,7 +57,8 @@ class TritonPythonModel:
         # A batch is done before other threads wake up, and the network needs the cores.
         os.environ["TOKENIZERS_PARALLELISM"] = "false"
         folder = Path(args["model_repository"]) / args["model_version"]
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer = BeginningTokenizer(tokenizer)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Tokenizes a batch of requests in one call; a bad request fails alone."""
@@ -74,7 +70,7 @@ class TritonPythonModel:
             except TextError as error:
                 read.append(error)
         texts = [text for rows in read if isinstance(rows, list) for text in rows]
-        encodings = iter(self.tokenizer.encode_batch_fast(texts))
+        encodings = iter(self.tokenizer.encode(texts))
         return [
             _refusal(rows)
             if isinstance(rows, TextError)
@@ -87,7 +83,10 @@ class TritonPythonModel:
         _mask_of_one.cache_clear()
 
 
-def _answer(encodings: list[Encoding]) -> Any:
+def _answer(encodings: list[Encoding | TextError]) -> Any:
+    for number, encoding in enumerate(encodings):
+        if isinstance(encoding, TextError):
+            return _refusal(_of_row(number, encoding))
     rows = [encoding.ids for encoding in encodings]  # each access makes a new list
     if len(rows) == 1:
         ids = np.array(rows, np.int64)
@@ -100,6 +99,10 @@ def _answer(encodings: list[Encoding]) -> Any:
 def _mask_of_one(length: int) -> Any:
     """The mask of a single text, shared by responses: to make a tensor takes the backend long."""
     return pb_utils.Tensor(MASK, np.ones((1, length), np.int64))
+
+
+def _of_row(number: int, error: TextError) -> TextError:
+    return TextError(f"{TEXT} row {number}: {error}")
 
 
 def _refusal(error: TextError) -> Any:

@@ -66,6 +66,20 @@ def test_fine_tuning_is_done_once(
     assert len(trained) == 1
 
 
+def test_fine_tuning_that_learns_nothing_is_refused(
+    write_checkpoint: WriteCheckpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(finetune, "train", lambda *_: None)
+    few = reviews.load_train()[:40]
+    monkeypatch.setattr(reviews, "load_train", lambda: few)
+    monkeypatch.setattr(reviews, "load_test", lambda: few)
+    gates = RECIPE.gates.model_copy(update={"batch_sizes": (1, 2)})
+    recipe = RECIPE.model_copy(update={"checkpoint": str(write_checkpoint()), "gates": gates})
+    with pytest.raises(BuildError, match=r"BERT=.*% of 40 held-out labels .* which is chance"):
+        bert.build(recipe, tmp_path)
+
+
 def test_a_checkpoint_without_a_head_gets_the_labels_of_the_reviews(
     write_checkpoint: WriteCheckpoint,
 ) -> None:
@@ -109,7 +123,7 @@ def test_fine_tuning_learns_what_the_reviews_say(write_checkpoint: WriteCheckpoi
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "distilbert"}, "model_type is 'distilbert', supported is 'bert'"),
+        ({"model_type": "distilbert"}, "model_type is .distilbert., served is .bert."),
         ({"max_position_embeddings": "many"}, "cannot be loaded"),
     ],
 )

@@ -85,3 +85,33 @@ def test_accuracy_counts_the_labels_that_are_right(exported: tuple[MnistCnn, Pat
     truth[:3] = ["none"] * 3
     with pytest.raises(BuildError, match=r"85\.00% .* required are 90\.0%"):
         check.accuracy(path, found, truth, GATES)
+
+
+@pytest.mark.parametrize(
+    ("right", "accepted"),
+    [
+        (0, False),
+        (800, False),  # as often as always the more frequent label
+        (845, False),  # 2.2 standard deviations above: 1 of 70 untrained networks
+        (865, True),
+        (1600, True),
+    ],
+)
+def test_what_could_be_chance_is_refused(right: int, accepted: bool) -> None:
+    truth = ["bad", "good"] * 800
+    found = [*truth[:right], *(["good", "bad"] * 800)[right:]]
+    if accepted:
+        check.above_chance("BERT=x", found, truth)
+        return
+    expected = (
+        rf"BERT=x: after fine-tuning {right / 16:.2f}% of 1,600 held-out labels are right, which "
+        r"is chance: 50\.00% have the more frequent label"
+    )
+    with pytest.raises(BuildError, match=expected):
+        check.above_chance("BERT=x", found, truth)
+
+
+def test_always_to_say_the_more_frequent_label_is_chance_however_frequent_it_is() -> None:
+    truth = ["bad"] * 1400 + ["good"] * 200
+    with pytest.raises(BuildError, match=r"87\.50% of 1,600 .* 87\.50% have the more frequent"):
+        check.above_chance("BERT=x", ["bad"] * 1600, truth)

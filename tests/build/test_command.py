@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from build.install import Bar
+from tests.build.checkpoint.edits import weights, write_weights
+from tests.build.conftest import WriteCheckpoint
 from tests.conftest import REPOSITORY
 
 ROOT = REPOSITORY.parent
@@ -50,6 +52,39 @@ def test_a_description_that_is_not_valid_ends_the_build_with_a_line(repository: 
     assert done.returncode == 1
     assert f"{file}: descriptoin is not known" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_checkpoint_that_is_refused_ends_the_build_and_the_old_version_stays(
+    tmp_path: Path, write_checkpoint: WriteCheckpoint
+) -> None:
+    unbuilt = shutil.ignore_patterns("[0-9]*", "__pycache__", ".build.lock")
+    model = Path(
+        shutil.copytree(REPOSITORY / "sentiment_bert", tmp_path / "sentiment_bert", ignore=unbuilt)
+    )
+    (model / "1").mkdir()
+    (model / "1" / "model.onnx").write_text("old")
+    folder = write_checkpoint("bad", "good")
+    write_weights(
+        folder, {name.replace("bert.", "model.bert."): v for name, v in weights(folder).items()}
+    )
+    done = run("build", "--bert", str(folder), "--repository", str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"build: BERT={folder}: the weights are not those of a BERT as config.json describes it: "
+        "39 weights are missing: bert.embeddings.LayerNorm.bias, bert.embeddings.LayerNorm.weight, "
+        "bert.embeddings.position_embeddings.weight, bert.embeddings.token_type_embeddings.weight "
+        "and 35 more; 39 weights are not known to BERT: model.bert.embeddings.LayerNorm.bias, "
+        "model.bert.embeddings.LayerNorm.weight, model.bert.embeddings.position_embeddings.weight, "
+        "model.bert.embeddings.token_type_embeddings.weight and 35 more; save them with "
+        "transformers' save_pretrained\n"
+    )
+    assert sorted(path.name for path in model.iterdir() if path.name != ".build.lock") == [
+        "1",
+        "config.pbtxt",
+        "configs",
+        "model.toml",
+    ]
+    assert [path.name for path in (model / "1").iterdir()] == ["model.onnx"]
 
 
 def test_what_pip_says_of_a_group_that_it_cannot_install_is_shown() -> None:

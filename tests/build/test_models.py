@@ -87,7 +87,8 @@ def test_a_python_model_is_published_with_its_files_and_again_when_one_changes(c
     model = catalogue.read(copy)["sentiment_explain"]
     made, is_new = models.ensure(model, settings)
     assert is_new
-    assert set(made.files) == {"model.py", "explanation.py", "tokenizer.json"}
+    shared = {"texts.py", "beginning.py"}  # which lie beside `sentiment_tokenizer`
+    assert set(made.files) == {"model.py", "explanation.py", "tokenizer.json", *shared}
     assert made == manifest.read(model.folder / VERSION)
     assert models.ensure(model, settings) == (made, False)
     (network / "tokenizer.json").write_text("[]")

@@ -10,15 +10,16 @@ import certifi
 import pytest
 from geventhttpclient.connectionpool import SSLConnectionPool
 
-from clients import Access, HttpClient
+from clients import Access, GrpcClient, HttpClient, RetryPolicy, UnavailableError
 from clients.errors import process_died
 from deploy.cluster.certificates import ensure_certificate
+from tests.clients.peers import listening, saying
 
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Path:
-    file = tmp_path / "ca.pem"
-    file.touch()
+    file, end = tmp_path / "authority.pem", "-----END CERTIFICATE-----"
+    file.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
     return file
 
 
@@ -50,6 +51,24 @@ def test_the_environment_gives_what_is_not_given(
     access = Access.from_environment()
     assert (access.authority, access.tls) == (authority, True)
     assert access.all_headers() == {"authorization": "Bearer abc"}
+
+
+def test_an_authority_without_a_certificate_is_named(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ValueError, match=r"ca\.pem holds no certificate as PEM"):
+        Access(authority=tmp_path / "ca.pem")
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "a\0"])
+def test_a_key_that_cannot_be_sent_is_refused(authority: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        Access(authority=authority, api_key=key)
+
+
+def test_a_file_of_keys_that_is_no_text_is_told(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"keys: it is no text"):
+        Access.from_environment(None, tmp_path / "keys", tls=True)
 
 
 def test_an_empty_file_of_keys_is_told(tmp_path: Path) -> None:
@@ -91,6 +110,31 @@ def ready_over_tls(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
+@pytest.mark.parametrize("client", [HttpClient, GrpcClient])
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_a_port_without_tls_is_told_in_one_line(
+    answer: bytes, client: type[HttpClient | GrpcClient], authority: Path
+) -> None:
+    with (
+        listening(saying(answer)) as url,
+        client(url, access=Access(authority=authority), retry=RetryPolicy(retries=0)) as asked,
+        pytest.raises(UnavailableError, match=f"no (TLS at|answer from) {url}: ") as refused,
+    ):
+        asked.classify_texts(["a text"])
+    assert "\n" not in refused.value.message
+
+
+def test_a_certificate_that_is_not_trusted_is_told_in_one_line(
+    ready_over_tls: tuple[str, Path], authority: Path
+) -> None:
+    address, _ = ready_over_tls
+    with (
+        HttpClient(address, access=Access(authority=authority)) as client,
+        pytest.raises(UnavailableError, match=f"no trust in the certificate of {address}: "),
+    ):
+        client.check_ready()
+
+
 @pytest.mark.parametrize("url", ["{}", "https://{}", "https://{}/"])
 def test_the_given_authority_is_trusted(ready_over_tls: tuple[str, Path], url: str) -> None:
     address, signer = ready_over_tls
@@ -100,14 +144,12 @@ def test_the_given_authority_is_trusted(ready_over_tls: tuple[str, Path], url: s
 
 
 def test_the_given_authority_is_trusted_in_place_of_all_others(
-    ready_over_tls: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ready_over_tls: tuple[str, Path], authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     address, signer = ready_over_tls
     # As if the certificate were of an authority that everybody trusts.
     monkeypatch.setitem(SSLConnectionPool.default_options, "ca_certs", str(signer))
     with HttpClient(f"https://{address}") as client:
         assert client.ready()
-    other, end = tmp_path / "other.pem", "-----END CERTIFICATE-----"
-    other.write_text(Path(certifi.where()).read_text().partition(end)[0] + end)
-    with HttpClient(address, access=Access(authority=other)) as client:
+    with HttpClient(address, access=Access(authority=authority)) as client:
         assert not client.ready()

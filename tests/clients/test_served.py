@@ -207,3 +207,18 @@ def test_the_table_lines_up(address: list[str]) -> None:
     header, *rows = result.stdout.splitlines()
     assert len(rows) == len(TEXTS)
     assert {len(row.rstrip()) for row in [header, *rows]} == {len(header.rstrip())}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "port"),
+    [("http", "grpc"), ("http", "metrics"), ("grpc", "http"), ("grpc", "metrics")],
+)
+def test_another_port_of_the_server_is_one_line(protocol: str, port: str, server: Any) -> None:
+    url = getattr(server, f"{port}_url")
+    result = CliRunner().invoke(app, ["text", "a", "b", "--protocol", protocol, "--url", url])
+    assert result.exit_code == 3
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"no Triton's HTTP service at {url}") or line.startswith(
+        (f"no gRPC service at {url}", f"no HTTP at {url}")
+    )
+    assert "--url" in line

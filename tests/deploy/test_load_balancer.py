@@ -16,6 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from build.data import digits
 from clients import (
     Access,
     AccessDeniedError,
@@ -31,6 +32,7 @@ from tests.deploy.conftest import RATE_LIMIT, STREAM_LIMIT
 
 pytestmark = pytest.mark.e2e
 
+DIGIT = digits.load_test().images[0]
 Headers = dict[str, str]
 ADMINISTRATION = [
     ("POST", "/v2/repository/index"),
@@ -67,7 +69,7 @@ def bearer(cluster: Running, role: str, **headers: str) -> Headers:
 def test_a_key_of_inference_gets_answers(cluster: Running, protocol: str) -> None:
     with cluster.client(protocol) as client:
         assert client.ready()
-        (result,) = client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+        (result,) = client.classify_digits([DIGIT])
         assert 0 <= result.digit <= 9
 
 
@@ -78,7 +80,7 @@ def test_without_a_known_key_only_health_is_told(cluster: Running, protocol: str
     with cluster.client(protocol, access) as client:
         assert client.ready()
         with pytest.raises(AccessDeniedError, match="an API key is needed"):
-            client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+            client.classify_digits([DIGIT])
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
@@ -87,7 +89,7 @@ def test_a_key_of_administration_is_for_nothing_else(cluster: Running, protocol:
         cluster.client(protocol, cluster.access("administration")) as client,
         pytest.raises(AccessDeniedError, match="needs a key of inference"),
     ):
-        client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+        client.classify_digits([DIGIT])
 
 
 @pytest.mark.parametrize(("method", "path"), ADMINISTRATION)
@@ -202,7 +204,7 @@ def test_more_requests_a_second_than_a_key_may_are_answered_429(cluster: Running
     administrator = {**bearer(cluster, "administration"), "x-replica": "r1"}
     assert ask(cluster, "POST", "/v2/repository/index", administrator)[0] == 200
     with cluster.client("http") as client:  # It waits and comes again.
-        assert client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+        assert client.classify_digits([DIGIT])
 
 
 def test_secrets_are_readable_by_their_owner_only(cluster: Running) -> None:
@@ -222,7 +224,7 @@ def test_a_certificate_that_nobody_vouches_for_is_not_trusted(cluster: Running) 
         pytest.raises(UnavailableError),
     ):
         # The system's authorities do not know the certificate.
-        client.classify_digits([np.zeros((28, 28), dtype=np.uint8)])
+        client.classify_digits([DIGIT])
 
 
 def test_the_pieces_of_a_text_go_to_one_server(cluster: Running) -> None:

@@ -1,6 +1,7 @@
 """Bad input is answered by a clear error over either protocol, and the server stays well."""
 
 import http.client
+import io
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
+from build.data import digits
 from server.triton import TritonServer
 from tests.e2e.test_batching import png, texts, tokens
 from tests.e2e.together import Inputs, tensors
@@ -39,8 +42,10 @@ def images(*rows: bytes) -> Inputs:
     return {"IMAGE": np.array(rows, dtype=object).reshape(-1, 1)}
 
 
-DIGIT = png(np.zeros((28, 28), np.uint8))
+REAL = digits.load_test().images[0]
+DIGIT = png(REAL)
 NOISE = png(np.random.default_rng(0).integers(0, 256, (99, 99), dtype=np.uint8))
+LARGE = png(np.kron(REAL > 127, np.ones((142, 142), bool)))
 PIXELS = np.zeros((1, 1, 28, 28), np.float32)
 HUGE = png(np.zeros((20_000, 20_000), bool))
 NOT_FINITE = PIXELS + np.float32("nan")
@@ -55,6 +60,9 @@ CASES = [
     Case("a second row that is no image", "mnist", images(DIGIT, b"?"), "IMAGE row 1"),
     Case("empty image", "mnist", images(b""), "not a PNG or JPEG image"),
     Case("huge image", "mnist", images(HUGE), "20000 x 20000 pixels"),
+    Case(
+        "too many pixels together", "mnist", images(*[LARGE] * 5), "IMAGE row 4: the image has 3976"
+    ),
     Case("image cut off", "mnist", images(NOISE[:4000]), "cannot be decoded"),
     Case("empty text", "sentiment", texts(""), "TEXT row 0: the text is empty"),
     Case("blank text", "sentiment", texts("good", " \n"), "TEXT row 1: the text is empty"),
@@ -62,7 +70,30 @@ CASES = [
     Case("no image to explain", "mnist_explain", images(b"?"), "IMAGE row 0: not a PNG or JPEG"),
     Case("image to explain cut off", "mnist_explain", images(NOISE[:4000]), "cannot be decoded"),
     Case("empty text to explain", "sentiment_explain", texts(""), "TEXT row 0: the text is empty"),
-    Case("no words to explain", "sentiment_explain", texts("\0"), "TEXT row 0: the text has no w"),
+    Case("no words", "sentiment", texts("good", "\ufffd"), "TEXT row 1: the text has no words"),
+    Case(
+        "no words to explain", "sentiment_explain", texts("\ufffd"), "TEXT row 0: the text has no w"
+    ),
+    *[
+        Case(
+            f"{name}, {model}", model, texts(text), "TEXT row 0: the text has nothing visible in it"
+        )
+        for name, text in (("NUL", "\0"), ("zero width", "\u200b\ufeff "), ("a mark", "\u0301"))
+        for model in ("sentiment", "sentiment_explain")
+    ],
+    *[
+        Case(f"one word of a million letters, {model}", model, texts("a" * 10**6), "shorten it")
+        for model in ("sentiment", "sentiment_explain")
+    ],
+    *[
+        Case(f"{name}, {model}", model, images(picture), f"IMAGE row 0: the image {message}")
+        for name, picture, message in (
+            ("no ink", png(np.zeros((28, 28), np.uint8)), "has hardly any contrast"),
+            ("dark on bright", png(255 - REAL), "is dark on a bright background"),
+            ("nothing drawn", png(np.zeros((28, 28, 4), np.uint8)), "is transparent everywhere"),
+        )
+        for model in ("mnist", "mnist_explain")
+    ],
     Case(
         "no UTF-8 to explain", "sentiment_explain", texts("good", b"\xe9"), "TEXT row 1: not valid"
     ),
@@ -82,6 +113,7 @@ CASES = [
         "attention_mask must have the shape of input_ids",
     ),
 ]
+OF_A_GRAPH = ("mnist_cnn", "sentiment_bert")
 cases = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 
 
@@ -151,6 +183,42 @@ def test_a_body_that_is_no_json_of_a_request(server: TritonServer, body: bytes) 
     status, answer = post(server, "sentiment", body)
     assert status in (400, 500)
     assert "pars" in json.loads(answer)["error"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.model in OF_A_GRAPH and " must " in case.message]
+)
+def test_what_a_graph_refuses_begins_with_the_reason(server: TritonServer, case: Case) -> None:
+    client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+    with client, pytest.raises(InferenceServerException) as raised:
+        client.infer(case.model, tensors(case.inputs))
+    name, _, _ = raised.value.message().partition(" must ")
+    assert name in case.inputs
+    assert len(raised.value.message()) < 100
+
+
+def test_random_bits_as_pixels_are_refused_in_words(server: TritonServer) -> None:
+    bits = np.random.default_rng(0).integers(0, 2**32, PIXELS.shape, dtype=np.uint32)
+    client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+    with client, pytest.raises(InferenceServerException, match="image must be finite, it has NaN"):
+        client.infer("mnist_cnn", tensors({"image": bits.view(np.float32)}))
+
+
+def test_a_drawn_digit_and_one_that_lies_are_read_alike(server: TritonServer) -> None:
+    lying = Image.fromarray(REAL).rotate(180)
+    exif = Image.Exif()
+    exif[0x112] = 3
+    buffer = io.BytesIO()
+    lying.save(buffer, "PNG", exif=exif)
+    drawn = np.zeros((28, 28, 4), np.uint8)  # black ink
+    drawn[..., 3] = REAL
+    client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+    with client:
+        for model in ("mnist", "mnist_explain"):
+            answer = client.infer(model, tensors(images(DIGIT, buffer.getvalue(), png(drawn))))
+            plain, *others = answer.as_numpy("PROBABILITIES")
+            for other in others:
+                np.testing.assert_allclose(other, plain, atol=1e-5)
 
 
 def test_the_curl_line_of_the_readme(server: TritonServer) -> None:

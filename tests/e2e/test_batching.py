@@ -35,11 +35,19 @@ def tokens(*ids: int, rows: int = 1) -> Inputs:
 
 
 LONG = tokens(*[101, *[2143] * 126, 102], rows=32)
-NOISE = png(np.random.default_rng(0).integers(0, 256, (1500, 1500), dtype=np.uint8))
+# Takes long to decode, and 64 of it are as many pixels as a request may have.
+LARGE = png(
+    np.clip(
+        np.kron(digits.load_test().images[0], np.ones((35, 35), np.int16))[..., np.newaxis]
+        + np.random.default_rng(0).integers(-60, 60, (980, 980, 3)),
+        0,
+        255,
+    ).astype(np.uint8)
+)
 BUSY: dict[str, list[Inputs]] = {
     # Each fills a batch, so that nothing joins it.
     "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 100,
-    "mnist_decoder": [{"IMAGE": np.full((64, 1), NOISE, dtype=object)}],
+    "mnist_decoder": [{"IMAGE": np.full((64, 1), LARGE, dtype=object)}],
     "sentiment_bert": [LONG] * 10,
     "sentiment_tokenizer": [texts(*["a word " * 20_000] * 32)],
 }

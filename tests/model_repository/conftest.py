@@ -7,6 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from build import catalogue
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -19,8 +21,11 @@ def _load(model: str, filename: str = "model.py") -> ModuleType:
     if backend not in sys.path:
         sys.path.append(backend)  # has triton_python_backend_utils
     path = ROOT / "model_repository" / model / filename
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # may hold further modules of the model
+    described = catalogue.read(path.parents[1])[model]
+    # A version has all its sources in one folder; here some lie beside another model.
+    for folder in {(path.parent / source).resolve().parent for source in described.build.sources}:
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
     # What lies beside a model is a module by its own name.
     name = f"{model}_model" if filename == "model.py" else path.stem
     found = importlib.util.spec_from_file_location(name, path)
@@ -33,15 +38,33 @@ def _load(model: str, filename: str = "model.py") -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def decoder() -> ModuleType:
+def container() -> ModuleType:
+    """The module beside `mnist_decoder` that reads image files."""
+    return _load("mnist_decoder", "container.py")
+
+
+@pytest.fixture(scope="session")
+def decoder(container: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
     """The module of `mnist_decoder`."""
     return _load("mnist_decoder")
 
 
 @pytest.fixture(scope="session")
-def tokenizer() -> ModuleType:
+def tokenizer(beginning: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
     """The module of `sentiment_tokenizer`."""
     return _load("sentiment_tokenizer")
+
+
+@pytest.fixture(scope="session")
+def texts() -> ModuleType:
+    """The module that reads texts, shared by the models that take some."""
+    return _load("sentiment_tokenizer", "texts.py")
+
+
+@pytest.fixture(scope="session")
+def beginning(texts: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
+    """The module that tokenizes the beginning of long texts, shared likewise."""
+    return _load("sentiment_tokenizer", "beginning.py")
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +74,7 @@ def explanation() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
-def text_explainer(explanation: ModuleType) -> ModuleType:  # noqa: ARG001 - it is imported
+def text_explainer(explanation: ModuleType, beginning: ModuleType) -> ModuleType:  # noqa: ARG001
     """The module of `sentiment_explain`."""
     return _load("sentiment_explain")
 

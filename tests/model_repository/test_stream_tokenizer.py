@@ -179,3 +179,14 @@ def test_no_more_sequences_are_kept_than_there_are_places(model: Model) -> None:
     assert model.add(2, 0, b"b").tentative
     with pytest.raises(ValueError, match="start it again"):
         model.add(1, 0, b"b")
+
+
+@pytest.mark.parametrize("piece", ["", " \n", "\u200b", "\0", "\ufeff\xad"])
+def test_a_piece_without_anything_visible_adds_nothing(
+    model: Model, whole: Callable[[str], list[int]], piece: str
+) -> None:
+    assert model.add(1, START, piece.encode()) == model.add(2, START, b"")
+    model.add(1, 0, b"good ")
+    assert model.add(1, 0, piece.encode()).final == []
+    tokens = model.add(1, END, b"film")
+    assert tokens.final + tokens.tentative == whole("film")

@@ -19,11 +19,14 @@ def test_texts_are_decoded_as_utf_8(tokenizer: ModuleType) -> None:
     [
         (b"", "TEXT row 1: the text is empty"),
         (b" \n\t\xe3\x80\x80", "TEXT row 1: the text is empty"),
+        (b"\0", "TEXT row 1: the text has nothing visible in it"),
         (b"abc\xff", "TEXT row 1: not valid UTF-8 at byte 3"),
     ],
 )
-def test_a_bad_row_is_named(tokenizer: ModuleType, row: bytes, message: str) -> None:
-    with pytest.raises(tokenizer.TextError, match=message):
+def test_a_bad_row_is_named(
+    tokenizer: ModuleType, texts: ModuleType, row: bytes, message: str
+) -> None:
+    with pytest.raises(texts.TextError, match=message):
         tokenizer.read_texts(rows(b"fine", row))
 
 

@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 
 from server.backends.onnxruntime.ort_backend.batch import BatchLayout, split_rows
-from server.backends.onnxruntime.ort_backend.errors import BadRequestError, explain
+from server.backends.onnxruntime.ort_backend.errors import (
+    BadRequestError,
+    explain,
+    is_callers_fault,
+)
 from server.backends.onnxruntime.ort_backend.execution import run_requests
 from server.backends.onnxruntime.ort_backend.tensors import Array, Tensors, blank, to_model
 
@@ -122,3 +126,46 @@ def test_complaint_of_onnxruntime_becomes_one_line() -> None:
         "Gather node. Name:'embed' Status Message: indices element out of data bounds, idx=9\n"
     )
     assert explain(error) == "indices element out of data bounds, idx=9 (node 'embed', Gather)"
+
+
+def refusal(name: str) -> Exception:
+    """What ONNX Runtime 1.32 says of a Reshape that cannot be."""
+    return RuntimeError(
+        f"[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Reshape "
+        f"node. Name:'{name}' Status Message: /onnxruntime_src/onnxruntime/core/providers/cpu/"
+        "tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::"
+        "TensorShape&, onnxruntime::TensorShapeVector&, bool) input_shape_size == "
+        "requested_shape_size was false. The input tensor cannot be reshaped to the requested "
+        "shape. Input shape:{1,1,28,28}, requested shape:{1,1,28,4294967296}\n"
+    )
+
+
+def test_reason_that_a_graph_refuses_for_is_all_that_is_said() -> None:
+    assert explain(refusal("image must be finite")) == "image must be finite"
+
+
+def test_reason_comes_before_the_node_that_found_it() -> None:
+    said = explain(refusal("/bert/Reshape_3"))
+    assert said.startswith("input_shape_size == requested_shape_size was false. The input tensor")
+    assert said.endswith("(node '/bert/Reshape_3', Reshape)")
+
+
+def test_long_complaint_is_cut_to_one_short_line() -> None:
+    said = explain(
+        RuntimeError("[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Got\n" + "ab\n" * 9999)
+    )
+    assert said.startswith("Got ab ab")
+    assert "\n" not in said
+    assert len(said) < 500
+
+
+def test_lack_of_memory_is_not_the_callers_fault() -> None:
+    def of_onnxruntime(message: str) -> Exception:
+        kind = type("Fail", (RuntimeError,), {"__module__": "onnxruntime.capi"})
+        error: Exception = kind(message)
+        return error
+
+    assert is_callers_fault(of_onnxruntime("indices element out of data bounds"))
+    assert not is_callers_fault(of_onnxruntime("Failed to allocate memory for requested buffer"))
+    assert not is_callers_fault(ValueError("anything else"))
+    assert is_callers_fault(BadRequestError("no UTF-8"))

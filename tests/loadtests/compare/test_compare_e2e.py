@@ -57,6 +57,7 @@ def called(out: Path, *arguments: str, **variables: str) -> Result:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(900)  # sixteen measurements, each with servers of its own
 def test_comparisons_are_measured_kept_and_published(tmp_path: Path) -> None:
     done = bench(tmp_path, "--json", ONLY="direct,explain")
     assert done.returncode == 0, done.stderr

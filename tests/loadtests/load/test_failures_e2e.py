@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 from dataclasses import replace
@@ -122,3 +123,27 @@ def test_a_load_that_is_stopped_leaves_nothing_behind(server: TritonServer, tmp_
 def _executions(metrics: str) -> list[str]:
     name = 'nv_inference_exec_count{model="mnist_cnn"'
     return [line for line in metrics.splitlines() if line.startswith(name)]
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc", "grpc-stream"])
+def test_a_proxy_in_the_environment_does_not_come_between(
+    protocol: str, small_server: TritonServer, tmp_path: Path
+) -> None:
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        proxy = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        names = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy")
+        done = load_test(
+            small_server,
+            tmp_path,
+            MODEL="mnist_cnn",
+            PROTOCOL=protocol,
+            MODEL_REPOSITORY=str(small_server.settings.model_repository),
+            DURATION="1",
+            **dict.fromkeys([*names, *map(str.upper, names)], proxy),
+            no_proxy="",
+            NO_PROXY="",
+        )
+    assert done.code == 0, done.errors
+    assert done.result["failed"] == 0
+    assert done.result["requests"] > 0

@@ -53,7 +53,7 @@ def test_the_command_names_everything_that_chose_the_run() -> None:
 
 @pytest.mark.parametrize("url", ["localhost", "localhost:http", ":8000", "http://"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"URL is .* has to be host:port"):
+    with pytest.raises(SettingsError, match=r"^URL: expected host:port, .* got '"):
         Target.at(url)
 
 

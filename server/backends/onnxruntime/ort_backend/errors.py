@@ -5,7 +5,11 @@ import re
 _STATUS_MESSAGE = re.compile(r"Status Message: (?P<message>.*)", re.DOTALL)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _NODE = re.compile(r"while running (?P<kind>\S+) node\. Name:'(?P<name>[^']*)'")
+_OUT_OF_MEMORY = re.compile("failed to allocate|bad_alloc|bad allocation|out of memory", re.I)
 _SOURCE = re.compile(r"^(?:/\S+\.(?:cc|h|cpp):\d+ )(?:.*?\) )?(?:const )?")
+
+MAX_CHARACTERS = 400
+"""Of what ONNX Runtime says; some of it lists whole shapes and types."""
 
 
 class ConfigError(ValueError):
@@ -17,15 +21,26 @@ class BadRequestError(ValueError):
 
 
 def explain(error: Exception) -> str:
-    """Says in one line what ONNX Runtime complains about, without codes and source files."""
+    """Says in one line what is wrong, the reason first, without codes and source files.
+
+    A node of the graph that exists to refuse is a Reshape whose name is the reason, in words;
+    then that is all there is to say. Of any other node the name follows what ONNX Runtime says.
+    """
     text = str(error)
     node = _NODE.search(text)
+    if node and node["kind"] == "Reshape" and " " in node["name"]:
+        return node["name"]
     message = _STATUS_MESSAGE.search(text)
     said = message["message"] if message else _PREFIX.sub("", text)
     said = _SOURCE.sub("", " ".join(said.split()))
+    if len(said) > MAX_CHARACTERS:
+        said = f"{said[:MAX_CHARACTERS]}…"
     return f"{said} (node {node['name']!r}, {node['kind']})" if node else said
 
 
-def is_from_onnxruntime(error: Exception) -> bool:
-    """Tells whether an error is ONNX Runtime's own, which a request's values cause."""
-    return type(error).__module__.startswith("onnxruntime")
+def is_callers_fault(error: Exception) -> bool:
+    """Tells whether a request's values cause an error: those that ONNX Runtime refuses do."""
+    if isinstance(error, BadRequestError):
+        return True
+    lacks_memory = _OUT_OF_MEMORY.search(str(error))
+    return type(error).__module__.startswith("onnxruntime") and not lacks_memory

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from .errors import BadRequestError, explain, is_from_onnxruntime
+from .errors import explain, is_callers_fault
 from .tensors import Array, Tensors, to_model
 
 _MAX_LABEL = 64
@@ -71,7 +71,7 @@ def failure(error: Exception) -> Any:
 
     Its code is INVALID_ARG where the request's own values are the cause, else INTERNAL.
     """
-    theirs = isinstance(error, BadRequestError) or is_from_onnxruntime(error)
+    theirs = is_callers_fault(error)
     code = pb_utils.TritonError.INVALID_ARG if theirs else pb_utils.TritonError.INTERNAL
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(explain(error), code))
 
