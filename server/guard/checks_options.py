@@ -10,6 +10,8 @@ from server.guard.inference import NUMPY_TYPES, RequestedOutput, Scalar
 from server.guard.refusal import invalid, shown
 
 MAX_PARAMETERS = 64
+MAX_SEQUENCE_ID = 128
+"""Bytes of a text, for which Triton's sequence batcher has that much room."""
 MAX_UINT64 = (1 << 64) - 1
 _RESERVED = "triton_"
 _EMPTY_FINAL_RESPONSE = "triton_enable_empty_final_response"
@@ -36,6 +38,8 @@ def check_parameters(parameters: Mapping[str, Scalar]) -> None:
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"the request has {len(parameters)} parameters, at most {MAX_PARAMETERS}")
     for name, value in parameters.items():
+        if not name or "\0" in name:  # Triton would look for what is before it
+            raise invalid(f"a parameter has the name {shown(name)}")
         if len(name) > MAX_NAME:
             raise invalid(f"the name of parameter {shown(name)} is longer than {MAX_NAME}")
         types = _PARAMETER_TYPES.get(name)
@@ -55,6 +59,8 @@ def check_parameters(parameters: Mapping[str, Scalar]) -> None:
                 f"parameter {shown(name)} has invalid type. It should be either 'int', 'bool', "
                 "or 'string'."
             )
+        if name == "sequence_id" and type(value) is str and len(value.encode()) > MAX_SEQUENCE_ID:
+            raise invalid(f"parameter 'sequence_id' is longer than {MAX_SEQUENCE_ID} bytes")
         if isinstance(value, str) and len(value) > MAX_NAME:
             raise invalid(f"parameter {shown(name)} is longer than {MAX_NAME} characters")
         if type(value) is int and not -(1 << 63) <= value <= MAX_UINT64:

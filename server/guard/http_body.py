@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
+from collections.abc import Iterator
 
 from server.guard.refusal import busy, invalid, too_large
 
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 """What zlib calls these formats; `deflate` is zlib's own (RFC 9110, 8.4.1.2)."""
 CODINGS = frozenset(_WINDOW_BITS)
+_PIECE = 256 << 10
+"""Bytes that are unpacked at once, a millisecond's work or so."""
 _PLAIN = frozenset({b"", b"identity"})
 
 
@@ -98,7 +102,7 @@ class Body:
                 "Content-Length"
             )
 
-    def read(self) -> bytes:
+    async def read(self) -> bytes:
         """The whole of it, unpacked.
 
         Raises:
@@ -108,10 +112,17 @@ class Body:
         self._parts = []
         if self._coding in _PLAIN:
             return whole
-        plain = _unpack(whole, self._coding, self._max_bytes)
-        self._memory.take(len(plain))
-        self._size += len(plain)
-        return plain
+        plain: list[bytes] = []
+        left = self._max_bytes
+        for piece in _unpacked(whole, self._coding):
+            left -= len(piece)
+            if left < 0:
+                raise body_too_large(self._max_bytes)
+            self._memory.take(len(piece))
+            self._size += len(piece)
+            plain.append(piece)
+            await asyncio.sleep(0)  # others have their turn
+        return b"".join(plain)
 
     def release(self) -> None:
         """Gives its memory back; a second time does nothing."""
@@ -125,14 +136,18 @@ def body_too_large(max_bytes: int) -> Exception:
     return too_large(f"the body has more than {max_bytes} bytes (MAX_BODY)")
 
 
-def _unpack(packed: bytes, coding: bytes, max_bytes: int) -> bytes:
+def _unpacked(packed: bytes, coding: bytes) -> Iterator[bytes]:
+    """Unpacks a piece at a time."""
     decompressor = zlib.decompressobj(_WINDOW_BITS[coding])
     try:
-        plain = decompressor.decompress(packed, max_bytes + 1)
+        for at in range(0, len(packed), _PIECE):
+            rest = packed[at : at + _PIECE]
+            while rest:
+                yield decompressor.decompress(rest, _PIECE)
+                rest = decompressor.unconsumed_tail
+            if decompressor.unused_data:
+                break
     except zlib.error as error:
         raise invalid(f"the body is no {coding.decode()}: {error}") from None
-    if len(plain) > max_bytes:
-        raise body_too_large(max_bytes)
     if not decompressor.eof or decompressor.unused_data:
         raise invalid(f"the body is no whole {coding.decode()}, or goes on behind it")
-    return plain

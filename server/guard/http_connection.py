@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
 from collections import deque
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from server.guard.http_body import Body
 from server.guard.http_head import Head
 from server.guard.http_reader import Request, RequestReader
 from server.guard.http_upstream import UpstreamConnection
-from server.guard.refusal import Refusal, busy, too_slow
+from server.guard.refusal import Refusal, busy, failed, too_slow
 
 if TYPE_CHECKING:
     from server.guard.http_server import HttpServer
@@ -24,9 +26,12 @@ _MAX_PENDING = 64 << 10
 """Bytes behind a request under way that are read; the rest waits in the kernel."""
 _LINGER_SECONDS = 2.0
 """How long a refused caller may go on sending before its connection is closed."""
+_ABANDONED_SECONDS = 0.5, 1.5
+"""So long a stream without a caller may go on, at the least and at the most."""
 _SLOWEST = 64 << 10
 """Bytes a second that a long body has to come with."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_log = logging.getLogger(__name__)
 
 
 class ClientConnection(asyncio.Protocol):
@@ -70,7 +75,13 @@ class ClientConnection(asyncio.Protocol):
         self._server.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Drops what nobody waits for any more."""
+        """Drops what nobody waits for any more.
+
+        A request that Triton has keeps its place until it is answered, since Triton computes it
+        all the same. Only streams end there when the connection is closed, and those are given a
+        while: a cancellation that meets an answer can end Triton before 24.12
+        (https://github.com/triton-inference-server/server/pull/7840).
+        """
         self._server.closed(self)
         self._ended = self._deaf = True
         self._transport = None
@@ -79,8 +90,10 @@ class ClientConnection(asyncio.Protocol):
             self._close_upstream()
         elif not self.sent:
             self._task.cancel()
-        elif self.streams:
-            self._close_upstream()  # else Triton computes on: its place stays taken until then
+        elif self.streams and self.upstream is not None:
+            self.upstream.resume()
+            after = random.uniform(*_ABANDONED_SECONDS)  # noqa: S311 - spread, not secret
+            self._server.loop.call_later(after, self._close_upstream)
 
     def eof_received(self) -> bool:
         """Notes that the caller sends no more; one whose request waits has hung up."""
@@ -217,6 +230,9 @@ class ClientConnection(asyncio.Protocol):
             self._reader.feed(data)
         except Refusal as refusal:
             self._refuse_and_close(refusal)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
+            _log.exception("a request could not be read")
+            self._refuse_and_close(failed())
 
     def _arrived(self, request: Request) -> None:
         if self._deaf:

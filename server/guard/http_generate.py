@@ -48,7 +48,7 @@ def read_generate(
             parameters[key] = value
     name = json_body.text_of(content, "id") if "id" in content else ""
     inference = Inference(description.name, version, name, parameters, tuple(inputs), (), len(body))
-    return ReadRequest(inference, json_body.write(content), b"")
+    return ReadRequest(inference, content)
 
 
 def _tensor(described: InputDescription, value: Any, *, batched: bool) -> Tensor:

@@ -19,15 +19,16 @@ MAX_TENSORS = 256
 _TOP = frozenset({"id", "parameters", "inputs", "outputs"})
 _INPUT = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT = frozenset({"name", "parameters"})
+_SHARED_MEMORY = "shared_memory_"
 _REGION = "shared_memory_region"
 
 
 class ReadRequest(NamedTuple):
-    """A request, and its body as Triton gets it."""
+    """A request, and what its body consists of."""
 
     inference: Inference
-    json: bytes
-    binary: memoryview | bytes  # the tensors behind the JSON; empty where there are none
+    content: Mapping[str, Any] | None  # of the JSON, as it was read
+    binary: memoryview | bytes = b""  # the tensors behind it
 
 
 def read_infer(
@@ -78,7 +79,7 @@ def read_infer(
         outputs or (),
         len(body),
     )
-    return ReadRequest(inference, json_body.write(content), binary)
+    return ReadRequest(inference, content, binary)
 
 
 def _input(
@@ -154,6 +155,8 @@ def _check_parameters(parameters: Mapping[str, object], where: str) -> None:
     if len(parameters) > MAX_PARAMETERS:
         raise invalid(f"{where} has {len(parameters)} parameters, at most {MAX_PARAMETERS}")
     for name, value in parameters.items():
+        if name.startswith(_SHARED_MEMORY) and _REGION not in parameters:
+            raise invalid(f"parameter {shown(name)} of {where} is there without {_REGION}")
         if len(name) > MAX_NAME or (type(value) is str and len(value) > MAX_NAME):
             raise invalid(f"parameter {shown(name)} of {where} is longer than {MAX_NAME}")
         if type(value) not in (int, bool, str, float):

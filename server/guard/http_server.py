@@ -23,7 +23,7 @@ from server.guard.json_body import read_object, write
 from server.guard.metrics import Metrics
 from server.guard.quarantine import Admission as Leave
 from server.guard.quarantine import Quarantine
-from server.guard.refusal import GrpcCode, Refusal, server_died
+from server.guard.refusal import Refusal, failed, server_died
 from server.guard.settings import GuardSettings, address_of
 
 _SWEEP_SECONDS = 1.0
@@ -136,9 +136,7 @@ class HttpServer:
             self.metrics.refused("http", "hung_up")
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("a request could not be served")
-            connection.refuse(
-                Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
-            )
+            connection.refuse(failed())
         finally:
             connection.finished()
 
@@ -147,11 +145,11 @@ class HttpServer:
         route = request.route
         assert route is not None  # noqa: S101 - else it is refused
         if route.call is Call.NOTHING:
-            await self._pass_on(connection, request, ReadRequest(_NONE, b"", b""))
+            await self._pass_on(connection, request, ReadRequest(_NONE, None))
         elif route.call is Call.SETTINGS:
-            body = request.body.read()
+            body = await request.body.read()
             content = read_object(body, self.settings.max_body) if body else {}
-            await self._pass_on(connection, request, ReadRequest(_NONE, write(content), b""))
+            await self._pass_on(connection, request, ReadRequest(_NONE, content))
         else:
             await self._infer(connection, request, start)
 
@@ -162,7 +160,7 @@ class HttpServer:
         description = self._descriptions.fresh(model, version)
         if description is None:
             description = await self._descriptions.find(model, version)
-        body = request.body.read()
+        body = await request.body.read()
         if route.call is Call.INFER:
             read = read_infer(body, request.head.json_bytes, model, version, self.settings)
         else:
@@ -190,12 +188,13 @@ class HttpServer:
         leave: Leave | None = None,
     ) -> None:
         """Sends a request to Triton and passes the answer on."""
+        json = b"" if read.content is None else write(read.content)
         upstream = await self._reach(connection)
         connection.sent = True
         try:
             await upstream.ask(
-                self._head(request, read),
-                (read.json, read.binary) if read.binary else (read.json,),
+                self._head(request, len(json), len(read.binary)),
+                (json, read.binary) if read.binary else (json,),
                 connection,
                 unchunk=request.old,
             )
@@ -210,25 +209,19 @@ class HttpServer:
             upstream = connection.upstream = await http_upstream.connect(self._upstream)
         return upstream
 
-    def _head(self, request: Request, read: ReadRequest) -> bytes:
+    def _head(self, request: Request, json: int, binary: int) -> bytes:
+        """The head that Triton gets, by the lengths of the two parts of the body."""
         assert request.route is not None  # noqa: S101 - else it is refused
-        start, passed_on = request.route.line + self._host, request.head.passed_on
-        if read.binary:
-            return b"%b%bContent-Type: application/octet-stream\r\n%b: %d\r\n%b: %d\r\n\r\n" % (
-                start,
-                passed_on,
-                b"Inference-Header-Content-Length",
-                len(read.json),
-                b"Content-Length",
-                len(read.json) + len(read.binary),
-            )
-        if read.json:
-            return b"%b%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
-                start,
-                passed_on,
-                len(read.json),
-            )
-        return start + passed_on + b"\r\n"
+        start = request.route.line + self._host + request.head.passed_on
+        if binary:
+            return (
+                b"%bContent-Type: application/octet-stream\r\n"
+                b"Inference-Header-Content-Length: %d\r\nContent-Length: %d\r\n\r\n"
+            ) % (start, json, json + binary)
+        if json:
+            head = b"%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            return head % (start, json)
+        return start + b"\r\n"
 
     def _sweep(self) -> None:
         now = self.loop.time()

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from httptools import HttpResponseParser
-
+from server.guard.http_answer import AnswerChunks, read_head, without_chunks
 from server.guard.refusal import server_died
 from server.guard.settings import Address
 
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
-_CLOSES = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
 _MAX_HEAD = 64 << 10
 _MAX_SMALL = 64 << 10
 """Bytes of a request that are put together to be sent at once."""
@@ -29,24 +24,6 @@ _STUB_IS_GONE = re.compile(r"Stub process '?[^']*'? is not healthy")
 def stub_is_gone(message: str) -> bool:
     """Tells whether an error of Triton means that the process of a model is dead."""
     return _STUB_IS_GONE.search(message) is not None
-
-
-class _About(NamedTuple):
-    """What the head of an answer says."""
-
-    status: int
-    length: int | None  # of the body; None where it comes in chunks
-    closes: bool
-
-
-@lru_cache(maxsize=4096)
-def _about(head: bytes) -> _About:
-    """Reads the head of an answer of Triton, of which few are different."""
-    length = _LENGTH.search(head)
-    chunked = _CHUNKED.search(head) is not None
-    # Without either, the end of the connection would be that of the answer.
-    closes = _CLOSES.search(head) is not None or not (length or chunked)
-    return _About(int(head[9:12]), int(length[1]) if length else None, closes)
 
 
 class UpstreamEndedError(Exception):
@@ -91,7 +68,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._began = False
         self._held = False  # an error of Triton, looked at before it is passed on
         self._left = -1  # bytes of the body that are to come; -1 until the head is there
-        self._chunks: _Chunks | None = None
+        self._chunks: AnswerChunks | None = None
         self._unchunk = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -172,7 +149,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._give_up()
             return
         self._buffer = b""
-        about = _about(data[:head])
+        about = read_head(data[:head])
         if about.closes:
             self.usable = False
         if about.length is None:
@@ -191,11 +168,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._finish()
 
     def _begin_chunks(self, data: bytes, head: int, sink: Sink) -> None:
-        self._chunks = chunks = _Chunks(self._unchunk)
+        self._chunks = chunks = AnswerChunks(self._unchunk)
         self._began = True
         rest = chunks.read(data)
         if self._unchunk:
-            plain = _CHUNKED.sub(b"", data[:head])
+            plain = without_chunks(data[:head])
             sink.begin(plain + b"\r\n" + rest, len(plain))
         else:
             sink.begin(data, head)
@@ -236,38 +213,6 @@ class UpstreamConnection(asyncio.Protocol):
         answered, self._answered, self._sink = self._answered, None, None
         if answered is not None and not answered.done():
             answered.set_exception(UpstreamEndedError(began=self._began))
-
-
-class _Chunks:
-    """Finds the end of a body in chunks.
-
-    Args:
-        unchunk: Whether to take the chunks apart.
-    """
-
-    def __init__(self, unchunk: bool) -> None:
-        self.complete = False
-        self._unchunk = unchunk
-        self._plain: list[bytes] = []
-        self._parser = HttpResponseParser(self)
-
-    def read(self, data: bytes) -> bytes:
-        """Takes a part of the answer, the head included, and gives what of it is passed on."""
-        if data:
-            self._parser.feed_data(data)
-        if not self._unchunk:
-            return data
-        plain, self._plain = b"".join(self._plain), []
-        return plain
-
-    def on_body(self, data: bytes) -> None:
-        """Takes what the parser found."""
-        if self._unchunk:
-            self._plain.append(data)
-
-    def on_message_complete(self) -> None:
-        """Notes the end."""
-        self.complete = True
 
 
 async def connect(address: Address) -> UpstreamConnection:

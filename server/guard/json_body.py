@@ -39,8 +39,15 @@ def read_object(body: Buffer, max_bytes: int) -> dict[str, Any]:
 
 
 def write(content: Mapping[str, Any]) -> bytes:
-    """Writes what was read."""
-    return orjson.dumps(content)
+    """Writes what was read and checked.
+
+    Raises:
+        Refusal: It is nested deeper than can be written.
+    """
+    try:
+        return orjson.dumps(content)
+    except TypeError as error:
+        raise invalid(f"the JSON cannot be passed on: {str(error)[:200]}") from None
 
 
 def text_of(content: Mapping[str, Any], key: str, where: str = "the request") -> str:

@@ -86,6 +86,11 @@ def exhausted(message: str) -> Refusal:
     return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
 
 
+def failed() -> Refusal:
+    """The guard itself made a mistake, which its log tells."""
+    return Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
+
+
 def busy(message: str) -> Refusal:
     """Too much is under way already; later it may work."""
     return Refusal(message, 503, GrpcCode.UNAVAILABLE, "busy")

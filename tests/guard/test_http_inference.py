@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -14,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.guard.checks import check_inference
 from server.guard.http_body import Body, BodyMemory
 from server.guard.http_generate import read_generate
 from server.guard.http_inference import read_infer
 from server.guard.inference import SharedMemory
+from server.guard.json_body import write
 from server.guard.refusal import Refusal
 from server.guard.settings import GuardSettings
 from tests.guard.described import description, takes
@@ -41,7 +44,7 @@ def test_what_is_sent_on_says_what_was_read() -> None:
     asked = {"name": "y", "parameters": {"binary_data": True, "classification": 3}}
     content = {"id": "1", "parameters": {"a": 1}, "inputs": [INPUT], "outputs": [asked]}
     made = read(content)
-    assert orjson.loads(made.json) == content
+    assert orjson.loads(write(made.content)) == content
     assert made.inference.id == "1"
     assert made.inference.inputs[0].data == [1, 2]
     assert made.inference.outputs[0].class_count == 3
@@ -50,7 +53,7 @@ def test_what_is_sent_on_says_what_was_read() -> None:
 def test_of_a_key_given_twice_one_is_left() -> None:
     text = b'{"inputs":[{"name":"a","name":"x","shape":[1],"datatype":"INT32","data":[1]}]}'
     made = read(text)
-    assert made.json.count(b'"name"') == 1
+    assert write(made.content).count(b'"name"') == 1
     assert made.inference.inputs[0].name == "x"
 
 
@@ -105,6 +108,7 @@ def test_nested_lists_are_flattened(data: list[Any], shape: list[int]) -> None:
         {"inputs": [{**INPUT, "data": [[1, 2], [3]]}]},
         {"inputs": [{**INPUT, "data": [[1], [2]]}]},
         {"inputs": [{**INPUT, "parameters": {"a": [1]}}]},
+        {"inputs": [{**INPUT, "parameters": {"shared_memory_offset": True}}]},
         {"inputs": [{**INPUT, "parameters": {"a": "x" * 2000}}]},
         {"inputs": [{**INPUT, "parameters": {"binary_data_size": 8}}]},
         {"inputs": [{"name": "x", "shape": [1], "datatype": "INT32"}]},
@@ -133,6 +137,17 @@ def test_json_length_beyond_the_body_is_refused(header: int) -> None:
 def test_lists_nested_fifty_thousand_deep_are_refused() -> None:
     text = b'{"inputs":[{"name":"x","shape":[1],"datatype":"INT32","data":%b1%b}]}'
     assert refused(text % (b"[" * 25_000, b"]" * 25_000)).http_status == 400
+
+
+def test_lists_nested_deeper_than_json_is_written_are_refused() -> None:
+    data: list[Any] = [1]
+    for _ in range(500):
+        data = [data]
+    made = read({"inputs": [{**INPUT, "shape": [1], "data": data}]})
+    with pytest.raises(Refusal):
+        check_inference(made.inference, description(takes("INT32", 1), max_batch_size=0))
+    with pytest.raises(Refusal):
+        write(made.content)
 
 
 def test_json_is_at_most_so_long_and_what_is_behind_it_is_not_counted() -> None:
@@ -222,7 +237,7 @@ def test_packed_bodies_are_unpacked_and_counted(coding: bytes, pack: Any) -> Non
     packed = pack(b"hello" * 100)
     made.add(packed[:10])
     made.add(packed[10:])
-    assert made.read() == b"hello" * 100
+    assert asyncio.run(made.read()) == b"hello" * 100
     assert memory.used == len(packed) + 500
     made.release()
     made.release()
@@ -244,7 +259,7 @@ def test_packed_bodies_that_are_broken_or_too_long_are_refused(packed: bytes, st
     made = body(b"gzip")
     made.add(packed)
     with pytest.raises(Refusal) as raised:
-        made.read()
+        asyncio.run(made.read())
     assert raised.value.http_status == status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +40,7 @@ class Reader:
 
     def _arrived(self, request: Request) -> None:
         line = request.route.line.decode() if request.route else str(request.refusal)
-        body = request.body.read()
+        body = asyncio.run(request.body.read())
         self.requests.append((line, body, request.head.json_bytes, request.keep_alive))
         request.body.release()
 
