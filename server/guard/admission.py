@@ -134,7 +134,7 @@ class Admission:
         except asyncio.CancelledError:
             if waiting.future.done() and not waiting.future.cancelled():
                 self.left(description, rows)  # its turn had just come
-            else:
+            elif waiting in queue.waiting:  # else it was passed over already
                 queue.waiting.remove(waiting)
                 self._forget(queue, sequence)
                 self._let_in(queue, description)

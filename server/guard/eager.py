@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import Any
@@ -21,7 +23,16 @@ def run_eagerly(work: Coroutine[Any, Any, None]) -> asyncio.Task[None] | None:
         awaited = work.send(None)
     except StopIteration:
         return None
-    return asyncio.get_running_loop().create_task(_rest(work, awaited))
+    task = asyncio.get_running_loop().create_task(_rest(work, awaited))
+    task.add_done_callback(lambda _: _end(work))
+    return task
+
+
+def _end(work: Coroutine[Any, Any, None]) -> None:
+    """Cancels a coroutine whose task was cancelled before its first step."""
+    if inspect.getcoroutinestate(work) == inspect.CORO_SUSPENDED:
+        with contextlib.suppress(asyncio.CancelledError, StopIteration):
+            work.throw(asyncio.CancelledError())
 
 
 async def _rest(work: Coroutine[Any, Any, None], awaited: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from server.guard.eager import run_eagerly
+from server.guard.grpc_abandoned import AbandonedCall
 from server.guard.grpc_heads import AnswerHead, RequestHead
 from server.guard.grpc_methods import Method
 from server.guard.grpc_status import encode_message, http_status, trailers, trailers_only
@@ -18,6 +19,7 @@ from server.guard.http_upstream import stub_is_gone
 from server.guard.refusal import GrpcCode, Refusal, server_died
 
 if TYPE_CHECKING:
+    from server.guard.grpc_admitted import Admitted
     from server.guard.grpc_connection import GrpcConnection
     from server.guard.grpc_service import Service, Upstream
 
@@ -32,7 +34,7 @@ class UpstreamStream(ClientStream[AnswerHead]):
 
     def __init__(self, connection: Upstream, number: int) -> None:
         super().__init__(connection, number)
-        self.call: Call
+        self.call: Call | AbandonedCall
 
     def head_arrived(self, head: AnswerHead, end: bool) -> None:
         """Hands on a header block."""
@@ -109,6 +111,10 @@ class Call(Stream):
 
     def abandoned(self) -> None:
         """Is told that nobody waits for the answer any more."""
+
+    def hand_over(self) -> list[Admitted]:
+        """Gives away the requests that Triton has not answered."""
+        return []
 
     def unsent(self) -> None:
         """Is told that Triton did not get the request."""
@@ -226,7 +232,7 @@ class Call(Stream):
         """Lets the other calls use what this one still has of the connection's window."""
         up, self._up = self._up, None
         if up is not None and self._unpaid:
-            up.connection.give_back_connection(self._unpaid)
+            up.connection.give_back(up, self._unpaid)
             self._unpaid = 0
 
     # Inside.
@@ -257,9 +263,13 @@ class Call(Stream):
         task, self._task = self._task, None
         if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
+        up = self._up
+        self._lose_upstream()
+        if up is not None and up.connection.streams.get(up.id) is up:
+            if up.waiting is None:
+                AbandonedCall(up, self.hand_over())
+            else:  # Triton has not got the whole request
+                up.connection.reset(up, ErrorCode.CANCEL)
         self.abandoned()
-        if self._up is not None:
-            self._up.connection.reset(self._up, ErrorCode.CANCEL)
-            self._lose_upstream()
         if self._holds:
             self.kept()

@@ -110,7 +110,7 @@ class GrpcConnection(ServerConnection[RequestHead]):
     def ended(self) -> None:
         """Lets go of the connection to Triton."""
         self._connections.discard(self)
-        self.link.close()
+        self.link.retire()
 
     def idle_since(self) -> float | None:
         """Since when it has no calls; None if it has some."""

@@ -96,7 +96,7 @@ def _read_call(path: bytes, fields: dict[bytes, bytes]) -> RequestHead:
         timeout = timeout_seconds(value)
         if timeout is None:
             refusal = invalid("grpc-timeout has to be up to 8 digits and one of H, M, S, m, u, n")
-        block += encode_field(b"grpc-timeout", value[:16])
+        # Not passed on: Triton would cancel by itself, see grpc_abandoned.
     traceparent = fields.get(b"traceparent", b"")
     if _TRACEPARENT.fullmatch(traceparent):
         block += encode_field(b"traceparent", traceparent)

@@ -80,12 +80,12 @@ class UpstreamLink:
             self._connecting.add_done_callback(self._connected)
         return await asyncio.shield(self._connecting)
 
-    def close(self) -> None:
-        """Closes the connection, which cancels all that is under way on it."""
+    def retire(self) -> None:
+        """Closes the connection once what is under way on it has ended."""
         if self._connecting is not None:
             self._connecting.cancel()
         if self._connection is not None:
-            self._connection.close()
+            self._connection.retire()
 
     def _connected(self, task: asyncio.Task[Upstream]) -> None:
         self._connecting = None

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import Any
-
-from google.protobuf.message import DecodeError
 
 from server.guard.grpc_admitted import Admitted, admit, read
 from server.guard.grpc_call import Call
 from server.guard.grpc_heads import FINISHED, RequestHead
+from server.guard.grpc_in_flight import InFlight
 from server.guard.grpc_messages import MessageReader, with_prefix
 from server.guard.grpc_methods import Method
 from server.guard.grpc_protobuf import service_pb2
 from server.guard.grpc_status import ANSWER_HEAD
 from server.guard.http2_limits import STREAM_WINDOW
-from server.guard.http_upstream import stub_is_gone
 from server.guard.refusal import GrpcCode, Refusal, busy, exhausted, invalid, server_died
 
 MAX_IN_FLIGHT = 64
 """Requests of one stream that Triton has at once; the others wait."""
 _WANT_EMPTY = "triton_enable_empty_final_response"
-_FINAL = "triton_final_response"
-_NO_ID = "<id_unknown>"
-"""What Triton writes in place of an empty id beside an error."""
-_ERROR_FIELD = b"\x0a"
-"""An answer with an error begins with this field; the others have none."""
 _Answer = service_pb2.ModelStreamInferResponse
 
 
@@ -41,27 +33,21 @@ class StreamCall(Call):
 
     __slots__ = (
         "_answers",
-        "_decoupled",
         "_ended",
         "_flow",
         "_in_flight",
-        "_in_flight_bytes",
         "_reader",
         "_room",
         "_stopping",
         "_tokens",
         "_tokens_at",
-        "_wants_empty",
     )
 
     def __init__(self, connection: Any, number: int, head: RequestHead, method: Method) -> None:
         super().__init__(connection, number, head, method)
         self._reader = MessageReader(head.encoding, method.max_bytes, method.limit)
         self._answers = MessageReader("identity", 1 << 31, "2 GiB")
-        self._in_flight: deque[Admitted] = deque()
-        self._in_flight_bytes = 0
-        self._decoupled: bool | None = None  # of which kind all models of the stream are
-        self._wants_empty = False
+        self._in_flight = InFlight()
         self._flow = 0
         self._ended = False
         self._stopping = False
@@ -137,15 +123,16 @@ class StreamCall(Call):
             admitted.unsent()
             return
         decoupled = admitted.description.decoupled
-        if self._decoupled is not None and self._decoupled is not decoupled:
+        in_flight = self._in_flight
+        if in_flight.decoupled is not None and in_flight.decoupled is not decoupled:
             # Triton writes the answers of both kinds without regard to each other, which ends it.
             admitted.unsent()
             self._answer_refusal(_mixed(admitted), request_id)
             return
-        self._decoupled = decoupled
+        in_flight.decoupled = decoupled
         if decoupled:
             wanted = request.parameters[_WANT_EMPTY]
-            self._wants_empty |= wanted.bool_param
+            in_flight.wants_empty |= wanted.bool_param
             wanted.bool_param = True
         content = with_prefix(request.SerializeToString())
         up = self._up
@@ -155,8 +142,7 @@ class StreamCall(Call):
                 admitted.unsent()
                 raise server_died("the server closed the connection")
             up = self.open_upstream(upstream)
-        self._in_flight.append(admitted)
-        self._in_flight_bytes += inference.size
+        in_flight.add(admitted)
         up.connection.send_data(up, content, end=False)
         while up.waiting is not None and not self.done:
             await self._wait_for_room()
@@ -209,7 +195,7 @@ class StreamCall(Call):
         answers.feed(data)
         while answers.whole():
             answer = answers.take()
-            if self._settle(answer):
+            if self._in_flight.settle(answer):
                 self.connection.send_data(self, with_prefix(answer), end=False)
             if self.done:
                 return
@@ -236,7 +222,7 @@ class StreamCall(Call):
         if self.done:
             return self.waiting_bytes
         parts = len(self._answers) + len(self._reader)
-        return self.waiting_bytes + parts + self._in_flight_bytes
+        return self.waiting_bytes + parts + self._in_flight.size
 
     def request_left(self) -> None:
         """Goes on once Triton has taken what was sent."""
@@ -246,39 +232,6 @@ class StreamCall(Call):
         room, self._room = self._room, None
         if room is not None and not room.done():
             room.set_result(None)
-
-    def _settle(self, answer: bytes) -> bool:
-        """Notes which request is answered.
-
-        Returns:
-            Whether the client gets the answer.
-        """
-        in_flight = self._in_flight
-        if in_flight and not self._decoupled:
-            admitted = in_flight.popleft()  # Triton answers them in their order
-            failed = answer.startswith(_ERROR_FIELD)
-            self._settled(admitted, answer.decode("utf-8", "replace") if failed else "")
-            return True
-        try:
-            message = _Answer.FromString(answer)
-        except DecodeError:
-            return True
-        response, error = message.infer_response, message.error_message
-        final = response.parameters[_FINAL].bool_param if _FINAL in response.parameters else False
-        if final or error:
-            request_id = "" if response.id == _NO_ID else response.id
-            for each in in_flight:
-                if each.inference.id == request_id:
-                    in_flight.remove(each)
-                    self._settled(each, error)
-                    break
-        return bool(error) or bool(response.outputs) or not final or self._wants_empty
-
-    def _settled(self, admitted: Admitted, error: str) -> None:
-        self._in_flight_bytes -= admitted.inference.size
-        if error and stub_is_gone(error):
-            admitted.server_died()
-        admitted.answered()
 
     def _begin(self) -> None:
         if not self._begun:
@@ -296,27 +249,28 @@ class StreamCall(Call):
 
     def answered(self) -> None:
         """Gives all places back: after Triton's trailers nothing follows."""
-        while self._in_flight:
-            self._in_flight.popleft().answered()
+        for each in self._in_flight.take_all():
+            each.answered()
 
     def abandoned(self) -> None:
         """Gives all places back, and what the client may send on its other calls."""
         flow, self._flow = self._flow, 0
         self.connection.give_back_connection(flow)
-        while self._in_flight:
-            self._in_flight.popleft().abandoned()
+        for each in self._in_flight.take_all():
+            each.abandoned()
+
+    def hand_over(self) -> list[Admitted]:
+        """Gives away the requests that Triton has not answered."""
+        return self._in_flight.take_all()
 
     def unsent(self) -> None:
         """Gives all places back."""
-        while self._in_flight:
-            self._in_flight.popleft().unsent()
+        for each in self._in_flight.take_all():
+            each.unsent()
 
     def server_died(self) -> Refusal:
         """Has the quarantine look at what Triton had."""
-        refusal = super().server_died()
-        while self._in_flight:
-            refusal = self._in_flight.popleft().server_died()
-        return refusal
+        return self._in_flight.server_died() or super().server_died()
 
 
 def _mixed(admitted: Admitted) -> Refusal:

@@ -104,6 +104,11 @@ class UnaryCall(Call):
             self._admitted.abandoned()
             self._admitted = None
 
+    def hand_over(self) -> list[Admitted]:
+        """Gives away the request."""
+        admitted, self._admitted = self._admitted, None
+        return [] if admitted is None else [admitted]
+
     def unsent(self) -> None:
         """Gives the place back."""
         if self._admitted is not None:

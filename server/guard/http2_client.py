@@ -89,6 +89,12 @@ class ClientConnection(Connection, Generic[Head]):
         self._next_stream += 2
         return number
 
+    def retire(self) -> None:
+        """Opens no further streams, and closes once those that are open have ended."""
+        self._gone_away = True
+        if not self.streams:
+            self.close()
+
     def spend(self, cost: int = 1) -> None:
         """Lets the server do as it likes: it is ours."""
 

@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
+from server.guard.http2_control import ControlFrames
 from server.guard.http2_frames import (
-    ACK,
     CONTINUATION,
     END_HEADERS,
     END_STREAM,
     HAS_PRIORITY,
     HEAD,
     HEAD_BYTES,
-    MAX_MAX_FRAME,
     MAX_STREAM_ID,
-    MAX_WINDOW,
-    MIN_MAX_FRAME,
     PADDED,
-    PING,
-    SETTING,
-    SETTINGS,
     UINT32,
     ConnectionFault,
     ErrorCode,
-    Setting,
     StreamFault,
-    frame,
     goaway_frame,
     reset_frame,
     window_frame,
@@ -37,9 +29,7 @@ from server.guard.http2_limits import (
     MAX_BLOCK_BYTES,
     MAX_CONTINUATIONS,
     MAX_FRAME_BYTES,
-    MAX_SETTINGS,
 )
-from server.guard.http2_sending import Sender
 from server.guard.http2_stream import Stream
 
 _LOG = logging.getLogger(__name__)
@@ -50,7 +40,7 @@ _LAST_WORDS_SECONDS = 5.0
 _Handler = Callable[[int, int, bytes, int, int], None]
 
 
-class Connection(Sender, asyncio.Protocol):
+class Connection(ControlFrames, asyncio.Protocol):
     """One connection, either end of it; the roles derive from it.
 
     Args:
@@ -64,8 +54,6 @@ class Connection(Sender, asyncio.Protocol):
         self._receive_window = window
         self._owed = 0
         self._rest = b""
-        self._settings_seen = False
-        self._awaited: int | None = SETTINGS  # the only kind of frame that may come next
         self._closing = False
         self._block: bytearray | None = None  # of HEADERS that CONTINUATION goes on with
         self._block_stream = 0
@@ -92,14 +80,6 @@ class Connection(Sender, asyncio.Protocol):
 
     def stream_of_data(self, number: int) -> Stream | None:
         """Finds the stream of a DATA frame; None if it is one that ended a moment ago."""
-        raise NotImplementedError
-
-    def is_idle(self, number: int) -> bool:
-        """Tells whether a stream of this number was not opened yet."""
-        raise NotImplementedError
-
-    def went_away(self, last_stream: int) -> None:
-        """Is told of GOAWAY."""
         raise NotImplementedError
 
     def ended(self) -> None:
@@ -169,15 +149,6 @@ class Connection(Sender, asyncio.Protocol):
     def last_peer_stream(self) -> int:
         """The highest stream of the peer that was looked at."""
         return 0
-
-    def spend(self, cost: int = 1) -> None:
-        """Counts a frame that gRPC needs few of.
-
-        Raises:
-            ConnectionFault: There were too many.
-        """
-        if not self.allowance.spend(cost):
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to no purpose")
 
     def give_back_connection(self, length: int) -> None:
         """Lets the peer send so many bytes more on the connection."""
@@ -298,100 +269,6 @@ class Connection(Sender, asyncio.Protocol):
         if len(self._block) > MAX_BLOCK_BYTES or self._continuations > MAX_CONTINUATIONS:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the header block is too long")
 
-    def _priority(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        self.spend()
-        if not number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PRIORITY of no stream")
-        if stop - start != 5:
-            raise StreamFault(number, ErrorCode.FRAME_SIZE_ERROR)
-        if UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID == number:
-            raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
-
-    def _rst_stream(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        if stop - start != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "RST_STREAM has a wrong length")
-        if not number or self.is_idle(number):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "RST_STREAM of an idle stream")
-        self.spend()
-        stream = self.streams.get(number)
-        if stream is not None:
-            code = _error_code(UINT32.unpack_from(data, start)[0])
-            self.forget(stream)
-            stream.stream_lost(code, unprocessed=code == ErrorCode.REFUSED_STREAM)
-
-    def _settings(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "SETTINGS of a stream")
-        length = stop - start
-        if flags & ACK:
-            if length:
-                raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an ACK has no payload")
-            if not self._settings_seen:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "an ACK before SETTINGS")
-            self.spend()
-            return
-        if length % 6:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS have a wrong length")
-        if length > 6 * MAX_SETTINGS:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many settings")
-        if self._settings_seen:
-            self.spend(10)
-        self._settings_seen = True
-        self._awaited = None
-        announced = dict(SETTING.iter_unpack(data[start:stop]))
-        self._apply(announced)
-        self.write_control(frame(SETTINGS, ACK, 0, b""))
-
-    def _apply(self, announced: dict[int, int]) -> None:
-        window = announced.get(Setting.INITIAL_WINDOW_SIZE)
-        longest = announced.get(Setting.MAX_FRAME_SIZE, self._peer_frame)
-        if announced.get(Setting.ENABLE_PUSH, 0) > 1:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-        if not MIN_MAX_FRAME <= longest <= MAX_MAX_FRAME:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "MAX_FRAME_SIZE is not allowed")
-        if window is not None and window > MAX_WINDOW:
-            raise ConnectionFault(ErrorCode.FLOW_CONTROL_ERROR, "INITIAL_WINDOW_SIZE is too big")
-        self._peer_frame = min(longest, MAX_FRAME_BYTES)
-        if window is not None:
-            self._resize_windows(window)
-
-    def _push_promise(self, *_: Any) -> None:
-        raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "nothing may be pushed")
-
-    def _ping(self, flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "PING of a stream")
-        if stop - start != 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "PING has a wrong length")
-        self.spend()
-        if not flags & ACK:
-            self.write_control(frame(PING, ACK, 0, data[start:stop]))
-
-    def _goaway(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        if number:
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "GOAWAY of a stream")
-        if stop - start < 8:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY is too short")
-        self.spend()
-        self.went_away(UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID)
-
-    def _window_update(self, _flags: int, number: int, data: bytes, start: int, stop: int) -> None:
-        if stop - start != 4:
-            raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE has a wrong length")
-        increment = UINT32.unpack_from(data, start)[0] & MAX_STREAM_ID
-        if not number:
-            if not increment:
-                raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of nothing")
-            self._open_window(increment)
-            return
-        stream = self.streams.get(number)
-        if stream is not None:
-            if not increment:
-                raise StreamFault(number, ErrorCode.PROTOCOL_ERROR)
-            self._open_stream_window(stream, increment)
-        elif self.is_idle(number):
-            raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of an idle stream")
-
 
 def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
     if start == stop:
@@ -401,10 +278,3 @@ def _without_padding(data: bytes, start: int, stop: int) -> tuple[int, int]:
     if stop < start:
         raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "more padding than frame")
     return start, stop
-
-
-def _error_code(number: int) -> ErrorCode:
-    try:
-        return ErrorCode(number)
-    except ValueError:
-        return ErrorCode.INTERNAL_ERROR

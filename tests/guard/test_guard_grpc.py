@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
+import random
 import shutil
 import signal
 import socket
@@ -12,6 +14,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +425,22 @@ def test_cancelled_stream_is_cancelled_in_triton(client: Any, marks: Path) -> No
     client.stop_stream(cancel_requests=True)
 
     until((marks / "stream.cancelled").exists)
+
+
+def test_cancels_at_any_moment_leave_triton_alive(guard: RunningGuard, client: Any) -> None:
+    """Triton 24.10 is ended by cancels that meet an answer, if they reach it."""
+
+    def storm(seed: int) -> None:
+        chance = random.Random(seed)  # noqa: S311 - to be the same each time
+        with triton.InferenceServerClient(guard.grpc_url, channel_args=OWN) as cancelling:
+            for _ in range(100):
+                with contextlib.suppress(InferenceServerException):
+                    cancelling.infer("echo", text("x"), client_timeout=chance.uniform(0.001, 0.02))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(storm, range(8)))
+
+    assert client.infer("echo", text("alive")).as_numpy("echo").item() == b"alive"
 
 
 def stream(client: Any) -> queue.Queue[Any]:
