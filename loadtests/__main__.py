@@ -101,7 +101,8 @@ def main(
         with StopSignals() as signals:
             settings = LoadSettings.from_environment({**os.environ, **options})
             workload_of(settings)  # before a server is started in vain
-            with _target(url, settings, signals.stop) as (target, check):
+            in_memory = ui or settings.protocol is Protocol.GRPC_SHM
+            with _target(url, settings, signals.stop, in_memory=in_memory) as (target, check):
                 if ui:
                     code = _show_page(settings, target, ui_port, signals.stop)
                 else:
@@ -125,7 +126,7 @@ def _fail(message: str) -> None:
 
 @contextmanager
 def _target(
-    url: str, load: LoadSettings, stop: Callable[[], bool]
+    url: str, load: LoadSettings, stop: Callable[[], bool], *, in_memory: bool
 ) -> Iterator[tuple[Target, Callable[[], None]]]:
     """The server that is put under load, and what finds out whether it died."""
     variable = "URL" if url else "TRITON_HTTP_URL"
@@ -137,7 +138,9 @@ def _target(
         yield target, lambda: None
         return
     _err.print("starting Triton ...", style="dim")
-    settings = Settings.from_environment(default_ports=False)
+    settings = Settings.from_environment(
+        default_ports=False, shared_memory="on" if in_memory else "off"
+    )
     with TritonServer(settings, stop_requested=stop) as server:
         yield Target.of(server), server.check
 
