@@ -88,17 +88,20 @@ async def _attack(
         await asyncio.sleep(_SETTLE_SECONDS)
         left -= _SETTLE_SECONDS
     if watch.ended():
-        return _how_it_ended(server), False
+        return await _how_it_ended(server), False
     # A server that works on is not one to judge the next attack by.
     return _in_words(outcome, sum(watch.memory().values()) - before), outcome.in_time
 
 
-def _how_it_ended(server: GuardedServer) -> str:
-    try:
-        server.triton.check()
-    except ServerDiedError as error:
-        signal = re.search(r"SIG[A-Z]+", str(error))
-        return f"**ended** ({signal.group()})" if signal else "**a model's process ended**"
+async def _how_it_ended(server: GuardedServer) -> str:
+    # The models' processes go first where Triton takes its time to die.
+    for _ in range(10):
+        try:
+            server.triton.check()
+        except ServerDiedError as error:
+            signal = re.search(r"SIG[A-Z]+", str(error))
+            return f"**ended** ({signal.group()})" if signal else "**a model's process ended**"
+        await asyncio.sleep(_SETTLE_SECONDS)
     return "**ended**"
 
 

@@ -20,6 +20,7 @@ from loadtests.fuzz.recorded import LENGTH_HEADER, Recorded, joined
 from loadtests.fuzz.values import damaged, maybe, pick
 
 _PICTURED = ("mnist", "mnist", "mnist_explain", "mnist_decoder")
+_TOKENIZING = ("sentiment", "sentiment_tokenizer", "sentiment_stream")
 _READING = (
     "sentiment",
     "sentiment",
@@ -178,7 +179,7 @@ def texts(random: Random, recorded: Recorded) -> Case:  # noqa: ARG001
         value = pick(
             random, (b"a" * 2**20, b"a " * 2**19, b"\0" * 2**20, b"good film " * 1_600_000)
         )
-        return send("texts", random, pick(random, _READING), "TEXT", value)
+        return send("texts", random, pick(random, _TOKENIZING), "TEXT", value)
     if maybe(random, 0.2):
         value = random.randbytes(random.choice((1, 30, 900)))
     model = pick(random, _READING)
