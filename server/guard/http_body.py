@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from server.guard.refusal import busy, invalid, too_large
+from server.guard.refusal import Refusal, busy, invalid, too_large
 
 _WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
 """What zlib calls these formats; `deflate` is zlib's own (RFC 9110, 8.4.1.2)."""
@@ -21,24 +21,34 @@ class BodyMemory:
 
     Args:
         limit: Bytes.
+        make_room: Ends the request that has been arriving for longest, to make room for this
+            body; false if there is none that began before it.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, make_room: Callable[[Body], bool]) -> None:
         self._limit = limit
+        self._make_room = make_room
         self.used = 0
 
-    def take(self, count: int) -> None:
-        """Counts bytes in.
+    def take(self, body: Body, count: int) -> None:
+        """Counts bytes of a body in.
+
+        Who sends at a usual pace is done in a moment, so it is those who are slow on purpose that
+        make room, and nobody has to wait for them.
 
         Raises:
             Refusal: There are too many (503).
         """
-        if self.used + count > self._limit:
-            raise busy(
-                f"the bodies of all requests have over {self._limit} bytes (MAX_BODIES): come "
-                "back later"
-            )
+        while self.used + count > self._limit:
+            if not self._make_room(body):
+                raise self.full()
         self.used += count
+
+    def full(self) -> Refusal:
+        """What the caller is told whose body has no room."""
+        return busy(
+            f"the bodies of all requests have over {self._limit} bytes (MAX_BODIES): come back later"
+        )
 
     def release(self, count: int) -> None:
         """Counts bytes out."""
@@ -85,7 +95,7 @@ class Body:
         size = len(data)
         if self._size + size > self._max_bytes:
             raise body_too_large(self._max_bytes)
-        self._memory.take(size)
+        self._memory.take(self, size)
         self._size += size
         self._parts.append(data)
 
@@ -118,7 +128,7 @@ class Body:
             left -= len(piece)
             if left < 0:
                 raise body_too_large(self._max_bytes)
-            self._memory.take(len(piece))
+            self._memory.take(self, len(piece))
             self._size += len(piece)
             plain.append(piece)
             await asyncio.sleep(0)  # others have their turn

@@ -137,6 +137,14 @@ class ClientConnection(asyncio.Protocol):
         return self._reader.arriving is not None
 
     @property
+    def arriving_body(self) -> Body | None:
+        """The body that has come in part and takes memory; None if there is none."""
+        request = self._reader.arriving
+        if request is None or self._deaf or not self._reader.received:
+            return None
+        return request.body
+
+    @property
     def busy(self) -> bool:
         """Whether a request is under way, or its answer not all sent."""
         unsent = self._transport is not None and self._transport.get_write_buffer_size() > 0
@@ -163,6 +171,21 @@ class ClientConnection(asyncio.Protocol):
         self._began = True
         keeps_open = self._serving is not None and self._keeps_open(self._serving)
         self.write(_refusal_bytes(refusal, keep_alive=keeps_open))
+
+    def refuse_and_close(self, refusal: Refusal) -> None:
+        """Refuses what cannot be read to its end; requests before it are answered first."""
+        if self._deaf:
+            return
+        nothing = Request(Head(), Body(self._server.memory, 0, 0))
+        request, self._reader.arriving = self._reader.arriving or nothing, None
+        request.body.release()
+        request.refusal = refusal
+        request.keep_alive = False
+        self._deaf = True
+        if self._serving is None:
+            self._start(request)
+        else:
+            self._pipelined.append(request)
 
     def finished(self) -> None:
         """Ends the exchange; the next one may begin."""
@@ -211,7 +234,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if self._reader.arriving is not None:
             if age > settings.read_timeout + self._reader.received / _SLOWEST:
-                self._refuse_and_close(
+                self.refuse_and_close(
                     too_slow(
                         f"the request did not arrive within {settings.read_timeout} seconds "
                         "(READ_TIMEOUT)"
@@ -229,10 +252,10 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._reader.feed(data)
         except Refusal as refusal:
-            self._refuse_and_close(refusal)
+            self.refuse_and_close(refusal)
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer
             _log.exception("a request could not be read")
-            self._refuse_and_close(failed())
+            self.refuse_and_close(failed())
 
     def _arrived(self, request: Request) -> None:
         if self._deaf:
@@ -248,20 +271,6 @@ class ClientConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         if self._serving is None:
             self.write(_CONTINUE)
-
-    def _refuse_and_close(self, refusal: Refusal) -> None:
-        """Refuses what cannot be read to its end; requests before it are answered first."""
-        if self._deaf:
-            return
-        nothing = Request(Head(), Body(self._server.memory, 0, 0))
-        request, self._reader.arriving = self._reader.arriving or nothing, None
-        request.refusal = refusal
-        request.keep_alive = False
-        self._deaf = True
-        if self._serving is None:
-            self._start(request)
-        else:
-            self._pipelined.append(request)
 
     def _start(self, request: Request) -> None:
         self._serving = request

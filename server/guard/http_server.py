@@ -10,7 +10,7 @@ from server.guard import http_upstream
 from server.guard.admission import Admission
 from server.guard.checks import check_inference
 from server.guard.descriptions import Descriptions
-from server.guard.http_body import BodyMemory
+from server.guard.http_body import Body, BodyMemory
 from server.guard.http_connection import ClientConnection
 from server.guard.http_generate import read_generate
 from server.guard.http_head import KnownHeads
@@ -57,7 +57,7 @@ class HttpServer:
         self.loop = asyncio.get_running_loop()
         self.routes = Routes(settings)
         self.known_heads = KnownHeads()
-        self.memory = BodyMemory(settings.max_bodies)
+        self.memory = BodyMemory(settings.max_bodies, self._make_room)
         self.metrics = metrics
         self.draining = False
         self._descriptions = descriptions
@@ -125,6 +125,15 @@ class HttpServer:
     def closed(self, connection: ClientConnection) -> None:
         """Counts a connection out."""
         self._connections.discard(connection)
+
+    def _make_room(self, body: Body) -> bool:
+        """Ends the request whose body has been arriving for longest; false if it is this one."""
+        arriving = [each for each in self._connections if each.arriving_body is not None]
+        oldest = min(arriving, key=lambda each: each.since, default=None)
+        if oldest is None or oldest.arriving_body is body:
+            return False
+        oldest.refuse_and_close(self.memory.full())
+        return True
 
     async def serve(self, connection: ClientConnection, request: Request) -> None:
         """Checks a request, passes it on, and has it answered whatever happens."""

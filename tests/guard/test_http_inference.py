@@ -225,14 +225,14 @@ def test_generate_takes_flat_values_only(body: object) -> None:
 
 
 def body(coding: bytes = b"", limit: int = 1000, memory: BodyMemory | None = None) -> Body:
-    return Body(memory or BodyMemory(10_000), limit, 10, coding)
+    return Body(memory or BodyMemory(10_000, lambda _: False), limit, 10, coding)
 
 
 @pytest.mark.parametrize(
     ("coding", "pack"), [(b"gzip", gzip.compress), (b"deflate", zlib.compress)]
 )
 def test_packed_bodies_are_unpacked_and_counted(coding: bytes, pack: Any) -> None:
-    memory = BodyMemory(10_000)
+    memory = BodyMemory(10_000, lambda _: False)
     made = body(coding, memory=memory)
     packed = pack(b"hello" * 100)
     made.add(packed[:10])
@@ -271,7 +271,7 @@ def test_bodies_are_bounded_in_bytes_in_chunks_and_together() -> None:
         chunked.add_chunk()
     with pytest.raises(Refusal, match="MAX_CHUNKS"):
         chunked.add_chunk()
-    memory = BodyMemory(1500)
+    memory = BodyMemory(1500, lambda _: False)
     first = body(memory=memory)
     first.add(b"x" * 1000)
     with pytest.raises(Refusal) as raised:
@@ -279,6 +279,24 @@ def test_bodies_are_bounded_in_bytes_in_chunks_and_together() -> None:
     assert raised.value.http_status == 503
     first.release()
     body(memory=memory).add(b"x" * 1000)
+
+
+def test_who_has_been_arriving_for_longest_makes_room() -> None:
+    slow: list[Body] = []
+
+    def make_room(_: Body) -> bool:
+        if slow:
+            slow.pop(0).release()
+            return True
+        return False
+
+    memory = BodyMemory(2500, make_room)
+    slow += [body(memory=memory), body(memory=memory)]
+    for each in slow:
+        each.add(b"x" * 1000)
+    body(memory=memory).add(b"x" * 1000)
+    assert len(slow) == 1
+    assert memory.used == 2000
 
 
 def test_other_codings_are_refused() -> None:

@@ -27,7 +27,7 @@ class Reader:
     """A reader and what it has read."""
 
     def __init__(self, known: KnownHeads | None = None) -> None:
-        self.memory = BodyMemory(1 << 30)
+        self.memory = BodyMemory(1 << 30, lambda _: False)
         server: Any = SimpleNamespace(
             settings=SETTINGS,
             memory=self.memory,
