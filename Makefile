@@ -22,6 +22,8 @@ export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
 # What load, and what it has to reach; docs/load-tests.md.
 export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS URL UI_PORT
 export P99_MS MIN_RPS MAX_FAIL
+# What is sent at the guard; docs/security.md.
+export REQUESTS FIRST WORKERS CORPUS
 # How long a config is searched for; docs/tuning.md.
 export BUDGET_S CONFIRM_S
 # How benchmarks are measured; docs/benchmarks.md.
@@ -32,7 +34,7 @@ FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
 	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-publish \
-	loadtest loadtest-ui tune lint format clean
+	loadtest loadtest-ui tune fuzz lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -115,6 +117,10 @@ loadtest-ui: $(VENV)/load.stamp ## The same from Locust's web page, on UI_PORT o
 tune: $(VENV)/tune.stamp ## Find the config of MODEL with most throughput within P99_MS, or least latency at RATE
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.tune
+
+fuzz: $(VENV)/load.stamp ## Send REQUESTS mutated requests of SEED at a guarded server, for BUDGET_S at most
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.fuzz
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .

@@ -70,7 +70,7 @@ class Methods:
     def __init__(self, settings: GuardSettings) -> None:
         switches = {
             "SharedMemory": (settings.shared_memory == "on", "SHARED_MEMORY=on"),
-            "RepositoryModel": (
+            "Repository": (
                 settings.model_control == "explicit",
                 "MODEL_CONTROL=explicit",
             ),

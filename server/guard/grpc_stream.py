@@ -125,7 +125,7 @@ class StreamCall(Call):
         decoupled = admitted.description.decoupled
         in_flight = self._in_flight
         if in_flight.decoupled is not None and in_flight.decoupled is not decoupled:
-            # Triton writes the answers of both kinds without regard to each other, which ends it.
+            # Triton keeps the two kinds' answers apart, though a stream takes one write at a time.
             admitted.unsent()
             self._answer_refusal(_mixed(admitted), request_id)
             return

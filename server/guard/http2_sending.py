@@ -148,7 +148,7 @@ class Sender:
         self._out = []
         size, self._out_bytes = self._out_bytes, 0
         transport = self.transport
-        if transport is None:
+        if transport is None or transport.is_closing():
             return
         if size <= _JOIN_BYTES:
             transport.write(b"".join(out))

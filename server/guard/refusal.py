@@ -81,14 +81,14 @@ def server_died(message: str) -> Refusal:
     return Refusal(message, 502, GrpcCode.UNAVAILABLE, "server_died")
 
 
-def exhausted(message: str) -> Refusal:
-    """The caller has more than its share under way."""
-    return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
-
-
 def failed() -> Refusal:
     """The guard itself made a mistake, which its log tells."""
     return Refusal("the guard failed: see its log", 500, GrpcCode.UNAVAILABLE, "failed")
+
+
+def exhausted(message: str) -> Refusal:
+    """The caller has more than its share under way."""
+    return Refusal(message, 429, GrpcCode.RESOURCE_EXHAUSTED, "exhausted")
 
 
 def busy(message: str) -> Refusal:
@@ -98,5 +98,8 @@ def busy(message: str) -> Refusal:
 
 def shown(value: object) -> str:
     """A caller's value in quotes, cut where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "nested too deep to show"
     return text if len(text) <= 100 else f"{text[:96]}...{text[0]}"

@@ -504,7 +504,7 @@ def test_decoupled_model_answers_as_often_as_it_does_without_the_guard(
 
 
 def test_stream_is_for_decoupled_models_or_for_others(client: Any) -> None:
-    """Triton is ended by a stream that has both under way."""
+    """Triton does not order the answers of both kinds, which share the stream's one writer."""
     got = stream(client)
     client.async_stream_infer("counter", [tensor("count", [2], "INT32", [1])], request_id="a")
     client.async_stream_infer("echo", text("other"), request_id="b")

@@ -1,0 +1,1 @@
+"""Mutated requests at a guarded server; `make fuzz`."""
