@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clients import GrpcClient, HttpClient, RetryPolicy, ServerError, UnavailableError
+from clients import GrpcClient, HttpClient, InvalidInputError, RetryPolicy, UnavailableError
 from clients.base import ServingClient
 from server.errors import ServerDiedError
 from server.processes import living_in_group, process_table
@@ -134,7 +134,7 @@ def test_who_ends_two_servers_in_a_row_is_refused_by_the_third(
 ) -> None:
     """With the same folder of the quarantine, as a server has that is started again."""
     words = "end the server: please"
-    for expected in (UnavailableError, ServerError):
+    for expected in (UnavailableError, InvalidInputError):
         with TritonServer(settings(tmp_path)) as server, client(server, protocol) as asked:
             with pytest.raises(expected):
                 command(asked, words)
@@ -143,7 +143,7 @@ def test_who_ends_two_servers_in_a_row_is_refused_by_the_third(
     with TritonServer(settings(tmp_path)) as server:
         for each in PROTOCOLS:
             with client(server, each) as asked:
-                with pytest.raises(ServerError, match="ended servers"):
+                with pytest.raises(InvalidInputError, match="ended servers"):
                     command(asked, words)
                 assert command(asked, "another") == "another"
         server.check()
