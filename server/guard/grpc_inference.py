@@ -35,7 +35,7 @@ _parse = service_pb2.ModelInferRequest.FromString
 
 
 def parse_request(message: bytes, max_typed: int) -> Any:
-    """Parses a ModelInferRequest.
+    """Parses a ModelInferRequest; fields that are not KServe's are left out.
 
     Args:
         message: The message.
@@ -46,9 +46,12 @@ def parse_request(message: bytes, max_typed: int) -> Any:
     """
     check_size(message, max_typed)
     try:
-        return _parse(message)
+        request = _parse(message)
     except DecodeError:
         raise invalid("the message is no ModelInferRequest") from None
+    # They would be written again as they came, and Triton has to skip them.
+    request.DiscardUnknownFields()
+    return request
 
 
 def read_inference(request: Any, size: int, *, shared_memory: bool) -> Inference:

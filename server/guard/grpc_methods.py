@@ -55,9 +55,11 @@ class Method:
         if self.message is None:
             return message
         try:
-            return bytes(self.message.FromString(message).SerializeToString())
+            parsed = self.message.FromString(message)
         except DecodeError:
             raise invalid(f"the message is no {self.message.DESCRIPTOR.name}") from None
+        parsed.DiscardUnknownFields()  # which would be written again as they came
+        return bytes(parsed.SerializeToString())
 
 
 class Methods:

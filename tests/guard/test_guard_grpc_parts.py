@@ -17,9 +17,11 @@ from server.guard.grpc_heads import read_answer_head, read_request_head
 from server.guard.grpc_inference import parse_request, read_inference
 from server.guard.grpc_memory import Memory
 from server.guard.grpc_messages import MessageReader, with_prefix
+from server.guard.grpc_methods import Methods
 from server.guard.grpc_protobuf import service_pb2
 from server.guard.grpc_status import encode_message, timeout_seconds
 from server.guard.refusal import GrpcCode, Refusal
+from server.guard.settings import GuardSettings
 
 HEAD = [
     (b":method", b"POST"),
@@ -109,6 +111,15 @@ def test_trailing_bytes_behind_a_compressed_message_are_refused() -> None:
     packed = gzip.compress(b"a") + b"more"
     with pytest.raises(Refusal, match="one whole stream"):
         MessageReader("gzip", 100, "LIMIT").take_only(struct.pack(">BL", 1, len(packed)) + packed)
+
+
+def test_fields_that_nobody_knows_are_not_written_again() -> None:
+    unknown = b"\xfa\x7f\x03abc"
+    message = service_pb2.ModelInferRequest(model_name="x").SerializeToString()
+    assert parse_request(message + unknown, 1000).SerializeToString() == message
+    ready = service_pb2.ModelReadyRequest(name="x").SerializeToString()
+    method = Methods(GuardSettings()).find(b"/inference.GRPCInferenceService/ModelReady")
+    assert method.rewrite(ready + unknown) == ready
 
 
 def test_large_raw_contents_pass_where_large_typed_ones_do_not() -> None:
