@@ -15,12 +15,12 @@ from pathlib import Path
 import uvloop
 
 from server.errors import ServerError
-from server.guard import http_upstream
+from server.guard.http import upstream as http_upstream
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
-from server.guard.grpc_server import serve_grpc
-from server.guard.http_head import MAX_HEAD
-from server.guard.http_server import HttpServer
+from server.guard.grpc.server import serve_grpc
+from server.guard.http.head import MAX_HEAD
+from server.guard.http.server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
 from server.guard.process_watch import ProcessWatch
 from server.guard.quarantine import Quarantine

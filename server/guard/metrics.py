@@ -16,8 +16,8 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from server.guard import http_upstream
 from server.guard.admission import Admission
+from server.guard.http import upstream as http_upstream
 from server.guard.refusal import Refusal
 from server.guard.settings import Address
 

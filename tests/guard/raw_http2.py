@@ -11,7 +11,7 @@ from typing import NamedTuple
 from hpack import Decoder, Encoder
 from typing_extensions import Self
 
-from server.guard.http2_frames import (
+from server.guard.http2.frames import (
     ACK,
     DATA,
     END_HEADERS,

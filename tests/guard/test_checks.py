@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.guard.checks import check_inference
-from server.guard.checks_options import check_parameters
+from server.guard.checks.options import check_parameters
+from server.guard.checks.request import check_inference
 from server.guard.descriptions import Description
 from server.guard.inference import NUMPY_TYPES, Inference, RequestedOutput, SharedMemory
 from server.guard.refusal import Refusal

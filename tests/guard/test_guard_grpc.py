@@ -26,7 +26,7 @@ import tritonclient.grpc.aio as triton_aio
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
-from server.guard.http2_frames import (
+from server.guard.http2.frames import (
     DATA,
     END_HEADERS,
     END_STREAM,

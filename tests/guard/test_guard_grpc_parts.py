@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.guard.eager import run_eagerly
-from server.guard.grpc_heads import read_answer_head, read_request_head
-from server.guard.grpc_inference import parse_request, read_inference
-from server.guard.grpc_memory import Memory
-from server.guard.grpc_messages import MessageReader, with_prefix
-from server.guard.grpc_methods import Methods
-from server.guard.grpc_protobuf import service_pb2
-from server.guard.grpc_status import encode_message, timeout_seconds
+from server.guard.grpc.heads import read_answer_head, read_request_head
+from server.guard.grpc.inference import parse_request, read_inference
+from server.guard.grpc.memory import Memory
+from server.guard.grpc.messages import MessageReader, with_prefix
+from server.guard.grpc.methods import Methods
+from server.guard.grpc.protobuf import service_pb2
+from server.guard.grpc.status import encode_message, timeout_seconds
 from server.guard.refusal import GrpcCode, Refusal
 from server.guard.settings import GuardSettings
 

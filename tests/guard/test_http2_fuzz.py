@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.guard.http2_frames import DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, frame
+from server.guard.http2.frames import DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, frame
 from tests.guard.raw_http2 import RawClient, answers
 from tests.guard.running_guard import RunningGuard, running_guard
 

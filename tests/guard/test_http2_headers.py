@@ -9,9 +9,9 @@ from hpack import Decoder, Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.guard.http2_frames import ConnectionFault, ErrorCode
-from server.guard.http2_headers import Header, HeaderDecoder, encode_field, encode_indexed
-from server.guard.http2_limits import Allowance
+from server.guard.http2.frames import ConnectionFault, ErrorCode
+from server.guard.http2.headers import Header, HeaderDecoder, encode_field, encode_indexed
+from server.guard.http2.limits import Allowance
 
 FIELDS = st.lists(
     st.tuples(

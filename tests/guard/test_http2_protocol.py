@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.guard.http2_frames import (
+from server.guard.http2.frames import (
     ACK,
     CONTINUATION,
     DATA,

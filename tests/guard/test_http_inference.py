@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.guard.checks import check_inference
-from server.guard.http_body import Body, BodyMemory
-from server.guard.http_generate import read_generate
-from server.guard.http_inference import read_infer
+from server.guard.checks.request import check_inference
+from server.guard.http.body import Body, BodyMemory
+from server.guard.http.generate import read_generate
+from server.guard.http.inference import read_infer
+from server.guard.http.json_body import write
 from server.guard.inference import SharedMemory
-from server.guard.json_body import write
 from server.guard.refusal import Refusal
 from server.guard.settings import GuardSettings
 from tests.guard.described import description, takes

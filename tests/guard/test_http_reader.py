@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.guard.http_body import BodyMemory
-from server.guard.http_head import KnownHeads
-from server.guard.http_reader import Request, RequestReader
-from server.guard.http_routes import Routes
+from server.guard.http.body import BodyMemory
+from server.guard.http.head import KnownHeads
+from server.guard.http.reader import Request, RequestReader
+from server.guard.http.routes import Routes
 from server.guard.refusal import Refusal
 from server.guard.settings import GuardSettings
 from tests.guard.raw_http import chunked

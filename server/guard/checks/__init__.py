@@ -1,0 +1,1 @@
+"""What a request for inference may be."""

@@ -1,0 +1,103 @@
+"""Checks the values of inputs against the bounds of their model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf, isfinite, prod
+from typing import Any
+
+import numpy as np
+
+from server.guard.bounds import InputBounds
+from server.guard.checks.data import LENGTH, too_long
+from server.guard.descriptions import Description
+from server.guard.inference import NUMPY_TYPES, SharedMemory, Tensor
+from server.guard.refusal import invalid
+
+_SMALL = 4096
+"""Elements that are multiplied at once, too few for threads."""
+
+
+def check_bounds(tensor: Tensor, bounds: InputBounds, description: Description) -> None:
+    """Checks what concerns one input only."""
+    name = tensor.name
+    if tensor.datatype == "BYTES":
+        _check_lengths(tensor, bounds)
+        return
+    if bounds.min_length is not None or bounds.max_length is not None:
+        length = prod(tensor.shape[1:] if description.max_batch_size else tensor.shape)
+        lowest, highest = bounds.min_length or 0, bounds.max_length or inf
+        if not lowest <= length <= highest:
+            unit = "tokens" if bounds.tokenizer else "elements"
+            raise invalid(f"{name} must have from {lowest} to {highest} {unit}, it has {length}")
+    if bounds.finite and not _is_finite(tensor):
+        raise invalid(f"{name} must be finite, it has NaN or infinite values")
+    if bounds.min is None and bounds.max is None:
+        return
+    lowest, highest = _range(tensor)
+    if (bounds.min is not None and not lowest >= bounds.min) or (
+        bounds.max is not None and not highest <= bounds.max
+    ):
+        what = "token ids " if bounds.tokenizer else ""
+        limits = [f"from {bounds.min}"] if bounds.min is not None else []
+        limits += [f"to {bounds.max}"] if bounds.max is not None else []
+        raise invalid(f"{name} must be {what}{' '.join(limits)}")
+
+
+def check_among(
+    tensor: Tensor, bounds: InputBounds, tensors: Mapping[str, Tensor], batched: int
+) -> None:
+    """Checks what concerns two inputs."""
+    if (other := tensors.get(bounds.same_shape_as)) and tensor.shape != other.shape:
+        raise invalid(f"{tensor.name} must have the shape of {other.name}")
+    if (other := tensors.get(bounds.at_most_length_of)) and not isinstance(
+        tensor.data, SharedMemory
+    ):
+        length = prod(other.shape[batched:])
+        lowest, highest = _range(tensor)
+        if not (lowest >= 0 and highest <= length):
+            raise invalid(f"{tensor.name} must be from 0 to the number of {other.name}")
+
+
+def _check_lengths(tensor: Tensor, bounds: InputBounds) -> None:
+    data = tensor.data
+    if isinstance(data, SharedMemory):
+        return
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        total = len(data) - LENGTH.size * prod(tensor.shape)
+    else:
+        lengths = [len(each.encode() if isinstance(each, str) else each) for each in data]  # type: ignore[arg-type] # texts, as checked
+        total = sum(lengths)
+        longest = max(lengths, default=0)
+        if bounds.max_bytes is not None and longest > bounds.max_bytes:
+            raise too_long(tensor.name, lengths.index(longest), longest, bounds.max_bytes)
+    if bounds.max_total_bytes is not None and total > bounds.max_total_bytes:
+        raise invalid(
+            f"{tensor.name} has {total} bytes in all rows, at most {bounds.max_total_bytes} "
+            "are taken"
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    data = tensor.data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        return all(map(isfinite, data))  # type: ignore[arg-type] # numbers, as checked
+    array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
+    # A sum of squares is quickest, and finite only if all are; large ones overflow it.
+    if array.size <= _SMALL and array.itemsize > 2 and isfinite(array.dot(array)):
+        return True
+    return bool(np.isfinite(array).all())
+
+
+def _range(tensor: Tensor) -> tuple[Any, Any]:
+    """The smallest and the largest element; NaN if there is one, and 0 if there are none."""
+    data = tensor.data
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
+        return (array.min(), array.max()) if array.size else (0, 0)
+    if not data:
+        return 0, 0
+    if NUMPY_TYPES[tensor.datatype].kind in "iu":
+        return min(data), max(data)
+    array = np.asarray(data, np.float64)  # Python's min passes over NaN
+    return array.min(), array.max()

@@ -1,0 +1,1 @@
+"""HTTP/1.1: reads requests, passes them to Triton, and writes the answers."""

@@ -1,0 +1,1 @@
+"""HTTP/2, both ends: frames, headers, flow control, streams."""
