@@ -130,7 +130,8 @@ def test_questions_about_server_and_models_are_answered(client: Any) -> None:
     assert client.get_server_metadata().name == "triton"
     assert client.get_model_metadata("echo").inputs[0].name == "text"
     assert client.get_model_config("echo").config.name == "echo"
-    assert client.get_model_repository_index().models
+    with pytest.raises(InferenceServerException, match="MODEL_CONTROL=explicit"):
+        client.get_model_repository_index()
     assert client.get_inference_statistics("echo").model_stats
 
 

@@ -56,7 +56,13 @@ _PATTERNS = (
     _pattern(r"/v2", "GET", Call.NOTHING),
     _pattern(r"/v2/models/stats", "GET", Call.NOTHING),
     _pattern(rf"{_MODEL}(?:/(?:ready|config|stats))?", "GET", Call.NOTHING),
-    _pattern(r"/v2/repository/index", "POST", Call.SETTINGS),
+    _pattern(
+        r"/v2/repository/index",
+        "POST",
+        Call.SETTINGS,
+        "MODEL_CONTROL=explicit",
+        "the list of models",
+    ),
     *(
         _pattern(
             rf"/v2/repository/models/(?P<model>[^/]+)/{action}",
