@@ -102,10 +102,7 @@ class _HttpTransport:
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
     ) -> HttpReply:
-        """Makes one attempt, which ends with what was answered, be it a refusal.
-
-        geventhttpclient asks again by itself only with GET, which ends no server.
-        """
+        """Makes one attempt, which ends with what was answered, be it a refusal."""
 
         def exchange() -> HttpReply:
             response = self._connected().request(
@@ -158,6 +155,9 @@ class _HttpTransport:
                 ssl=self._access.tls,
                 ssl_context_factory=self._ssl_context,
             )
+            # It tries again once more often than this says, and before 2.5, the newest for Python
+            # 3.10, a POST too: a request that ends servers would get to a dozen of them.
+            self._client._connection_pool.size = -1
         return self._client
 
     def _ssl_context(self, cafile: str) -> gevent.ssl.SSLContext:
