@@ -19,6 +19,7 @@ from loadtests.fuzz.culprit import find_culprit, make_smaller
 from loadtests.fuzz.findings import Findings
 from loadtests.fuzz.guarded import GuardedServer
 from loadtests.fuzz.neighbour import Neighbours, prepare_neighbours
+from loadtests.fuzz.peak import reach_peak
 from loadtests.fuzz.recorded import record
 from loadtests.fuzz.settings import FuzzSettings
 from loadtests.fuzz.summary import Summary
@@ -117,6 +118,7 @@ def fuzz(settings: FuzzSettings, signals: StopSignals, *, bare: bool = False) ->
                 prepared = prepared or prepare_neighbours(
                     server, settings.model_repository, settings.seed
                 )
+                reach_peak(server, settings.model_repository)
                 neighbours = Neighbours(prepared, summary.findings.note)
                 suspects = uvloop.run(campaign.run(server, neighbours))
                 if not suspects:
