@@ -21,6 +21,7 @@ class GreenletThread:
     def __init__(self) -> None:
         self._started = threading.Event()
         self._closed = False
+        self._caller = threading.get_native_id()
         self._last: Callable[[], None] = lambda: None
         self._hub: Any = None
         self._wake: Any = None
@@ -72,6 +73,6 @@ class GreenletThread:
         self._greenlets.join()
         self._last()
         self._wake.close()
-        # In a program patched by gevent this "thread" is a greenlet of the main loop.
-        if not self._hub.main_hub:
+        # In a program patched by gevent this "thread" is a greenlet of its caller's loop.
+        if threading.get_native_id() != self._caller:
             self._hub.destroy(destroy_loop=True)

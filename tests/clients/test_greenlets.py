@@ -1,5 +1,7 @@
 """Functions on gevent, run from ordinary threads."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -69,3 +71,27 @@ def test_a_closed_thread_runs_nothing() -> None:
     thread.close(nothing)
     with pytest.raises(RuntimeError, match="closed"):
         thread.run(nothing, 60)
+
+
+PATCHED = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from clients.greenlets import GreenletThread
+
+def answer():
+    thread = GreenletThread()
+    found = thread.run(lambda: "an answer", 10)
+    thread.close(lambda: None)
+    return found
+
+print(answer(), gevent.get_hub().threadpool.apply(answer), sep="; ")
+"""
+
+
+def test_a_program_that_gevent_patched_may_ask_from_its_threads_too() -> None:
+    # As in Locust: what looks like a thread there is a greenlet of whoever starts it.
+    done = subprocess.run(
+        [sys.executable, "-c", PATCHED], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "an answer; an answer\n"
