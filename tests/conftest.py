@@ -17,9 +17,11 @@ from tests.collection import pytest_collection_modifyitems
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # As in a job in the background: what the tests start would ignore their Ctrl-C as well.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# As in a job in the background: what the tests start would ignore these as well.
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, usual)
 
 __all__ = ["pytest_collection_modifyitems", "server"]
 
