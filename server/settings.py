@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from typing_extensions import Self
 
 from server.environment import EnvironmentSettings
@@ -19,6 +19,18 @@ CPU_CONFIG = "cpu"
 MAX_PORT = 65535
 _PORTS = ("http_port", "grpc_port", "metrics_port")
 
+
+def _check_address(address: str) -> str:
+    try:
+        ipaddress.IPv4Address(address)
+    except ValueError:
+        raise ValueError(
+            "an IPv4 address, such as 127.0.0.1 (this machine only) or 0.0.0.0 (everybody)"
+        ) from None
+    return address
+
+
+BindAddress = Annotated[str, AfterValidator(_check_address)]
 Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Switch = Literal["off", "on"]
 
@@ -26,7 +38,7 @@ Switch = Literal["off", "on"]
 class Settings(EnvironmentSettings):
     """How to run Triton; each field is the environment variable of the same name."""
 
-    bind: str = "127.0.0.1"  # IPv4 address that all three services listen on
+    bind: BindAddress = "127.0.0.1"  # IPv4 address that all three services listen on
     http_port: Port = 8000  # 0 chooses a free one, here and below
     grpc_port: Port = 8001
     metrics_port: Port = 8002
@@ -79,17 +91,6 @@ class Settings(EnvironmentSettings):
         ports = {} if default_ports else dict.fromkeys(_PORTS, 0)
         config = PLAIN_CONFIG if gpu_is_visible(values) else CPU_CONFIG
         return super().from_environment(values, **{"config": config, **ports, **defaults})
-
-    @field_validator("bind")
-    @classmethod
-    def _check_address(cls, address: str) -> str:
-        try:
-            ipaddress.IPv4Address(address)
-        except ValueError:
-            raise ValueError(
-                "an IPv4 address, such as 127.0.0.1 (this machine only) or 0.0.0.0 (everybody)"
-            ) from None
-        return address
 
     @property
     def guarded(self) -> bool:

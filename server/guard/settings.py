@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -10,8 +9,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, Field, field_validator
 
 from server.environment import EnvironmentSettings
+from server.settings import MAX_PORT, BindAddress, Port, Switch
 
-MAX_PORT = 65535
 KIBIBYTE, MEBIBYTE = 1 << 10, 1 << 20
 
 
@@ -34,15 +33,13 @@ def _check_upstream(address: str) -> str:
     return address
 
 
-Port = Annotated[int, Field(ge=0, le=MAX_PORT)]
 Upstream = Annotated[str, AfterValidator(_check_upstream)]
-Switch = Literal["off", "on"]
 
 
 class GuardSettings(EnvironmentSettings):
     """Where the guard listens, what it stands in front of, and what it lets through."""
 
-    bind: str = "127.0.0.1"  # IPv4 address that all three services listen on
+    bind: BindAddress = "127.0.0.1"  # IPv4 address that all three services listen on
     http_port: Port = 8000  # 0 chooses a free one, here and below
     grpc_port: Port = 8001
     metrics_port: Port = 8002
@@ -78,17 +75,6 @@ class GuardSettings(EnvironmentSettings):
 
     read_timeout: Annotated[int, Field(ge=1, le=3600)] = 60  # seconds for a request to arrive
     idle_timeout: Annotated[int, Field(ge=1, le=86400)] = 600  # seconds between two requests
-
-    @field_validator("bind")
-    @classmethod
-    def _check_address(cls, address: str) -> str:
-        try:
-            ipaddress.IPv4Address(address)
-        except ValueError:
-            raise ValueError(
-                "an IPv4 address, such as 127.0.0.1 (this machine only) or 0.0.0.0 (everybody)"
-            ) from None
-        return address
 
     @field_validator("model_repository", "quarantine_dir")
     @classmethod

@@ -36,9 +36,12 @@ from server.guard.http2.frames import (
 )
 from server.triton import TritonServer
 from tests.conformance.own_server import settings_for
+from tests.guard.guarded_fixtures import guard, marks, server
 from tests.guard.guarded_models import write_models
 from tests.guard.raw_http2 import RawClient
 from tests.guard.running_guard import RunningGuard, running_guard
+
+__all__ = ["guard", "marks", "server"]
 
 pytestmark = pytest.mark.e2e
 
@@ -51,29 +54,6 @@ OWN = [
     ("grpc.max_receive_message_length", -1),
 ]
 """Of a channel that shares its connection with no other and takes long messages."""
-
-
-@pytest.fixture(scope="module")
-def marks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the model `waiter` says what happens to its requests."""
-    return tmp_path_factory.mktemp("marks")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, marks: Path) -> Iterator[TritonServer]:
-    """A server of small models."""
-    repository = tmp_path_factory.mktemp("repository")
-    write_models(repository, marks)
-    with TritonServer(settings_for(repository)) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-def guard(server: TritonServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGuard]:
-    """A guard in front of it, which has nothing to complain of at the end."""
-    with running_guard(tmp_path_factory.mktemp("guard"), server) as running:
-        yield running
-        assert not running.log.strip()
 
 
 @pytest.fixture
