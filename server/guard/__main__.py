@@ -15,10 +15,10 @@ from pathlib import Path
 import uvloop
 
 from server.errors import ServerError
-from server.guard.http import upstream as http_upstream
 from server.guard.admission import Admission
 from server.guard.descriptions import Descriptions
 from server.guard.grpc.server import serve_grpc
+from server.guard.http import upstream as http_upstream
 from server.guard.http.head import MAX_HEAD
 from server.guard.http.server import HttpServer
 from server.guard.metrics import Metrics, MetricsService
