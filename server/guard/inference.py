@@ -116,6 +116,7 @@ class Inference:
     inputs: tuple[Tensor, ...]
     outputs: tuple[RequestedOutput, ...] = ()
     size: int = field(default=0, compare=False)
+    _digest: list[bytes] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def digest(self) -> bytes:
         """A digest of the model and the inputs, the same over both protocols.
@@ -125,12 +126,15 @@ class Inference:
         Raises:
             ValueError: A value does not fit its data type, so the request was not checked.
         """
+        if self._digest:
+            return self._digest[0]
         digest = blake2b(digest_size=16)
         digest.update(f"{self.model}\n".encode())
         for tensor in sorted(self.inputs, key=lambda each: each.name):
             digest.update(f"{tensor.name}\n{tensor.datatype}{tensor.shape}\n".encode())
             digest.update(tensor.raw())
-        return digest.digest()
+        self._digest.append(digest.digest())
+        return self._digest[0]
 
     def sequence(self) -> Scalar:
         """The id of its sequence; 0 or an empty text if it belongs to none."""

@@ -3,23 +3,25 @@
 When a server ends, every request that it had becomes a suspect, for nobody can tell which of them
 it was. A suspect may be sent once more, to any server, while no other suspect is under way at any
 of them: if that server ends too, this request is what ended it. If it is answered, it is cleared.
+Of a request that no server has answered yet, copies are not sent to several servers at once, for
+they could all end before anybody suspects it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
-from typing_extensions import Self
-
 from server.guard import refusal
+from server.guard.in_flight import InFlight
 from server.guard.inference import Inference
+from server.guard.leave import Leave
 from server.guard.refusal import Refusal
 from server.guard.suspects import Suspects, Verdict
 from server.guard.trial_lock import TrialLock
@@ -32,6 +34,9 @@ _AFTERMATH_SECONDS = 5.0
 _MARKING_SECONDS = 0.1
 """In that time a guard has marked everything that its server had."""
 _MAX_ABANDONED = 256
+_MAX_HELD_SECONDS = 0.5
+"""How long a request waits for the answer to its copy at another server."""
+_MAX_ANSWERED = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -40,65 +45,6 @@ class _Abandoned(NamedTuple):
     since: float
     digest: str
     on_trial: bool
-
-
-class Admission:
-    """One request's leave to be sent, for the length of a `with` block.
-
-    A block that ends without an error, or with a refusal of the request itself, says that the
-    server has answered. Where the request could not be sent, or the caller has hung up, nothing
-    is decided.
-    """
-
-    __slots__ = ("_inference", "_open", "_quarantine", "on_trial")
-
-    def __init__(self, quarantine: Quarantine, inference: Inference, *, on_trial: bool) -> None:
-        self._quarantine = quarantine
-        self._inference = inference
-        self._open = True
-        self.on_trial = on_trial
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None or (isinstance(error, Refusal) and error.http_status < 500):
-            self.answered()
-        elif isinstance(error, Refusal):
-            self.unsent()
-        else:
-            self.abandoned()
-
-    def answered(self) -> None:
-        """The server has answered: a suspect is none any more."""
-        if self.close() and self.on_trial:
-            self._quarantine.acquit(self._inference)
-
-    def unsent(self) -> None:
-        """The request did not reach the server: nothing is known."""
-        if self.close() and self.on_trial:
-            self._quarantine.adjourn()
-
-    def abandoned(self) -> None:
-        """The caller does not wait any more, while the server may be at work on the request."""
-        if self.close():
-            self._quarantine.abandon(self._inference, on_trial=self.on_trial)
-
-    def close(self) -> bool:
-        """Ends it; false if it had ended."""
-        was_open, self._open = self._open, False
-        self._quarantine.forget(self)
-        return was_open
-
-    def suspect(self) -> None:
-        """The server ends while it has the request."""
-        if not self.on_trial:  # of those, what becomes of the request is the verdict
-            self._quarantine.suspect(self._inference)
 
 
 class Quarantine:
@@ -118,11 +64,13 @@ class Quarantine:
         self._seconds = seconds
         self._suspects = Suspects(folder, seconds, clock)
         self._lock = TrialLock(folder / "trial.lock")
+        self._in_flight = InFlight(folder)
+        self._answered: OrderedDict[bytes, None] = OrderedDict()
         self._abandoned: deque[_Abandoned] = deque(maxlen=_MAX_ABANDONED)
-        self._under_way: set[Admission] = set()
+        self._under_way: set[Leave] = set()
         self._ended = False
 
-    async def admit(self, inference: Inference) -> Admission:
+    async def admit(self, inference: Inference) -> Leave:
         """Lets a request pass; a suspect waits until no other one is under way anywhere.
 
         Raises:
@@ -130,15 +78,20 @@ class Quarantine:
                 server of this guard has ended (502).
         """
         on_trial = not self._suspects.none() and await self._begin_trial(inference)
+        slot = None
+        if not on_trial and not self._in_flight.alone():
+            on_trial, slot = await self._hold(inference)
         if self._ended:
             if on_trial:
                 self._lock.release()
+            if slot is not None:
+                self._in_flight.remove(slot)
             raise refusal.server_died("the server has ended: ask another one")
-        admission = Admission(self, inference, on_trial=on_trial)
-        self._under_way.add(admission)
-        return admission
+        leave = Leave(self, inference, on_trial=on_trial, slot=slot)
+        self._under_way.add(leave)
+        return leave
 
-    def server_died(self, inference: Inference, admission: Admission) -> Refusal:
+    def server_died(self, inference: Inference, leave: Leave) -> Refusal:
         """Notes that the server ended before it had answered a request that was sent to it.
 
         Returns:
@@ -147,12 +100,14 @@ class Quarantine:
         """
         self._suspect_abandoned()
         digest = _digest(inference)
-        if admission.close():
-            if admission.on_trial:
+        if leave.open:
+            if leave.on_trial:
                 self._convict(digest, inference.model)
                 self._lock.release()
             else:
                 self._suspects.suspect(digest)
+            # Only now may a copy of it go on elsewhere.
+            leave.close()
         if self._suspects.verdict(digest) is Verdict.CULPRIT:
             return self._refusal(inference)
         return refusal.server_died("the server ended while it had the request: ask another one")
@@ -163,8 +118,8 @@ class Quarantine:
         Their callers hear of it later, and meanwhile others would send the same to other servers.
         """
         self._suspect_abandoned()
-        for admission in self._under_way:
-            admission.suspect()
+        for leave in self._under_way:
+            leave.suspect()
 
     def upstream_ended(self) -> None:
         """Notes that the server has ended, or is being ended: nothing is sent to it any more."""
@@ -175,9 +130,22 @@ class Quarantine:
         """Has a request tried alone from now on."""
         self._suspects.suspect(_digest(inference))
 
-    def forget(self, admission: Admission) -> None:
-        """Counts a request as under way no more."""
-        self._under_way.discard(admission)
+    def forget(self, leave: Leave, *, at_work: bool) -> None:
+        """Counts a request as under way no more; the server may be at work on it yet."""
+        self._under_way.discard(leave)
+        if leave.slot is None:
+            return
+        if at_work:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_MAX_HELD_SECONDS, self._in_flight.remove, leave.slot)
+        else:
+            self._in_flight.remove(leave.slot)
+
+    def remember(self, inference: Inference) -> None:
+        """Notes that a server has answered a request: its copies go to all servers at once."""
+        self._answered[inference.digest()] = None
+        if len(self._answered) > _MAX_ANSWERED:
+            self._answered.popitem(last=False)
 
     def _suspect_abandoned(self) -> None:
         """Suspects requests too whose callers had just hung up."""
@@ -209,6 +177,30 @@ class Quarantine:
         """Lets go of the folder."""
         self._lock.close()
         self._suspects.close()
+        self._in_flight.close()
+
+    async def _hold(self, inference: Inference) -> tuple[bool, int | None]:
+        """Waits while another server has the same request, unless one has answered it before.
+
+        Returns:
+            Whether the request has become a suspect meanwhile, and this is its trial; its slot.
+        """
+        digest = inference.digest()
+        if digest in self._answered:
+            return False, None
+        deadline = time.monotonic() + _MAX_HELD_SECONDS
+        while True:
+            slot = self._in_flight.add(digest)
+            # Whoever has a copy adds it before asking, so of two at once none overlooks the
+            # other; and whose server ends suspects it before removing it.
+            held = time.monotonic() < deadline and self._in_flight.elsewhere(digest)
+            if not held and self._suspects.verdict(digest.hex()) is Verdict.CLEARED:
+                return False, slot
+            if slot is not None:
+                self._in_flight.remove(slot)
+            if await self._begin_trial(inference):
+                return True, None
+            await asyncio.sleep(random.uniform(0.5, 1.5) * _POLL_SECONDS)  # noqa: S311 - no secret
 
     async def _begin_trial(self, inference: Inference) -> bool:
         """Waits for the turn of a suspect; false if nothing speaks against the request."""

@@ -10,7 +10,7 @@ from server.guard.checks.request import check_inference
 from server.guard.descriptions import Description
 from server.guard.grpc.inference import parse_request, read_inference
 from server.guard.inference import Inference
-from server.guard.quarantine import Admission
+from server.guard.leave import Leave
 from server.guard.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Admitted:
         description: Its model.
     """
 
-    __slots__ = ("_admission", "_place", "_quarantine", "description", "inference")
+    __slots__ = ("_leave", "_place", "_quarantine", "description", "inference")
 
     def __init__(
         self,
@@ -33,27 +33,27 @@ class Admitted:
         inference: Inference,
         description: Description,
         place: Place,
-        admission: Admission,
+        leave: Leave,
     ) -> None:
         self.inference = inference
         self.description = description
         self._quarantine = service.quarantine
         self._place = place
-        self._admission = admission
+        self._leave = leave
 
     def answered(self) -> None:
         """Triton has answered it."""
-        self._admission.answered()
+        self._leave.answered()
         self._place.leave()
 
     def abandoned(self) -> None:
         """Nobody waits for it any more; after another end it changes nothing."""
-        self._admission.abandoned()
+        self._leave.abandoned()
         self._place.leave()
 
     def unsent(self) -> None:
         """Triton did not get it."""
-        self._admission.unsent()
+        self._leave.unsent()
         self._place.leave()
 
     def server_died(self) -> Refusal:
@@ -62,7 +62,7 @@ class Admitted:
         Returns:
             What the caller is told.
         """
-        refusal = self._quarantine.server_died(self.inference, self._admission)
+        refusal = self._quarantine.server_died(self.inference, self._leave)
         self._place.leave()
         return refusal
 
@@ -94,11 +94,11 @@ async def admit(
     try:
         if link.ready() is None:
             await link.reach()
-        admission = await service.quarantine.admit(inference)
+        leave = await service.quarantine.admit(inference)
     except BaseException:
         place.leave()
         raise
-    return Admitted(service, inference, description, place, admission)
+    return Admitted(service, inference, description, place, leave)
 
 
 def read(service: Service, message: bytes) -> tuple[Any, Inference]:

@@ -20,8 +20,8 @@ from server.guard.http.reader import Request
 from server.guard.http.routes import Call, Routes
 from server.guard.http.upstream import UpstreamConnection, UpstreamEndedError
 from server.guard.inference import Inference
+from server.guard.leave import Leave
 from server.guard.metrics import Metrics
-from server.guard.quarantine import Admission as Leave
 from server.guard.quarantine import Quarantine
 from server.guard.refusal import Refusal, failed, server_died
 from server.guard.settings import GuardSettings, address_of
