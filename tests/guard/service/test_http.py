@@ -16,11 +16,8 @@ import pytest
 import tritonclient.http
 
 from server.triton import TritonServer
-from tests.guard.guarded_fixtures import guard, marks, server
 from tests.guard.raw_http import SECONDS, RawHttp, chunked
 from tests.guard.running_guard import RunningGuard, running_guard
-
-__all__ = ["guard", "marks", "server"]
 
 pytestmark = pytest.mark.e2e
 ECHO = "/v2/models/echo/infer"
