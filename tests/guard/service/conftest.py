@@ -10,9 +10,11 @@ import tritonclient.grpc as triton
 from server.triton import TritonServer
 from tests.conformance.own_server import settings_for
 from tests.guard.guarded_models import write_models
+from tests.guard.raw_http import RawHttp
 from tests.guard.raw_http2 import RawClient
 from tests.guard.running_guard import RunningGuard, running_guard
 from tests.guard.service.grpc_requests import OWN
+from tests.guard.service.http_requests import ECHO, echo
 
 
 @pytest.fixture(scope="package")
@@ -50,3 +52,13 @@ def raw(guard: RunningGuard) -> Iterator[RawClient]:
     """A client that sends frames."""
     with RawClient((guard.host, guard.port)) as connected:
         yield connected
+
+
+@pytest.fixture
+def http(guard: RunningGuard, server: TritonServer) -> Iterator[RawHttp]:
+    """A connection to the guard; the server is well afterwards, and answers others."""
+    with RawHttp(guard.http_url) as connected:
+        yield connected
+    server.check()
+    with RawHttp(guard.http_url) as other:
+        assert other.ask("POST", ECHO, echo("well")).status == 200
