@@ -50,6 +50,32 @@ PIXELS = np.zeros((1, 1, 28, 28), np.float32)
 HUGE = png(np.zeros((20_000, 20_000), bool))
 MAX_PIXEL = np.float32(256)
 NOT_FINITE = PIXELS + np.float32("nan")
+# Raw tensors of the right types and shapes, which the networks refuse by their values.
+VALUES = [
+    Case("NaN pixels", "mnist_cnn", {"image": NOT_FINITE}, "must be finite"),
+    Case("infinite pixels", "mnist_cnn", {"image": PIXELS + np.float32("inf")}, "must be finite"),
+    *[
+        Case(
+            f"pixels of {value}",
+            "mnist_cnn",
+            {"image": PIXELS + value},
+            "image must be finite and from -256 to",
+        )
+        for value in (np.float32(-1e38), np.nextafter(MAX_PIXEL, np.float32(np.inf)))
+    ],
+    Case(
+        "unknown token", "sentiment_bert", tokens(101, 30_522, 102), "must be token ids from 0 to"
+    ),
+    Case("negative token", "sentiment_bert", tokens(101, -1, 102), "must be token ids from 0 to"),
+    Case("too many tokens", "sentiment_bert", tokens(*[101] * 513), "from 1 to 512 tokens"),
+    Case("no tokens", "sentiment_bert", tokens(), "from 1 to 512 tokens"),
+    Case(
+        "a mask of another length",
+        "sentiment_bert",
+        {**tokens(101, 102), "attention_mask": np.ones((1, 3), np.int64)},
+        "attention_mask must have the shape of input_ids",
+    ),
+]
 CASES = [
     Case("wrong name", "mnist", {"PICTURE": images(DIGIT)["IMAGE"]}, "PICTURE"),
     Case("wrong type", "mnist_cnn", {"image": PIXELS.astype(np.float64)}, "FP64"),
@@ -99,29 +125,7 @@ CASES = [
         "no UTF-8 to explain", "sentiment_explain", texts("good", b"\xe9"), "TEXT row 1: not valid"
     ),
     Case("more to explain than a batch", "sentiment_explain", texts(*["good"] * 9), "batch-size"),
-    Case("NaN pixels", "mnist_cnn", {"image": NOT_FINITE}, "must be finite"),
-    Case("infinite pixels", "mnist_cnn", {"image": PIXELS + np.float32("inf")}, "must be finite"),
-    *[
-        Case(
-            f"pixels of {value}",
-            "mnist_cnn",
-            {"image": PIXELS + value},
-            "image must be finite and from -256 to",
-        )
-        for value in (np.float32(-1e38), np.nextafter(MAX_PIXEL, np.float32(np.inf)))
-    ],
-    Case(
-        "unknown token", "sentiment_bert", tokens(101, 30_522, 102), "must be token ids from 0 to"
-    ),
-    Case("negative token", "sentiment_bert", tokens(101, -1, 102), "must be token ids from 0 to"),
-    Case("too many tokens", "sentiment_bert", tokens(*[101] * 513), "from 1 to 512 tokens"),
-    Case("no tokens", "sentiment_bert", tokens(), "from 1 to 512 tokens"),
-    Case(
-        "a mask of another length",
-        "sentiment_bert",
-        {**tokens(101, 102), "attention_mask": np.ones((1, 3), np.int64)},
-        "attention_mask must have the shape of input_ids",
-    ),
+    *VALUES,
 ]
 OF_A_GRAPH = ("mnist_cnn", "sentiment_bert")
 cases = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
