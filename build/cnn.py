@@ -15,6 +15,10 @@ from build.data import digits
 from build.export import Sample
 from build.recipe import Recipe, Table
 
+MAX_PIXEL = 256
+"""Far beyond the 0 to 1 of a picture and any way of normalizing one; from about 1e38 on the
+network's own numbers overflow, and its answer would be NaN."""
+
 
 class CnnTraining(Table):
     """How the CNN is trained: Adam with a one-cycle learning rate."""
@@ -66,7 +70,7 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
         Sample(image=np.zeros((2, 1, 28, 28), np.float32)),
         dynamic_axes={"image": {0: "batch"}},
     )
-    graph_surgery.refuse_not_finite(model, "image")
+    graph_surgery.refuse_beyond(model, "image", MAX_PIXEL)
     graph_surgery.add_label_output(model, recipe.labels)
     path = folder / "model.onnx"
     export.save(model, path)

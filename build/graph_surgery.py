@@ -34,15 +34,24 @@ def add_label_output(model: onnx.ModelProto, labels: Sequence[str]) -> None:
     model.graph.output.append(helper.make_tensor_value_info("label", TensorProto.STRING, shape))
 
 
-def refuse_not_finite(model: onnx.ModelProto, tensor: str) -> None:
-    """Makes an input FP32 with NaN or infinite values an error that says so."""
+def refuse_beyond(model: onnx.ModelProto, tensor: str, limit: int) -> None:
+    """Makes NaN, and FP32 values below `-limit` or above `limit`, an error that says so.
+
+    Args:
+        model: Changed in place.
+        tensor: Name of a graph input FP32.
+        limit: A power of two.
+    """
+    # Scaled, the limit is the largest number of FP32 and what is beyond it infinite. Zero times
+    # anything finite is zero; the sum is NaN where one value is not.
+    scale = _constant(model, "scale", np.finfo(np.float32).max / np.float32(limit))
     flag = [
-        # Zero times anything finite is zero; the sum is NaN where one value is not.
-        helper.make_node("Mul", [tensor, _constant(model, "zero", np.float32(0))], ["zeros"]),
-        helper.make_node("ReduceSum", ["zeros"], ["finite_sum"], keepdims=0),
-        helper.make_node("IsNaN", ["finite_sum"], ["not_finite"]),
+        helper.make_node("Mul", [tensor, scale], ["scaled"]),
+        helper.make_node("Mul", ["scaled", _constant(model, "zero", np.float32(0))], ["zeros"]),
+        helper.make_node("ReduceSum", ["zeros"], ["sum_of_zeros"], keepdims=0),
+        helper.make_node("IsNaN", ["sum_of_zeros"], ["beyond"]),
     ]
-    _refuse(model, tensor, flag, f"{tensor} must be finite, it has NaN or infinite values")
+    _refuse(model, tensor, flag, f"{tensor} must be finite and from -{limit} to {limit}")
 
 
 def refuse_outside(model: onnx.ModelProto, tensor: str, low: int, high: int, message: str) -> None:

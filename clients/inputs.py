@@ -1,13 +1,14 @@
 """What callers give as images and texts, encoded as the server takes it."""
 
 import io
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from clients.errors import InvalidInputError
 
@@ -59,6 +60,7 @@ def encode_image(image: ImageLike) -> bytes:
     """Encodes one image as a PNG; bytes and files pass unchanged, for the server to check.
 
     An array is UINT8 [height, width], 0 to 255, or floating point, 0 to 1; white on black.
+    A PIL image is turned as its EXIF data says, as the server does with a file.
 
     Raises:
         ValueError: The type, or an array's shape, type or values, are invalid.
@@ -71,7 +73,7 @@ def encode_image(image: ImageLike) -> bytes:
     if isinstance(image, np.ndarray):
         return _png(Image.fromarray(_grey(image), mode="L"))
     if isinstance(image, Image.Image):
-        return _png(image)
+        return _png(_upright(image))
     raise ValueError(f"expected bytes, a path, a PIL image or an array, got {type(image).__name__}")
 
 
@@ -93,6 +95,14 @@ def _grey(array: "NDArray[Any]") -> "NDArray[np.uint8]":
     if not (array.min() >= 0 and array.max() <= 1):  # NaN fails both
         raise ValueError("expected floating point pixels from 0 to 1")
     return np.asarray(np.rint(array * 255), dtype=np.uint8)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its EXIF data says, which a PNG of it would lack; as it lies if unreadable."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (struct.error, SyntaxError):  # what Pillow raises where they are cut off
+        return image
 
 
 def _png(image: Image.Image) -> bytes:

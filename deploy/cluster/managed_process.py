@@ -13,6 +13,7 @@ from server.signals import FOR_EVERYBODY, SOFT_STOP
 _ROOT = Path(__file__).resolve().parents[2]
 MIN_WAIT = 0.2
 MAX_WAIT = 10.0
+_POLL_SECONDS = 0.1
 SETTLED_SECONDS = 30.0
 """A process that ran longer has not failed at its start: the backoff begins anew."""
 
@@ -116,3 +117,26 @@ class ManagedProcess:
             kill_group(self._process.pid)
             self._process.wait()
             self._process = None
+
+
+def end_together(
+    processes: Sequence[ManagedProcess],
+    timeout: float,
+    hurry: Callable[[], bool],
+    number: signal.Signals = SOFT_STOP,
+) -> None:
+    """Signals processes and waits until all have ended.
+
+    Args:
+        processes: Those that are to end.
+        timeout: Seconds after which to wait no more.
+        hurry: Asked again and again; once it is true, they are not waited for.
+        number: What they are sent.
+    """
+    for process in processes:
+        process.signal(number)
+    deadline = time.monotonic() + timeout
+    while not all(process.ended() for process in processes):
+        if hurry() or time.monotonic() > deadline:
+            return
+        time.sleep(_POLL_SECONDS)

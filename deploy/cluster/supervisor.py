@@ -3,7 +3,6 @@
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,17 +20,18 @@ from deploy.cluster.haproxy_config import (
 )
 from deploy.cluster.keys import ensure_keys
 from deploy.cluster.load_balancer import LoadBalancer, command_socket
-from deploy.cluster.managed_process import ManagedProcess
+from deploy.cluster.managed_process import ManagedProcess, end_together
 from deploy.cluster.releases import lay_out_replica, read_releases
 from deploy.cluster.second_server import SecondServer
 from deploy.cluster.secure_files import make_private_folder
+from deploy.cluster.server_process import server_process
 from deploy.cluster.settings import ClusterSettings
 from deploy.cluster.state import FILENAME, ClusterState, ReplicaState
 from server.ports import Ports, settle_ports
 from server.processes import kill_group, process_table
 from server.readiness import is_live, is_ready
 from server.settings import Settings
-from server.signals import SOFT_STOP, STOP_AT_ONCE
+from server.signals import STOP_AT_ONCE
 
 _HAPROXY = Path(__file__).with_name("haproxy.sh")
 _USERS_CERTIFICATE = "tls.pem"
@@ -169,15 +169,15 @@ class Supervisor:
         """
         if self._haproxy:
             # Takes no new connection and ends after the last answer.
-            self._end([self._haproxy], self.settings.exit_timeout, hurry)
+            end_together([self._haproxy], self.settings.exit_timeout, hurry)
             self._haproxy.kill()
         # The servers have an exit timeout of their own, and end a little after it.
         timeout = self.settings.exit_timeout + _GRACE_SECONDS
         servers = [server for server, _ in self._servers.values()] + self._second.processes
-        self._end(servers, timeout, hurry)
+        end_together(servers, timeout, hurry)
         if hurry():
             # A server that is killed cannot end its Triton, which would go on by itself.
-            self._end(servers, _GRACE_SECONDS, lambda: False, STOP_AT_ONCE)
+            end_together(servers, _GRACE_SECONDS, lambda: False, STOP_AT_ONCE)
         for process in servers:
             process.kill()
         self._haproxy, self._servers = None, {}
@@ -211,21 +211,6 @@ class Supervisor:
                 for process in process_table():
                     if process.parent == server.pid:
                         kill_group(process.pid)
-
-    def _end(
-        self,
-        processes: list[ManagedProcess],
-        timeout: float,
-        hurry: Callable[[], bool],
-        number: signal.Signals = SOFT_STOP,
-    ) -> None:
-        for process in processes:
-            process.signal(number)
-        deadline = time.monotonic() + timeout
-        while not all(process.ended() for process in processes):
-            if hurry() or time.monotonic() > deadline:
-                break
-            time.sleep(_POLL_SECONDS)
 
     def _start(self) -> None:
         settings = self.settings
@@ -263,7 +248,8 @@ class Supervisor:
         folder.mkdir(parents=True, exist_ok=True)
         lay_out_replica(self._repository, releases, name, folder)
         ports = self._choose_ports("127.0.0.1", 0, 0, 0)
-        return self._server(name, folder, ports), ports
+        process = server_process(self.settings, name, folder, ports, self._token)
+        return process, ports
 
     def _choose_ports(self, bind: str, http: int, grpc: int, metrics: int) -> Ports:
         # Nobody listens yet on those that were chosen before.
@@ -304,27 +290,3 @@ class Supervisor:
         written = write_config(self._run_dir, text)
         self._loads += 1
         return written
-
-    def _server(self, name: str, folder: Path, ports: Ports) -> ManagedProcess:
-        settings = self.settings
-        logs = self._run_dir / "logs"
-        environment = {
-            **os.environ,
-            "BIND": "127.0.0.1",
-            "HTTP_PORT": str(ports.http),
-            "GRPC_PORT": str(ports.grpc),
-            "METRICS_PORT": str(ports.metrics),
-            "CONFIG": settings.config,
-            "MODEL_REPOSITORY": str(folder),
-            "MODEL_CONTROL": "explicit",
-            "ADMIN_TOKEN": self._token,
-            "GUARD": "on",
-            "QUARANTINE_DIR": str(self._run_dir / "quarantine"),
-            "MAX_BODY": str(settings.max_body_mib * 2**20),
-            "START_TIMEOUT": str(settings.start_timeout),
-            "EXIT_TIMEOUT": str(settings.exit_timeout),
-            "LOG_FILE": str(logs / f"{name}.triton.log"),
-            "TRACE_URL": settings.trace_url,
-        }
-        command = [sys.executable, "-m", "server"]
-        return ManagedProcess(name, command, environment, logs / f"{name}.log")

@@ -201,10 +201,6 @@ def _values(of: dict[str, Recorded]) -> list[Attack]:
     tokens = of["sentiment_bert"].as_message()
     raw = tokens.raw_input_contents[0]
     tokens.raw_input_contents[0] = struct.pack("<q", 10**6) + raw[8:]
-    pixels = of["mnist_cnn"].as_message()
-    pixels.raw_input_contents[0] = (
-        struct.pack("<f", float("nan")) + pixels.raw_input_contents[0][4:]
-    )
     prefix = of["sentiment"].as_message()
     prefix.raw_input_contents[0] = b"\xff\xff\xff\xff" + prefix.raw_input_contents[0][4:]
     picture = of["mnist"].as_message()
@@ -219,7 +215,10 @@ def _values(of: dict[str, Recorded]) -> list[Attack]:
             "a token id outside the vocabulary, gRPC",
             call("attack", tokens.SerializeToString()),
         ),
-        Attack("values", "NaN in a picture, gRPC", call("attack", pixels.SerializeToString())),
+        *(
+            Attack("values", f"{value} in a picture, gRPC", _first_pixel(of["mnist_cnn"], value))
+            for value in ("NaN", "1e38")
+        ),
         Attack(
             "strings",
             "a BYTES length of 2^32 - 1, gRPC",
@@ -255,3 +254,10 @@ def _closed(of: dict[str, Recorded]) -> list[Attack]:
         Attack("model control", "unload a model", asked("/v2/repository/models/mnist/unload", {})),
         Attack("logging", "write the log to a file", asked("/v2/logging", {"log_file": "/tmp/x"})),  # noqa: S108
     ]
+
+
+def _first_pixel(real: Recorded, value: str) -> Case:
+    changed = real.as_message()
+    others = changed.raw_input_contents[0][4:]
+    changed.raw_input_contents[0] = struct.pack("<f", float(value)) + others
+    return call("attack", changed.SerializeToString())

@@ -24,12 +24,10 @@ from loadtests.fuzz.http2 import (
     settings,
 )
 from loadtests.fuzz.outcome import MAX_SECONDS, PATIENCE_SECONDS, STATUSES, Outcome
+from loadtests.fuzz.writing import LOST, PAUSE_SECONDS, close_writer, write_pieces
 
-_PAUSE_SECONDS = 0.01
 _OUR_WINDOW = 2**24
 _CANCEL = 8
-_LOST = (OSError, RuntimeError)
-"""Raised where the other side has closed the connection; uvloop raises the second."""
 _MAX_STREAMS = 200
 """After so many a fresh connection is opened."""
 
@@ -86,9 +84,7 @@ class GrpcConnection:
     async def close(self) -> None:
         """Ends the connection."""
         self._is_kept = False
-        self._writer.close()
-        with contextlib.suppress(*_LOST, asyncio.TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), 1)
+        await close_writer(self._writer)
         if self._reading is not None:
             self._reading.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -107,7 +103,7 @@ class GrpcConnection:
             await self._wait(0.5)
         seconds = time.perf_counter() - start
         sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, *_LOST):
+        with contextlib.suppress(asyncio.CancelledError, *LOST):
             await sending
         in_time = self._stream_ended or self._ended or leaves
         if self._ended or not in_time or self._stream > 2 * _MAX_STREAMS or case.end is End.CLOSE:
@@ -115,12 +111,7 @@ class GrpcConnection:
         return self._outcome(seconds, in_time)
 
     async def _raw_exchange(self, case: Case) -> Outcome:
-        for number, piece in enumerate(case.sends):
-            if number:
-                await asyncio.sleep(_PAUSE_SECONDS)
-            with contextlib.suppress(*_LOST, asyncio.TimeoutError):
-                self._writer.write(piece)
-                await asyncio.wait_for(self._writer.drain(), MAX_SECONDS)
+        await write_pieces(self._writer, case.sends)
         start, patience, said = time.perf_counter(), PATIENCE_SECONDS, False
         if case.end is End.HANG_UP:
             self._writer.transport.abort()
@@ -131,7 +122,7 @@ class GrpcConnection:
             elif said:
                 break
             else:
-                with contextlib.suppress(*_LOST):
+                with contextlib.suppress(*LOST):
                     self._writer.write_eof()
                 start, patience, said = time.perf_counter(), MAX_SECONDS, True
         in_time = self._ended
@@ -146,7 +137,7 @@ class GrpcConnection:
         ends = case.end is End.WAIT
         flags = END_HEADERS | (END_STREAM if ends and not case.sends else 0)
         block = header_block(case.headers)
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*LOST):
             first, rest = block[:MAX_FRAME], block[MAX_FRAME:]
             head = flags if not rest else flags & ~END_HEADERS
             out = frame(Frame.HEADERS, head, self._stream, first)
@@ -156,7 +147,7 @@ class GrpcConnection:
             self._writer.write(out)
             for number, piece in enumerate(case.sends):
                 if number:
-                    await asyncio.sleep(_PAUSE_SECONDS)
+                    await asyncio.sleep(PAUSE_SECONDS)
                 await self._send_data(piece, ends and number == len(case.sends) - 1)
             if case.end is End.HANG_UP and not self._ended:
                 self._writer.write(
@@ -189,7 +180,7 @@ class GrpcConnection:
             await asyncio.wait_for(self._more.wait(), seconds)
 
     async def _read(self) -> None:
-        with contextlib.suppress(*_LOST, asyncio.IncompleteReadError):
+        with contextlib.suppress(*LOST, asyncio.IncompleteReadError):
             while True:
                 head = await self._reader.readexactly(9)
                 length = int.from_bytes(head[:3], "big")

@@ -14,13 +14,11 @@ import httptools
 from loadtests.fuzz.case import Case, End
 from loadtests.fuzz.outcome import MAX_SECONDS, PATIENCE_SECONDS, Outcome
 from loadtests.fuzz.recorded import LENGTH_HEADER
+from loadtests.fuzz.writing import LOST, close_writer, write_pieces
 
 _READ = 2**16
-_PAUSE_SECONDS = 0.01
 _NOW = struct.pack("ii", 1, 0)
 MAX_MESSAGE = 400
-_LOST = (OSError, RuntimeError)
-"""Raised where the other side has closed the connection; uvloop raises the second."""
 
 
 class _Answers:
@@ -125,7 +123,7 @@ class HttpConnection:
                 start = time.perf_counter()
         seconds = time.perf_counter() - start
         sending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, *_LOST):
+        with contextlib.suppress(asyncio.CancelledError, *LOST):
             await sending
         self.body, self.json_length = answers.body, answers.json_length
         in_time = ended or is_done
@@ -137,25 +135,17 @@ class HttpConnection:
     async def close(self) -> None:
         """Ends the connection."""
         self.is_open = False
-        self._writer.close()
-        with contextlib.suppress(*_LOST, asyncio.TimeoutError):
-            await asyncio.wait_for(self._writer.wait_closed(), 1)
+        await close_writer(self._writer)
 
     async def _send(self, case: Case) -> None:
-        for number, piece in enumerate(case.sends):
-            if number:
-                await asyncio.sleep(_PAUSE_SECONDS)
-            # A server that has refused need not read the rest.
-            with contextlib.suppress(*_LOST, asyncio.TimeoutError):
-                self._writer.write(piece)
-                await asyncio.wait_for(self._writer.drain(), MAX_SECONDS)
+        await write_pieces(self._writer, case.sends)
         if case.end is End.CLOSE:
             self._say_end()
         elif case.end is End.HANG_UP:
             self._reset()
 
     def _say_end(self) -> None:
-        with contextlib.suppress(*_LOST):
+        with contextlib.suppress(*LOST):
             self._writer.write_eof()
 
     def _reset(self) -> None:

@@ -11,6 +11,8 @@ from onnx import TensorProto, helper
 
 from build import graph_surgery
 
+ABOVE_256 = np.nextafter(np.float32(256), np.float32(np.inf))
+
 
 def copy_of(tensor: str, kind: int, shape: list[Any]) -> onnx.ModelProto:
     """A model whose output `probabilities` is its input."""
@@ -49,8 +51,8 @@ def test_an_empty_batch_has_no_labels() -> None:
     assert run(model, x=np.zeros((0, 3), np.float32))[1].shape == (0, 1)
 
 
-def finite(model: onnx.ModelProto) -> None:
-    graph_surgery.refuse_not_finite(model, "x")
+def up_to_256(model: onnx.ModelProto) -> None:
+    graph_surgery.refuse_beyond(model, "x", 256)
 
 
 def in_vocabulary(model: onnx.ModelProto) -> None:
@@ -60,7 +62,7 @@ def in_vocabulary(model: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("refusal", "kind", "good"),
     [
-        (finite, TensorProto.FLOAT, np.array([[0.5, -1e30, 3.4e38]], np.float32)),
+        (up_to_256, TensorProto.FLOAT, np.array([[0.5, -1e-45, 256], [-256, 0, -0.0]], np.float32)),
         (in_vocabulary, TensorProto.INT64, np.array([[0, 99], [5, 5]], np.int64)),
         (in_vocabulary, TensorProto.INT64, np.zeros((3, 0), np.int64)),
     ],
@@ -78,8 +80,15 @@ def test_good_input_passes_unchanged(
 @pytest.mark.parametrize(
     ("refusal", "kind", "bad", "message"),
     [
-        (finite, TensorProto.FLOAT, np.array([[np.nan, 0]], np.float32), "x must be finite"),
-        (finite, TensorProto.FLOAT, np.array([[0, np.inf]], np.float32), "x must be finite"),
+        *[
+            (
+                up_to_256,
+                TensorProto.FLOAT,
+                np.array([[value, 0]], np.float32),
+                "x must be finite and from -256 to 256",
+            )
+            for value in (np.nan, np.inf, -np.inf, 1e38, -3.4e38, ABOVE_256, -ABOVE_256)
+        ],
         (
             in_vocabulary,
             TensorProto.INT64,

@@ -1,6 +1,7 @@
 """What callers may give as an image or a text, and how anything else is refused."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,18 @@ from clients.errors import InvalidInputError
 from clients.inputs import ImageLike, encode_image, encode_images, encode_texts
 
 PIXELS = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
+ORIENTATION = 0x112
+UPRIGHT: dict[int, Callable[[Any], Any]] = {
+    1: lambda lying: lying,
+    2: np.fliplr,
+    3: lambda lying: np.rot90(lying, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda lying: np.rot90(lying, -1),
+    7: lambda lying: np.rot90(lying.T, 2),
+    8: np.rot90,
+}
+"""What makes a picture upright, by its orientation (CIPA DC-008, 4.6.5)."""
 
 
 def decoded(encoded: bytes) -> Any:
@@ -39,6 +52,27 @@ def test_a_pil_image_a_path_and_bytes_give_the_same_image(tmp_path: Path) -> Non
     assert encoded.shape == (4, 1)
     for row in encoded[:, 0]:
         np.testing.assert_array_equal(decoded(row), PIXELS)
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+def test_a_photo_that_lies_is_turned_as_its_exif_data_says(
+    tmp_path: Path, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    Image.fromarray(PIXELS[:14]).save(tmp_path / "photo.jpg", exif=exif)
+    with Image.open(tmp_path / "photo.jpg") as photo:
+        lying = np.asarray(photo)
+        encoded = encode_image(photo)
+    np.testing.assert_array_equal(decoded(encoded), UPRIGHT[orientation](lying))
+    assert ORIENTATION not in Image.open(io.BytesIO(encoded)).getexif()
+
+
+@pytest.mark.parametrize("exif", [b"II*\0\x08", b"II*\0\x08\0\0\0\xff\xff", b"no exif", b""])
+def test_an_image_whose_exif_data_is_damaged_is_taken_as_it_lies(exif: bytes) -> None:
+    image = Image.fromarray(PIXELS)
+    image.info["exif"] = exif
+    np.testing.assert_array_equal(decoded(encode_image(image)), PIXELS)
 
 
 @pytest.mark.parametrize(

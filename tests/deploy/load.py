@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,3 +86,14 @@ class SteadyLoad:
                 self.tally.right += 1
                 self.tally.latencies.append(time.monotonic() - since)
             self._answered.notify_all()
+
+
+@contextmanager
+def steady_load_without_losses(calls: Sequence[Call], rate: int) -> Iterator[SteadyLoad]:
+    """A load that goes on before, during and after a block, whose every answer has to be right."""
+    with SteadyLoad(calls, rate) as load:
+        load.more(rate)
+        yield load
+        load.more(rate)
+    assert load.tally.failures == []
+    assert load.tally.right == load.tally.sent

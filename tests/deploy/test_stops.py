@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import ssl
@@ -22,7 +21,7 @@ from tritonclient.utils import InferenceServerException
 
 from server.processes import living_in_group
 from tests.deploy.cluster import ROOT, Running, eventually
-from tests.server.held_model import HeldModel
+from tests.server.held_model import HeldModel, ask_over
 
 pytestmark = pytest.mark.e2e
 
@@ -75,19 +74,7 @@ def ask_http(running: Running, x: float) -> float | str:
     host, _, port = running.state.http_url.partition(":")
     context = ssl.create_default_context(cafile=str(running.run_dir / "ca.pem"))
     connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=120)
-    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [x]}]}
-    headers = {"authorization": f"Bearer {running.key()}"}
-    try:
-        connection.request("POST", "/v2/models/held/infer", json.dumps(body), headers)
-        response = connection.getresponse()
-        answer = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        return repr(error)
-    finally:
-        connection.close()
-    if response.status != 200:
-        return f"{response.status}: {answer!r}"
-    return float(json.loads(answer)["outputs"][0]["data"][0])
+    return ask_over(connection, {"authorization": f"Bearer {running.key()}"}, x)
 
 
 def ask_grpc(running: Running, x: float) -> float | str:

@@ -48,7 +48,34 @@ NOISE = png(np.random.default_rng(0).integers(0, 256, (99, 99), dtype=np.uint8))
 LARGE = png(np.kron(REAL > 127, np.ones((142, 142), bool)))
 PIXELS = np.zeros((1, 1, 28, 28), np.float32)
 HUGE = png(np.zeros((20_000, 20_000), bool))
+MAX_PIXEL = np.float32(256)
 NOT_FINITE = PIXELS + np.float32("nan")
+# Raw tensors of the right types and shapes, which the networks refuse by their values.
+VALUES = [
+    Case("NaN pixels", "mnist_cnn", {"image": NOT_FINITE}, "must be finite"),
+    Case("infinite pixels", "mnist_cnn", {"image": PIXELS + np.float32("inf")}, "must be finite"),
+    *[
+        Case(
+            f"pixels of {value}",
+            "mnist_cnn",
+            {"image": PIXELS + value},
+            "image must be finite and from -256 to",
+        )
+        for value in (np.float32(-1e38), np.nextafter(MAX_PIXEL, np.float32(np.inf)))
+    ],
+    Case(
+        "unknown token", "sentiment_bert", tokens(101, 30_522, 102), "must be token ids from 0 to"
+    ),
+    Case("negative token", "sentiment_bert", tokens(101, -1, 102), "must be token ids from 0 to"),
+    Case("too many tokens", "sentiment_bert", tokens(*[101] * 513), "from 1 to 512 tokens"),
+    Case("no tokens", "sentiment_bert", tokens(), "from 1 to 512 tokens"),
+    Case(
+        "a mask of another length",
+        "sentiment_bert",
+        {**tokens(101, 102), "attention_mask": np.ones((1, 3), np.int64)},
+        "attention_mask must have the shape of input_ids",
+    ),
+]
 CASES = [
     Case("wrong name", "mnist", {"PICTURE": images(DIGIT)["IMAGE"]}, "PICTURE"),
     Case("wrong type", "mnist_cnn", {"image": PIXELS.astype(np.float64)}, "FP64"),
@@ -98,20 +125,7 @@ CASES = [
         "no UTF-8 to explain", "sentiment_explain", texts("good", b"\xe9"), "TEXT row 1: not valid"
     ),
     Case("more to explain than a batch", "sentiment_explain", texts(*["good"] * 9), "batch-size"),
-    Case("NaN pixels", "mnist_cnn", {"image": NOT_FINITE}, "must be finite"),
-    Case("infinite pixels", "mnist_cnn", {"image": PIXELS + np.float32("inf")}, "must be finite"),
-    Case(
-        "unknown token", "sentiment_bert", tokens(101, 30_522, 102), "must be token ids from 0 to"
-    ),
-    Case("negative token", "sentiment_bert", tokens(101, -1, 102), "must be token ids from 0 to"),
-    Case("too many tokens", "sentiment_bert", tokens(*[101] * 513), "from 1 to 512 tokens"),
-    Case("no tokens", "sentiment_bert", tokens(), "from 1 to 512 tokens"),
-    Case(
-        "a mask of another length",
-        "sentiment_bert",
-        {**tokens(101, 102), "attention_mask": np.ones((1, 3), np.int64)},
-        "attention_mask must have the shape of input_ids",
-    ),
+    *VALUES,
 ]
 OF_A_GRAPH = ("mnist_cnn", "sentiment_bert")
 cases = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
@@ -200,8 +214,19 @@ def test_what_a_graph_refuses_begins_with_the_reason(server: TritonServer, case:
 def test_random_bits_as_pixels_are_refused_in_words(server: TritonServer) -> None:
     bits = np.random.default_rng(0).integers(0, 2**32, PIXELS.shape, dtype=np.uint32)
     client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
-    with client, pytest.raises(InferenceServerException, match="image must be finite, it has NaN"):
+    with (
+        client,
+        pytest.raises(InferenceServerException, match="image must be finite and from -256"),
+    ):
         client.infer("mnist_cnn", tensors({"image": bits.view(np.float32)}))
+
+
+def test_pixels_up_to_the_bound_are_answered_with_probabilities(server: TritonServer) -> None:
+    rows = np.concatenate([PIXELS + value for value in (-MAX_PIXEL, -1, 3, 255, MAX_PIXEL)])
+    client = tritonclient.grpc.InferenceServerClient(server.grpc_url)
+    with client:
+        answer = client.infer("mnist_cnn", tensors({"image": rows})).as_numpy("probabilities")
+    np.testing.assert_allclose(answer.sum(axis=1), 1, atol=1e-5)
 
 
 def test_a_drawn_digit_and_one_that_lies_are_read_alike(server: TritonServer) -> None:

@@ -22,6 +22,7 @@ from server.guard.http2.frames import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     ErrorCode,
     frame,
 )
@@ -29,6 +30,7 @@ from server.guard.http2.frames import (
 WAIT_SECONDS = 20
 CLOSED_METHOD = "/inference.GRPCInferenceService/TraceSetting"
 """A call that the guard answers by itself, so that it needs no server."""
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
 class Frame(NamedTuple):
@@ -142,3 +144,8 @@ def answers(address: tuple[str, int]) -> bool:
     with RawClient(address) as client:
         client.call(1)
         return b"TRACE_CONTROL" in client.until(HEADERS, 1).payload
+
+
+def window(stream: int, increment: int) -> bytes:
+    """A WINDOW_UPDATE; stream 0 is the connection."""
+    return frame(WINDOW_UPDATE, 0, stream, struct.pack(">L", increment))

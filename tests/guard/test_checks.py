@@ -209,6 +209,12 @@ def test_classes_of_numbers_pass() -> None:
         ({"finite": True}, "FP32", raw("FP32", -INF, 1), "x must be finite"),
         ({"finite": True}, "FP16", raw("FP16", INF, 1), "x must be finite"),
         ({"finite": True}, "FP32", [INF, 1.0], "x must be finite"),
+        ({"finite": True, "min": 0}, "FP32", raw("FP32", INF, 1), "x must be finite, it has"),
+        *[
+            ({"finite": True, "min": -1, "max": 1}, "FP32", data, "x must be finite and from -1 to")
+            for value in (NAN, INF, 1e38, -1.01)
+            for data in ([0.5, value], raw("FP32", value, 0.5))
+        ],
         ({"min_length": 3}, "INT64", [1, 2], "from 3 to inf elements"),
         ({"max_length": 1}, "INT64", [1, 2], "from 0 to 1 elements"),
         ({"max_bytes": 3}, "BYTES", ["abc", "äöü"], "x row 1: it has 6 bytes"),

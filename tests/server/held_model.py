@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +87,17 @@ def ask(http_url: str, x: float) -> float | str:
     Returns:
         The answer, or in words why there is none.
     """
-    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [x]}]}
     connection = http.client.HTTPConnection(http_url, timeout=120)
-    headers = {"Connection": "close"}
+    return ask_over(connection, {"Connection": "close"}, x)
+
+
+def ask_over(
+    connection: http.client.HTTPConnection, headers: Mapping[str, str], x: float
+) -> float | str:
+    """Asks the same with headers over a connection, which is closed afterwards."""
+    body = {"inputs": [{"name": "x", "shape": [1], "datatype": "FP32", "data": [x]}]}
     try:
-        connection.request("POST", "/v2/models/held/infer", json.dumps(body), headers)
+        connection.request("POST", "/v2/models/held/infer", json.dumps(body), dict(headers))
         response = connection.getresponse()
         answer = response.read()
     except (OSError, http.client.HTTPException) as error:

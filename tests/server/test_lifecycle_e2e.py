@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import queue
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,12 +20,12 @@ import pytest
 import tritonclient.grpc as triton
 
 from server.errors import ServerDiedError, StartError
-from server.installation import STUB
 from server.processes import living_in_group, process_table
 from server.readiness import is_ready
 from server.triton import TritonServer
 from tests.server.conftest import SettingsFor
 from tests.server.small_models import ECHO_TEXT, LOOKUP
+from tests.server.triton_folder import write_triton_folder
 
 pytestmark = pytest.mark.e2e
 
@@ -262,23 +260,8 @@ def test_killed_server_is_told_and_leaves_nothing(repository: Path) -> None:
 def test_backends_of_another_installation_win_over_ours(
     repository: Path, tmp_path: Path, settings_for: SettingsFor
 ) -> None:
-    spec = importlib.util.find_spec("pytriton")
-    assert spec is not None
-    assert spec.origin is not None
-    wheel = Path(spec.origin).parent / "tritonserver"
     root = tmp_path / "opt" / "tritonserver"
-    shutil.copytree(wheel / "backends", root / "backends")
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    stub = wheel / "python_backend_stubs" / version / STUB
-    shutil.copy(stub, root / "backends" / "python" / STUB)
-    for name, target in {
-        "bin": wheel / "bin",
-        "caches": wheel / "caches",
-        "lib": wheel.parents[1] / "nvidia_pytriton.libs",
-    }.items():
-        (root / name).symlink_to(target)
-    own = root / "backends" / "onnxruntime"
-    own.mkdir()
+    own = write_triton_folder(root)
     (own / "model.py").write_text(
         "import numpy as np\n"
         "import triton_python_backend_utils as pb_utils\n"

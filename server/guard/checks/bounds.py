@@ -30,18 +30,11 @@ def check_bounds(tensor: Tensor, bounds: InputBounds, description: Description) 
         if not lowest <= length <= highest:
             unit = "tokens" if bounds.tokenizer else "elements"
             raise invalid(f"{name} must have from {lowest} to {highest} {unit}, it has {length}")
-    if bounds.finite and not _is_finite(tensor):
+    if not _is_in_range(tensor, bounds):
+        raise invalid(f"{name} must be {_range_in_words(bounds)}")
+    # What lies between two bounds is finite.
+    if bounds.finite and None in (bounds.min, bounds.max) and not _is_finite(tensor):
         raise invalid(f"{name} must be finite, it has NaN or infinite values")
-    if bounds.min is None and bounds.max is None:
-        return
-    lowest, highest = _range(tensor)
-    if (bounds.min is not None and not lowest >= bounds.min) or (
-        bounds.max is not None and not highest <= bounds.max
-    ):
-        what = "token ids " if bounds.tokenizer else ""
-        limits = [f"from {bounds.min}"] if bounds.min is not None else []
-        limits += [f"to {bounds.max}"] if bounds.max is not None else []
-        raise invalid(f"{name} must be {what}{' '.join(limits)}")
 
 
 def check_among(
@@ -76,6 +69,23 @@ def _check_lengths(tensor: Tensor, bounds: InputBounds) -> None:
             f"{tensor.name} has {total} bytes in all rows, at most {bounds.max_total_bytes} "
             "are taken"
         )
+
+
+def _is_in_range(tensor: Tensor, bounds: InputBounds) -> bool:
+    if bounds.min is None and bounds.max is None:
+        return True
+    lowest, highest = _range(tensor)
+    # NaN is neither.
+    return (bounds.min is None or lowest >= bounds.min) and (
+        bounds.max is None or highest <= bounds.max
+    )
+
+
+def _range_in_words(bounds: InputBounds) -> str:
+    what = "token ids " if bounds.tokenizer else "finite and " if bounds.finite else ""
+    limits = [f"from {bounds.min}"] if bounds.min is not None else []
+    limits += [f"to {bounds.max}"] if bounds.max is not None else []
+    return what + " ".join(limits)
 
 
 def _is_finite(tensor: Tensor) -> bool:

@@ -1,12 +1,16 @@
-"""Reads the answers of Triton's HTTP service, as far as that is needed to pass them on."""
+"""Reads Triton's answers, as far as is needed to pass them on, and writes the guard's own."""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from http import HTTPStatus
 from typing import NamedTuple
 
+import orjson
 from httptools import HttpResponseParser
+
+from server.guard.refusal import Refusal
 
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
@@ -66,3 +70,15 @@ class AnswerChunks:
 def without_chunks(head: bytes) -> bytes:
     """A head that does not announce chunks."""
     return _CHUNKED.sub(b"", head)
+
+
+def refusal_bytes(refusal: Refusal, *, keep_alive: bool) -> bytes:
+    """The answer to a request that is refused."""
+    body = orjson.dumps({"error": refusal.message})
+    status = HTTPStatus(refusal.http_status)
+    close = "" if keep_alive else "Connection: close\r\n"
+    return (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n{close}\r\n".encode()
+        + body
+    )

@@ -6,15 +6,14 @@ import asyncio
 import logging
 import random
 from collections import deque
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import orjson
-
 from server.guard.eager import run_eagerly
+from server.guard.http.answer import refusal_bytes
 from server.guard.http.body import Body
 from server.guard.http.head import Head
 from server.guard.http.reader import Request, RequestReader
+from server.guard.http.timeouts import Timeouts
 from server.guard.http.upstream import UpstreamConnection
 from server.guard.refusal import Refusal, busy, failed, too_slow
 
@@ -28,8 +27,6 @@ _LINGER_SECONDS = 2.0
 """How long a refused caller may go on sending before its connection is closed."""
 _ABANDONED_SECONDS = 0.5, 1.5
 """So long a stream without a caller may go on, at the least and at the most."""
-_SLOWEST = 64 << 10
-"""Bytes a second that a long body has to come with."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ class ClientConnection(asyncio.Protocol):
         waiting: Whether its request waits for a place at its model.
         sent: Whether Triton has its request.
         streams: Whether Triton ends the request when the connection to it is closed.
-        since: When the last request began, or its answer ended.
+        times: When its last request began, and what takes too long.
     """
 
     def __init__(self, server: HttpServer) -> None:
@@ -53,7 +50,7 @@ class ClientConnection(asyncio.Protocol):
         self.waiting = False
         self.sent = False
         self.streams = False
-        self.since = server.loop.time()
+        self.times = Timeouts(server.settings, server.loop.time())
         self._server = server
         self._reader = RequestReader(server, self._arrived, self._go_on)
         self._transport: asyncio.Transport | None = None
@@ -61,11 +58,9 @@ class ClientConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None  # of what is served, once it has to wait
         self._pipelined: deque[Request] = deque()
         self._pending = b""
-        self._used = False
         self._began = False  # the answer
         self._ended = False  # the caller sends no more
         self._deaf = False  # nothing more is read, for the connection closes
-        self._stalled: tuple[int, float] = (0, 0.0)
 
     # What asyncio calls.
 
@@ -170,7 +165,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._began = True
         keeps_open = self._serving is not None and self._keeps_open(self._serving)
-        self.write(_refusal_bytes(refusal, keep_alive=keeps_open))
+        self.write(refusal_bytes(refusal, keep_alive=keeps_open))
 
     def refuse_and_close(self, refusal: Refusal) -> None:
         """Refuses what cannot be read to its end; requests before it are answered first."""
@@ -204,7 +199,7 @@ class ClientConnection(asyncio.Protocol):
             if len(pending) > _MAX_PENDING:
                 self._transport.resume_reading()
             self._feed(pending)
-        self.since = self._server.loop.time()
+        self.times.since = self._server.loop.time()
 
     def close(self) -> None:
         """Closes the connection once what was written is sent."""
@@ -220,35 +215,24 @@ class ClientConnection(asyncio.Protocol):
 
     def check_time(self, now: float) -> None:
         """Ends what takes too long: a request that does not arrive, an answer not taken off."""
-        settings, transport = self._server.settings, self._transport
-        if transport is None:
+        if self._transport is None:
             return
-        left = transport.get_write_buffer_size()
-        if not left or left != self._stalled[0]:
-            self._stalled = left, now
-        elif now - self._stalled[1] > settings.read_timeout:
+        if self.times.is_stalled(self._transport.get_write_buffer_size(), now):
             self.abort()
+        elif self._deaf or self._serving is not None:
             return
-        age = now - self.since
-        if self._deaf or self._serving is not None:
-            return
-        if self._reader.arriving is not None:
-            if age > settings.read_timeout + self._reader.received / _SLOWEST:
-                self.refuse_and_close(
-                    too_slow(
-                        f"the request did not arrive within {settings.read_timeout} seconds "
-                        "(READ_TIMEOUT)"
-                    )
-                )
-        elif age > (settings.idle_timeout if self._used else settings.read_timeout):
-            self.close()
+        elif self._reader.arriving is None:
+            if self.times.is_idle(now):
+                self.close()
+        elif self.times.is_late(self._reader.received, now):
+            limit = f"{self._server.settings.read_timeout} seconds (READ_TIMEOUT)"
+            self.refuse_and_close(too_slow(f"the request did not arrive within {limit}"))
 
     # The rest is its own.
 
     def _feed(self, data: bytes) -> None:
         if self._reader.arriving is None:
-            self.since = self._server.loop.time()
-            self._used = True
+            self.times.request_begins(self._server.loop.time())
         try:
             self._reader.feed(data)
         except Refusal as refusal:
@@ -312,14 +296,3 @@ class ClientConnection(asyncio.Protocol):
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
             upstream.close()
-
-
-def _refusal_bytes(refusal: Refusal, *, keep_alive: bool) -> bytes:
-    body = orjson.dumps({"error": refusal.message})
-    status = HTTPStatus(refusal.http_status)
-    close = "" if keep_alive else "Connection: close\r\n"
-    return (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n{close}\r\n".encode()
-        + body
-    )

@@ -119,7 +119,7 @@ class HttpServer:
         """Counts a connection in; the one that is idle for longest makes room."""
         if len(self._connections) >= self.settings.max_connections:
             idle = [each for each in self._connections if each.idle]
-            (min(idle, key=lambda each: each.since) if idle else connection).abort()
+            (min(idle, key=lambda each: each.times.since) if idle else connection).abort()
         self._connections.add(connection)
 
     def closed(self, connection: ClientConnection) -> None:
@@ -129,7 +129,7 @@ class HttpServer:
     def _make_room(self, body: Body) -> bool:
         """Ends the request whose body has been arriving for longest; false if it is this one."""
         arriving = [each for each in self._connections if each.arriving_body is not None]
-        oldest = min(arriving, key=lambda each: each.since, default=None)
+        oldest = min(arriving, key=lambda each: each.times.since, default=None)
         if oldest is None or oldest.arriving_body is body:
             return False
         oldest.refuse_and_close(self.memory.full())

@@ -6,17 +6,13 @@ Triton itself computes every HTTP request that it has read, whether or not someb
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.guard.guarded_fixtures import guard, marks, server
-from tests.guard.raw_http import SECONDS, RawHttp
+from tests.guard.raw_http import RawHttp
 from tests.guard.running_guard import RunningGuard
-
-__all__ = ["guard", "marks", "server"]
+from tests.guard.until import until
 
 pytestmark = pytest.mark.e2e
 AT_ONCE = 4
@@ -41,13 +37,6 @@ def executed(guard: RunningGuard) -> int:
     with RawHttp(guard.http_url) as http:
         (stats,) = http.ask("GET", "/v2/models/waiter/stats").json["model_stats"]
     return int(stats["inference_stats"]["success"]["count"])
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def test_of_callers_who_hang_up_only_those_are_computed_that_triton_had(

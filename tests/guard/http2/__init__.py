@@ -1,0 +1,1 @@
+"""The guard's end of HTTP/2."""
