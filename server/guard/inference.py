@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,12 @@ ELEMENT_BYTES: Mapping[str, int] = {
 }
 """The size of an element; BYTES has none."""
 _LENGTH = struct.Struct("<I")
+_FORMATS: Mapping[str, str] = {
+    **dict(zip(("INT8", "INT16", "INT32", "INT64"), "bhiq", strict=True)),
+    **dict(zip(("UINT8", "UINT16", "UINT32", "UINT64"), "BHIQ", strict=True)),
+    **{"BOOL": "?", "FP32": "f", "FP64": "d"},
+}
+"""What `struct` calls the types whose values may come as a list."""
 
 
 class SharedMemory(NamedTuple):
@@ -74,10 +80,24 @@ class Tensor:
             return data
         if isinstance(data, SharedMemory):
             return repr(data).encode()
-        if self.datatype == "BYTES":
-            texts = [each.encode() if isinstance(each, str) else bytes(each) for each in data]  # type: ignore[arg-type] # checked before
-            return b"".join(part for text in texts for part in (_LENGTH.pack(len(text)), text))
-        return np.asarray(data, NUMPY_TYPES[self.datatype]).tobytes()
+        return pack(self.datatype, data)
+
+
+def pack(datatype: str, values: Sequence[Any]) -> bytes:
+    """Makes raw elements of a flat list of values.
+
+    `struct` is several times as fast as numpy here, and raises where numpy makes an infinity.
+
+    Raises:
+        ValueError: A value is beyond the data type, or not of it.
+    """
+    if datatype == "BYTES":
+        texts = [each.encode() if isinstance(each, str) else each for each in values]
+        return b"".join([part for text in texts for part in (_LENGTH.pack(len(text)), text)])
+    try:
+        return struct.pack(f"<{len(values)}{_FORMATS[datatype]}", *values)
+    except (struct.error, OverflowError) as error:
+        raise ValueError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

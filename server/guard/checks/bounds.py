@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from server.guard.bounds import InputBounds
-from server.guard.checks.data import LENGTH, too_long
+from server.guard.checks.data import LENGTH
 from server.guard.descriptions import Description
 from server.guard.inference import NUMPY_TYPES, SharedMemory, Tensor
 from server.guard.refusal import invalid
@@ -19,7 +19,7 @@ _SMALL = 4096
 
 
 def check_bounds(tensor: Tensor, bounds: InputBounds, description: Description) -> None:
-    """Checks what concerns one input only."""
+    """Checks what concerns one input only, whose raw data is there."""
     name = tensor.name
     if tensor.datatype == "BYTES":
         _check_lengths(tensor, bounds)
@@ -53,17 +53,7 @@ def check_among(
 
 
 def _check_lengths(tensor: Tensor, bounds: InputBounds) -> None:
-    data = tensor.data
-    if isinstance(data, SharedMemory):
-        return
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        total = len(data) - LENGTH.size * prod(tensor.shape)
-    else:
-        lengths = [len(each.encode() if isinstance(each, str) else each) for each in data]  # type: ignore[arg-type] # texts, as checked
-        total = sum(lengths)
-        longest = max(lengths, default=0)
-        if bounds.max_bytes is not None and longest > bounds.max_bytes:
-            raise too_long(tensor.name, lengths.index(longest), longest, bounds.max_bytes)
+    total = len(tensor.raw()) - LENGTH.size * prod(tensor.shape)
     if bounds.max_total_bytes is not None and total > bounds.max_total_bytes:
         raise invalid(
             f"{tensor.name} has {total} bytes in all rows, at most {bounds.max_total_bytes} "
@@ -89,10 +79,7 @@ def _range_in_words(bounds: InputBounds) -> str:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    data = tensor.data
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        return all(map(isfinite, data))  # type: ignore[arg-type] # numbers, as checked
-    array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
+    array = np.frombuffer(tensor.raw(), NUMPY_TYPES[tensor.datatype])
     # A sum of squares is quickest, and finite only if all are; large ones overflow it.
     if array.size <= _SMALL and array.itemsize > 2 and isfinite(array.dot(array)):
         return True
@@ -101,13 +88,5 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _range(tensor: Tensor) -> tuple[Any, Any]:
     """The smallest and the largest element; NaN if there is one, and 0 if there are none."""
-    data = tensor.data
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        array = np.frombuffer(data, NUMPY_TYPES[tensor.datatype])
-        return (array.min(), array.max()) if array.size else (0, 0)
-    if not data:
-        return 0, 0
-    if NUMPY_TYPES[tensor.datatype].kind in "iu":
-        return min(data), max(data)
-    array = np.asarray(data, np.float64)  # Python's min passes over NaN
-    return array.min(), array.max()
+    array = np.frombuffer(tensor.raw(), NUMPY_TYPES[tensor.datatype])
+    return (array.min(), array.max()) if array.size else (0, 0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 import numpy as np
 
 from server.guard.bounds import InputBounds
-from server.guard.inference import ELEMENT_BYTES, Buffer, SharedMemory
+from server.guard.inference import ELEMENT_BYTES, Buffer, SharedMemory, pack
 from server.guard.refusal import Refusal, invalid, shown
 
 MAX_STRINGS = 1 << 16
@@ -19,18 +19,12 @@ MAX_NAME = 1024
 """Characters of an id, of a name, and of the text of a parameter."""
 LENGTH = struct.Struct("<I")
 """What stands before each element of BYTES."""
-_MAX_FP32 = float(np.finfo(np.float32).max)
-_LIMITS: dict[str, tuple[float, float]] = {
-    **{f"INT{bits}": (-1 << bits - 1, (1 << bits - 1) - 1) for bits in (8, 16, 32, 64)},
-    **{f"UINT{bits}": (0, (1 << bits) - 1) for bits in (8, 16, 32, 64)},
-    "FP32": (-_MAX_FP32, _MAX_FP32),
-}
-"""The smallest and the largest value of a type."""
+_WHOLE = [f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)]
 _VALUES: dict[str, tuple[frozenset[type], str]] = {
     "BYTES": (frozenset({str, bytes}), "text"),
     "BOOL": (frozenset({bool}), "true or false"),
     **dict.fromkeys(("FP32", "FP64"), (frozenset({int, float}), "a number")),
-    **dict.fromkeys(_LIMITS.keys() - {"FP32"}, (frozenset({int}), "a whole number")),
+    **dict.fromkeys(_WHOLE, (frozenset({int}), "a whole number")),
 }
 """What values of a type are in Python, and in words."""
 
@@ -78,8 +72,11 @@ def check_strings(
         )
 
 
-def check_values(name: str, datatype: str, values: Sequence[Any], elements: int) -> None:
+def packed(name: str, datatype: str, values: Sequence[Any], elements: int) -> bytes:
     """Checks a flat list of values: as many as the shape says, each of the type.
+
+    Returns:
+        The same as raw elements.
 
     Raises:
         Refusal: It is not so.
@@ -94,12 +91,11 @@ def check_values(name: str, datatype: str, values: Sequence[Any], elements: int)
         raise invalid(f"input '{name}' has data that is not {words}, as {datatype} has to be")
     if datatype == "BYTES":
         _check_number_of_strings(name, elements)
-    elif datatype in _LIMITS and elements:
-        lowest, highest = _LIMITS[datatype]
-        inside = lowest <= min(values) and max(values) <= highest
+    try:
         # Over gRPC a number may be infinite or NaN; whether the model takes that, its bounds say.
-        if not inside and all(map(isfinite, values)):
-            raise invalid(f"input '{name}' has a number beyond {datatype}")
+        return pack(datatype, values)
+    except ValueError:
+        raise invalid(f"input '{name}' has a number beyond {datatype}") from None
 
 
 def check_shared_memory(name: str, memory: SharedMemory, byte_size: int | None) -> None:

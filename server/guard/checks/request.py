@@ -7,6 +7,7 @@ depends on the protocol.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from server.guard.checks.bounds import check_among, check_bounds
 from server.guard.checks.data import (
@@ -14,7 +15,7 @@ from server.guard.checks.data import (
     check_raw,
     check_shared_memory,
     check_strings,
-    check_values,
+    packed,
 )
 from server.guard.checks.options import check_outputs, check_parameters
 from server.guard.descriptions import Description, InputDescription
@@ -26,12 +27,15 @@ MAX_ELEMENTS = 1 << 31
 """Of a tensor, also where a dimension of 0 makes the data vanish."""
 
 
-def check_inference(inference: Inference, description: Description) -> None:
+def check_inference(inference: Inference, description: Description) -> Inference:
     """Checks all of a request.
 
     Args:
         inference: The request; its shared memory, if any, is open.
         description: What is served under the model and version that it names.
+
+    Returns:
+        The request with raw data in place of lists of values; itself where it has none.
 
     Raises:
         Refusal: 400 / INVALID_ARGUMENT, in words.
@@ -49,8 +53,7 @@ def check_inference(inference: Inference, description: Description) -> None:
             )
         if tensor.name in tensors:
             raise invalid(f"input '{tensor.name}' already exists in request")
-        tensors[tensor.name] = tensor
-        check_tensor(tensor, described, description)
+        tensors[tensor.name] = check_tensor(tensor, described, description)
     if len(tensors) < len(description.inputs) and not description.required <= tensors.keys():
         missing = ", ".join(f"'{name}'" for name in sorted(description.required - tensors.keys()))
         raise invalid(f"missing required input(s) {missing} for model '{description.name}'")
@@ -62,10 +65,15 @@ def check_inference(inference: Inference, description: Description) -> None:
             check_among(tensor, bounds, tensors, 1 if description.max_batch_size else 0)
     if inference.outputs:
         check_outputs(inference.outputs, description)
+    checked = tuple(tensors.values())
+    return inference if checked == inference.inputs else replace(inference, inputs=checked)
 
 
-def check_tensor(tensor: Tensor, described: InputDescription, description: Description) -> None:
+def check_tensor(tensor: Tensor, described: InputDescription, description: Description) -> Tensor:
     """Checks an input by itself: type, shape, data and bounds.
+
+    Returns:
+        The input with raw data; itself where it has that already.
 
     Raises:
         Refusal: It is not what the model takes.
@@ -78,19 +86,20 @@ def check_tensor(tensor: Tensor, described: InputDescription, description: Descr
         )
     elements = check_shape(tensor, described, description)
     data = tensor.data
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        if described.datatype == "BYTES":
-            check_strings(name, data, elements, described.bounds)
-        else:
-            check_raw(name, described.datatype, data, elements)
-    elif isinstance(data, SharedMemory):
+    if isinstance(data, SharedMemory):
         size = ELEMENT_BYTES.get(described.datatype)
         check_shared_memory(name, data, None if size is None else size * elements)
-        return  # what lies there can change until Triton reads it
+        return tensor  # what lies there can change until Triton reads it
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        data = packed(name, described.datatype, data, elements)
+        tensor = Tensor(name, tensor.datatype, tensor.shape, data)
+    if described.datatype == "BYTES":
+        check_strings(name, data, elements, described.bounds)
     else:
-        check_values(name, described.datatype, data, elements)
+        check_raw(name, described.datatype, data, elements)
     if described.bounds is not None:
         check_bounds(tensor, described.bounds, description)
+    return tensor
 
 
 def check_shape(tensor: Tensor, described: InputDescription, description: Description) -> int:

@@ -88,7 +88,7 @@ async def admit(
     description = service.descriptions.fresh(model, version)
     if description is None:
         description = await service.descriptions.find(model, version)
-    check_inference(inference, description)
+    inference = check_inference(inference, description)
     service.metrics.passed("grpc", time.perf_counter() - since)
     place = await service.admission.enter(description, inference)
     try:

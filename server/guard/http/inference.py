@@ -82,6 +82,32 @@ def read_infer(
     return ReadRequest(inference, content, binary)
 
 
+def as_binary(read: ReadRequest, inference: Inference) -> ReadRequest:
+    """Moves the data of the JSON behind it, as raw elements.
+
+    Triton then parses nothing but names and sizes, and takes a fraction of the time.
+
+    Args:
+        read: The request as it was read.
+        inference: The same with raw data, as `check_inference` makes it.
+    """
+    if inference is read.inference or read.content is None:
+        return read
+    inputs, binary = [], []
+    for content, tensor in zip(read.content["inputs"], inference.inputs, strict=True):
+        data = tensor.raw()
+        if "data" in content:
+            parameters = {**content.get("parameters", {}), "binary_data_size": len(data)}
+            content = {key: content[key] for key in ("name", "shape", "datatype")}
+            inputs.append({**content, "parameters": parameters})
+            binary.append(data)
+        else:
+            inputs.append(content)
+            if not isinstance(tensor.data, SharedMemory):
+                binary.append(data)
+    return ReadRequest(inference, {**read.content, "inputs": inputs}, b"".join(binary))
+
+
 def _input(
     content: Mapping[str, Any], binary: memoryview | bytes, at: int, settings: GuardSettings
 ) -> tuple[Tensor, int]:

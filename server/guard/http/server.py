@@ -14,7 +14,7 @@ from server.guard.http.body import Body, BodyMemory
 from server.guard.http.connection import ClientConnection
 from server.guard.http.generate import read_generate
 from server.guard.http.head import KnownHeads
-from server.guard.http.inference import ReadRequest, read_infer
+from server.guard.http.inference import ReadRequest, as_binary, read_infer
 from server.guard.http.json_body import read_object, write
 from server.guard.http.reader import Request
 from server.guard.http.routes import Call, Routes
@@ -174,7 +174,9 @@ class HttpServer:
             read = read_infer(body, request.head.json_bytes, model, version, self.settings)
         else:
             read = read_generate(body, description, version, self.settings)
-        check_inference(read.inference, description)
+        inference = check_inference(read.inference, description)
+        if route.call is Call.INFER:
+            read = as_binary(read, inference)
         checked = time.perf_counter() - start
         connection.waiting = True
         place = await self._admission.enter(description, read.inference)
