@@ -52,8 +52,7 @@ class SharedMemory(NamedTuple):
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """An input.
 
     Attributes:
@@ -100,8 +99,7 @@ def pack(datatype: str, values: Sequence[Any]) -> bytes:
         raise ValueError(str(error)) from None
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedOutput:
+class RequestedOutput(NamedTuple):
     """An output that the caller asks for.
 
     Attributes:

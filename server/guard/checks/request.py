@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import is_
 
 from server.guard.checks.bounds import check_among, check_bounds
 from server.guard.checks.data import (
@@ -66,7 +67,8 @@ def check_inference(inference: Inference, description: Description) -> Inference
     if inference.outputs:
         check_outputs(inference.outputs, description)
     checked = tuple(tensors.values())
-    return inference if checked == inference.inputs else replace(inference, inputs=checked)
+    is_raw = all(map(is_, checked, inference.inputs))
+    return inference if is_raw else replace(inference, inputs=checked)
 
 
 def check_tensor(tensor: Tensor, described: InputDescription, description: Description) -> Tensor:
