@@ -33,7 +33,7 @@ CANARY ?= 0
 FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
-	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-publish \
+	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-guard bench-publish \
 	loadtest loadtest-ui tune fuzz lint format clean
 
 help: ## Show this list
@@ -102,6 +102,9 @@ bench-packing: bench ## Compare ways of batching texts: padded, sorted, packed; 
 
 bench-explain: ONLY = explain,faithfulness
 bench-explain: bench ## Measure what explanations cost, and whether they are faithful
+
+bench-guard: ONLY = guard
+bench-guard: bench ## Compare the guard's cost with that of HAProxy, and of checks in Lua
 
 bench-publish: $(VENV)/load.stamp ## Write docs/benchmarks.md from what was measured on this machine
 	@$(PY) -m loadtests.compare --publish

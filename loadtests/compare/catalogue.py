@@ -8,7 +8,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib import metadata
 
-from loadtests.compare import backend, explanations, models, packing, peer_servers, served
+from loadtests.compare import (
+    backend,
+    explanations,
+    guard,
+    models,
+    packing,
+    peer_servers,
+    served,
+)
 from loadtests.compare.measure import Bench, BenchSettings, Case, by_turns
 from loadtests.compare.results import AimResult, Comparison, Figure, Measurement
 from loadtests.report.machine import machine, versions
@@ -143,6 +151,16 @@ CATALOGUE: dict[str, Entry] = {
         backend.FIGURES,
         compared=False,
         aims=backend.aims,
+    ),
+    "guard": Entry(
+        "What it costs to guard a server",
+        guard.guard,
+        36,
+        (*load_figures("answers"), guard.COST),
+        seconds=2.0,
+        prepare=guard.prepare,
+        aims=guard.aims,
+        versions=guard.versions,
     ),
     "direct": Entry("Triton and a direct call", served.serving_cost, 16),
     "peers": Entry(

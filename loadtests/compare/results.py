@@ -98,6 +98,17 @@ def ratios(variant: Variant, other: Variant, figure: str) -> Spread:
     return spread_of([a / b if b else math.nan for a, b in values])
 
 
+def differences(variant: Variant, other: Variant, figure: str) -> Spread:
+    """By how much a figure is larger than that of another variant, taken within each round.
+
+    Returns:
+        NaN where a round of either has none.
+    """
+    pairs = zip(variant.rounds, other.rounds, strict=True)
+    values = [(a.figures.get(figure, math.nan), b.figures.get(figure, math.nan)) for a, b in pairs]
+    return spread_of([a - b for a, b in values])
+
+
 @dataclass(frozen=True)
 class AimResult:
     """An aim, and whether it was reached."""

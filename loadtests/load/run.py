@@ -155,11 +155,11 @@ def _locust(
 
 class _Watcher:
     def __init__(self, run: Run, generator: int) -> None:
-        server = run.target.pid
+        target = run.target
+        servers = [pid for pid in (target.pid, target.front_pid) if pid is not None]
         self._run = run
-        self._server = None if server is None else ProcessTree([server])
-        ours = [os.getpid(), generator]
-        self._client = ProcessTree(ours, without=[] if server is None else [server])
+        self._server = None if target.pid is None else ProcessTree(servers)
+        self._client = ProcessTree([os.getpid(), generator], without=servers)
         self._meters = EnergyMeters()
 
     def look(self) -> None:

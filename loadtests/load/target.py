@@ -31,6 +31,7 @@ class Target:
     metrics: str  # empty where the server is not Triton
     pid: int | None = None  # None where it runs elsewhere
     is_ours: bool = False  # whether it was started for the load test
+    front_pid: int | None = None  # of a program that stands in front of it on this machine
 
     @classmethod
     def of(cls, server: TritonServer) -> Target:

@@ -97,9 +97,9 @@ def as_binary(read: ReadRequest, inference: Inference) -> ReadRequest:
     for content, tensor in zip(read.content["inputs"], inference.inputs, strict=True):
         data = tensor.raw()
         if "data" in content:
+            made = {key: content[key] for key in ("name", "shape", "datatype")}
             parameters = {**content.get("parameters", {}), "binary_data_size": len(data)}
-            content = {key: content[key] for key in ("name", "shape", "datatype")}
-            inputs.append({**content, "parameters": parameters})
+            inputs.append({**made, "parameters": parameters})
             binary.append(data)
         else:
             inputs.append(content)
