@@ -89,7 +89,7 @@ def test_comparisons_are_measured_kept_and_published(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.long
 def test_the_other_comparisons_that_need_no_peers_are_measured(tmp_path: Path) -> None:
-    names = "padding,faithfulness,models,backend"
+    names = "padding,faithfulness,models,backend,guard"
     done = bench(tmp_path, ONLY=names)
     assert done.returncode == 0, done.stderr
     results = read(file_of(machine(), tmp_path))
