@@ -300,6 +300,39 @@ def test_shared_memory_has_a_name_and_the_size_of_the_tensor(memory: SharedMemor
     refusal(tensor("INT32", (1, 1), memory), model=description(takes("INT32", 1)))
 
 
+_NUMBERS = {name: dtype for name, dtype in NUMPY_TYPES.items() if name not in ("BOOL", "FP16")}
+
+
+@given(st.data())
+def test_values_become_the_raw_elements_that_numpy_makes_of_them_or_are_refused(
+    data: st.DataObject,
+) -> None:
+    datatype = data.draw(st.sampled_from(sorted(_NUMBERS)))
+    dtype = _NUMBERS[datatype]
+    whole = st.integers(-(1 << 65), 1 << 65)
+    values = data.draw(st.lists(st.floats() | whole if dtype.kind == "f" else whole, max_size=5))
+    asked = request(tensor(datatype, (1, len(values)), values))
+    model = description(takes(datatype, -1))
+    if dtype.kind == "f":
+        expected = np.array([float(each) for each in values])
+        with np.errstate(over="ignore"):
+            expected, doubles = expected.astype(dtype), expected
+        fits = bool((np.isfinite(expected) == np.isfinite(doubles)).all())
+    else:
+        expected = np.array(values, object)
+        fits = all(np.iinfo(dtype).min <= each <= np.iinfo(dtype).max for each in values)
+    said = refusal_or_none(asked, model)
+    assert said is None if fits else "beyond" in str(said)
+    if fits:
+        (made,) = check_inference(asked, model).inputs
+        np.testing.assert_array_equal(np.frombuffer(made.raw(), dtype), expected.astype(dtype))
+
+
+def test_a_request_of_raw_data_is_passed_on_as_it_is() -> None:
+    asked = request(tensor("INT32", (1, 1), raw("INT32", 1)))
+    assert check_inference(asked, description(takes("INT32", 1))) is asked
+
+
 def test_digest_is_that_of_the_tensors_however_they_came() -> None:
     values = request(tensor("INT64", (1, 2), [1, 2]), id="a", mine=1)
     data = request(tensor("INT64", (1, 2), memoryview(raw("INT64", 1, 2))), id="b")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from server.guard.checks.request import check_inference
 from server.guard.http.body import Body, BodyMemory
 from server.guard.http.generate import read_generate
-from server.guard.http.inference import read_infer
+from server.guard.http.inference import as_binary, read_infer
 from server.guard.http.json_body import write
 from server.guard.inference import SharedMemory
 from server.guard.refusal import Refusal
@@ -48,6 +49,55 @@ def test_what_is_sent_on_says_what_was_read() -> None:
     assert made.inference.id == "1"
     assert made.inference.inputs[0].data == [1, 2]
     assert made.inference.outputs[0].class_count == 3
+
+
+def test_triton_gets_the_data_of_the_json_behind_it_in_the_order_of_the_inputs() -> None:
+    model = description(
+        takes("FP32", 2, name="a"),
+        takes("INT32", 1, name="b"),
+        takes("BYTES", 1, name="c"),
+        outputs=(("y", "FP32", (1,)),),
+    )
+    inputs = [
+        {"name": "a", "shape": [1, 2], "datatype": "FP32", "data": [[0.5, 1]]},
+        {
+            "name": "b",
+            "shape": [1, 1],
+            "datatype": "INT32",
+            "parameters": {"binary_data_size": 4},
+        },
+        {
+            "name": "c",
+            "shape": [1, 1],
+            "datatype": "BYTES",
+            "parameters": {"x": 1},
+            "data": ["\u00e4\u0000"],
+        },
+    ]
+    made = read({"id": "1", "inputs": inputs, "outputs": [{"name": "y"}]}, b"\x07\0\0\0")
+    moved = as_binary(made, check_inference(made.inference, model))
+    assert moved.binary == (
+        np.array([0.5, 1], np.float32).tobytes() + b"\x07\0\0\0" + b"\x03\0\0\0\xc3\xa4\0"
+    )
+    first, second, third = moved.content["inputs"]
+    assert first == {
+        "name": "a",
+        "shape": [1, 2],
+        "datatype": "FP32",
+        "parameters": {"binary_data_size": 8},
+    }
+    assert second == inputs[1]
+    assert third["parameters"] == {"x": 1, "binary_data_size": 7}
+    assert "data" not in third
+    assert (moved.content["id"], moved.content["outputs"]) == ("1", [{"name": "y"}])
+    assert moved.inference.digest() == made.inference.digest()
+
+
+def test_what_comes_in_binary_is_passed_on_as_it_is() -> None:
+    model = description(takes("INT32", 1))
+    content = {"name": "x", "shape": [1, 1], "datatype": "INT32"}
+    made = read({"inputs": [{**content, "parameters": {"binary_data_size": 4}}]}, b"\x01\0\0\0")
+    assert as_binary(made, check_inference(made.inference, model)) is made
 
 
 def test_of_a_key_given_twice_one_is_left() -> None:
