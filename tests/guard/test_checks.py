@@ -300,7 +300,9 @@ def test_shared_memory_has_a_name_and_the_size_of_the_tensor(memory: SharedMemor
     refusal(tensor("INT32", (1, 1), memory), model=description(takes("INT32", 1)))
 
 
-_NUMBERS = {name: dtype for name, dtype in NUMPY_TYPES.items() if name not in ("BOOL", "FP16")}
+_NUMBERS: dict[str, Any] = {
+    name: dtype for name, dtype in NUMPY_TYPES.items() if name not in ("BOOL", "FP16")
+}
 
 
 @given(st.data())

@@ -75,7 +75,7 @@ def test_triton_gets_the_data_of_the_json_behind_it_in_the_order_of_the_inputs()
         },
     ]
     made = read({"id": "1", "inputs": inputs, "outputs": [{"name": "y"}]}, b"\x07\0\0\0")
-    moved = as_binary(made, check_inference(made.inference, model))
+    moved: Any = as_binary(made, check_inference(made.inference, model))
     assert moved.binary == (
         np.array([0.5, 1], np.float32).tobytes() + b"\x07\0\0\0" + b"\x03\0\0\0\xc3\xa4\0"
     )
