@@ -52,7 +52,8 @@ class SharedMemory(NamedTuple):
     offset: int = 0
 
 
-class Tensor(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tensor:
     """An input.
 
     Attributes:
@@ -99,7 +100,8 @@ def pack(datatype: str, values: Sequence[Any]) -> bytes:
         raise ValueError(str(error)) from None
 
 
-class RequestedOutput(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
     """An output that the caller asks for.
 
     Attributes:

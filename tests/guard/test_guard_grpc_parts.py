@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gzip
 import struct
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.guard.eager import run_eagerly
 from server.guard.grpc.heads import read_answer_head, read_request_head
 from server.guard.grpc.inference import parse_request, read_inference
 from server.guard.grpc.memory import Memory
@@ -163,3 +165,68 @@ def test_who_has_kept_memory_for_the_longest_time_lets_it_go() -> None:
     memory.release(second)
     memory.hold(third, 0)
     assert memory.total == 0
+
+
+def test_coroutine_that_need_not_wait_needs_no_task() -> None:
+    done = []
+
+    async def work() -> None:
+        done.append(asyncio.current_task())
+
+    async def main() -> None:
+        assert run_eagerly(work()) is None
+        assert done
+
+    asyncio.run(main())
+
+
+def test_coroutine_that_waits_goes_on_and_can_be_cancelled() -> None:
+    seen: list[object] = []
+
+    async def work(future: asyncio.Future[int]) -> None:
+        try:
+            seen.append(await future)
+            await asyncio.sleep(0)
+            seen.append(await asyncio.wait_for(asyncio.sleep(0, "slept"), 10))
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async def main() -> None:
+        future = asyncio.get_running_loop().create_future()
+        task = run_eagerly(work(future))
+        assert task is not None
+        future.set_result(1)
+        while len(seen) < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+
+    assert seen == [1, "slept", "cancelled"]
+
+
+def test_coroutine_whose_task_is_cancelled_at_once_cleans_up() -> None:
+    seen: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    async def main() -> None:
+        task = run_eagerly(work())
+        assert task is not None
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+    assert seen == ["cancelled"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import is_
 
 from server.guard.checks.bounds import check_among, check_bounds
 from server.guard.checks.data import (
@@ -67,8 +66,7 @@ def check_inference(inference: Inference, description: Description) -> Inference
     if inference.outputs:
         check_outputs(inference.outputs, description)
     checked = tuple(tensors.values())
-    is_raw = all(map(is_, checked, inference.inputs))
-    return inference if is_raw else replace(inference, inputs=checked)
+    return inference if checked == inference.inputs else replace(inference, inputs=checked)
 
 
 def check_tensor(tensor: Tensor, described: InputDescription, description: Description) -> Tensor:

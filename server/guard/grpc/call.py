@@ -7,7 +7,7 @@ import logging
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from server.guard.eager import Eager, run_eagerly
+from server.guard.eager import run_eagerly
 from server.guard.grpc.abandoned import AbandonedCall
 from server.guard.grpc.heads import AnswerHead, RequestHead
 from server.guard.grpc.methods import Method
@@ -93,7 +93,7 @@ class Call(Stream):
         self._begun = False
         self._holds = False
         self._unpaid = 0
-        self._task: Eager | None = None
+        self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._up: UpstreamStream | None = None
         if head.timeout is not None:
@@ -261,7 +261,7 @@ class Call(Stream):
         if self._timer is not None:
             self._timer.cancel()
         task, self._task = self._task, None
-        if task is not None:
+        if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
         up = self._up
         self._lose_upstream()

@@ -8,7 +8,7 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING
 
-from server.guard.eager import Eager, run_eagerly
+from server.guard.eager import run_eagerly
 from server.guard.http.answer import refusal_bytes
 from server.guard.http.body import Body
 from server.guard.http.head import Head
@@ -55,7 +55,7 @@ class ClientConnection(asyncio.Protocol):
         self._reader = RequestReader(server, self._arrived, self._go_on)
         self._transport: asyncio.Transport | None = None
         self._serving: Request | None = None
-        self._task: Eager | None = None  # of what is served, once it has to wait
+        self._task: asyncio.Task[None] | None = None  # of what is served, once it has to wait
         self._pipelined: deque[Request] = deque()
         self._pending = b""
         self._began = False  # the answer
