@@ -139,12 +139,12 @@ class Bar:
 
 def _named_by(group: str) -> set[str]:
     """The packages that a group names, other groups in it aside."""
-    if sys.version_info < (3, 11):  # as group gpu, of which something is left out
-        return set()
-    import tomllib
+    if sys.version_info >= (3, 11):
+        import tomllib
 
-    groups = tomllib.loads(Path("pyproject.toml").read_text())["dependency-groups"]
-    return {re.split(r"[^\w.-]", each)[0] for each in groups[group] if isinstance(each, str)}
+        groups = tomllib.loads(Path("pyproject.toml").read_text())["dependency-groups"]
+        return {re.split(r"[^\w.-]", each)[0] for each in groups[group] if isinstance(each, str)}
+    return set()  # group gpu, of which something is left out, has no packages here
 
 
 def _pip(options: Sequence[str], bar: Bar) -> None:

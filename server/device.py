@@ -9,10 +9,12 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from server.errors import DeviceError
 
-CPU, GPU = "cpu", "gpu"
+CPU: Final = "cpu"
+GPU: Final = "gpu"
 _HIDDEN = ("", "-1", "NoDevFiles")
 """Values of CUDA_VISIBLE_DEVICES that hide every GPU from a process."""
 _LISTING_SECONDS = 20
