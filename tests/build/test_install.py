@@ -58,6 +58,6 @@ def test_the_wheels_that_hold_the_libraries_are_in_their_group_and_pinned() -> N
 
 
 def test_python_3_10_is_told_what_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(install.sys, "version_info", (3, 10, 2))
+    monkeypatch.setattr("build.install.sys.version_info", (3, 10, 2))
     with pytest.raises(PipError, match=r"needs Python 3\.11 or 3\.12, and this is 3\.10: choose"):
         install.main("gpu")
