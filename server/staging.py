@@ -7,22 +7,34 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from server.cuda.check import library_folders, stub_variables
+from server.device import check_gpu, gpu_is_visible
 from server.errors import InstallationError, StartError
 from server.installation import STUB, Installation
 from server.proxies import without_proxy_for_loopback
 from server.run_folder import RunFolder
+from server.settings import Settings
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
 def stage_backends(
-    installation: Installation, folder: Path, ours: Path = OUR_BACKENDS
+    installation: Installation,
+    folder: Path,
+    ours: Path = OUR_BACKENDS,
+    stub_variables: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Gathers the backends for Triton in an empty folder; the installation's own win over ours.
+
+    Args:
+        installation: The Triton that will run.
+        folder: Takes the backends.
+        ours: Our own backends.
+        stub_variables: What the processes of models have in their environment besides Triton's.
 
     Returns:
         The names of those of ours that fill in what the installation lacks.
@@ -35,7 +47,7 @@ def stage_backends(
             # folder.
             ignored = shutil.ignore_patterns("__pycache__", STUB)
             shutil.copytree(source, folder / name, ignore=ignored)
-            _write_stub(folder / name / STUB, installation.stub)
+            _write_stub(folder / name / STUB, installation.stub, stub_variables or {})
         else:
             (folder / name).symlink_to(source)
     return tuple(missing)
@@ -54,6 +66,35 @@ def check_model_names(repository: Path) -> None:
                 f"a model is named {name!r}: the name of its folder may hold only letters of "
                 "ASCII, digits, '_', '-' and '.'"
             )
+
+
+def gpu_libraries(settings: Settings, installation: Installation) -> tuple[Path, ...]:
+    """The folders of the CUDA libraries that our backend needs for a GPU; none if it is not used.
+
+    Raises:
+        DeviceError: There is no GPU, or driver and libraries cannot be used.
+    """
+    check_gpu(os.environ, visible=gpu_is_visible(os.environ))
+    if "onnxruntime" in _folders(installation.backends):
+        return ()  # another Triton's own backend brings what it needs
+    return library_folders(settings.cuda_libraries, os.environ)
+
+
+def stub_environment(
+    folder: RunFolder, libraries: Iterable[Path], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """What the processes of models have in their environment besides that of Triton.
+
+    Args:
+        folder: Takes links to folders whose paths a shell would misread.
+        libraries: The folders of the CUDA libraries; without them nothing is needed.
+        environment: That of Triton.
+    """
+    folders = [folder.plain(path, f"cuda-{number}") for number, path in enumerate(libraries)]
+    if not folders:
+        return {}
+    inherited = os.environ.get("LD_LIBRARY_PATH")
+    return stub_variables(folders, environment["LD_LIBRARY_PATH"], inherited)
 
 
 def server_environment(
@@ -99,9 +140,11 @@ def _folders(parent: Path) -> dict[str, Path]:
     }
 
 
-def _write_stub(path: Path, stub: Path) -> None:
+def _write_stub(path: Path, stub: Path, variables: Mapping[str, str]) -> None:
     # Programs that a model starts take SIGTERM, which is blocked in tritonserver.
-    path.write_text(f'#!/bin/sh\nexec env --default-signal=TERM {shlex.quote(str(stub))} "$@"\n')
+    words = ["exec", "env", "--default-signal=TERM"]
+    words += [shlex.quote(f"{name}={value}") for name, value in variables.items()]
+    path.write_text(f'#!/bin/sh\n{" ".join(words)} {shlex.quote(str(stub))} "$@"\n')
     path.chmod(0o755)
 
 

@@ -13,9 +13,11 @@ from typing import BinaryIO, TypeVar
 from typing_extensions import Self
 
 from server.command import LOOPBACK, admin_headers, server_command
+from server.device import GPU, gpu_is_visible
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
+from server.instances import InstanceReport, prepare_reports, read_instances
 from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
 from server.ports import Ports, give_back, settle_ports
@@ -28,8 +30,14 @@ from server.processes import (
 )
 from server.readiness import is_ready, serves_metrics
 from server.run_folder import RunFolder, remove_leftovers
-from server.settings import Settings, gpu_is_visible
-from server.staging import check_model_names, server_environment, stage_backends
+from server.settings import Settings
+from server.staging import (
+    check_model_names,
+    gpu_libraries,
+    server_environment,
+    stage_backends,
+    stub_environment,
+)
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
@@ -69,7 +77,8 @@ class TritonServer:
         self.settings = settings
         self.filled_in: tuple[str, ...] = ()  # our backends that the installation lacks
         self._stop_requested = stop_requested
-        self._gpu = gpu_is_visible(os.environ)
+        self._gpu = settings.device == GPU
+        self._cuda: tuple[Path, ...] = ()  # folders of the CUDA libraries that our backend needs
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
         self._folder: RunFolder | None = None
         self._log: Path | None = None
@@ -120,6 +129,11 @@ class TritonServer:
         return _started(self._process).pid
 
     @property
+    def instances(self) -> list[InstanceReport]:
+        """What each instance of our ONNX backend computes on, as its session says it."""
+        return read_instances(_started(self._folder).path)
+
+    @property
     def log_path(self) -> Path:
         """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
         return _started(self._log)
@@ -134,6 +148,7 @@ class TritonServer:
 
         Raises:
             InstallationError: There is no Triton to run.
+            DeviceError: It is to compute on a GPU, and cannot.
             StartError: A port is taken, or a model does not load.
             StartStoppedError: A stop was asked for meanwhile.
             RuntimeError: This is not the main thread.
@@ -142,6 +157,8 @@ class TritonServer:
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
         check_model_names(self.settings.model_repository)
+        if self._gpu:
+            self._cuda = gpu_libraries(self.settings, installation)
         self._ports = settle_ports(self.settings)
         self._chosen = (*self._ports,)
         remove_leftovers()
@@ -254,9 +271,13 @@ class TritonServer:
         backends = folder.path / "backends"
         with folder.writing():
             backends.mkdir()
-            self.filled_in = stage_backends(installation, backends)
             repository = folder.plain(self.settings.model_repository, "models")
             environment = server_environment(installation, folder, os.environ)
+            environment |= prepare_reports(folder.path)
+            if not self._gpu and gpu_is_visible(os.environ):
+                environment["CUDA_VISIBLE_DEVICES"] = ""  # nor do Python models compute on it
+            variables = stub_environment(folder, self._cuda, environment)
+            self.filled_in = stage_backends(installation, backends, stub_variables=variables)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python

@@ -5,8 +5,17 @@ import re
 _STATUS_MESSAGE = re.compile(r"Status Message: (?P<message>.*)", re.DOTALL)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _NODE = re.compile(r"while running (?P<kind>\S+) node\. Name:'(?P<name>[^']*)'")
-_OUT_OF_MEMORY = re.compile("failed to allocate|bad_alloc|bad allocation|out of memory", re.I)
+_OF_THE_MACHINE = re.compile(
+    r"failed to allocate|bad_alloc|bad allocation|out of memory|CU[A-Z]+ failure \d", re.IGNORECASE
+)
 _SOURCE = re.compile(r"^(?:/\S+\.(?:cc|h|cpp):\d+ )(?:.*?\) )?(?:const )?")
+
+_CUDA_FAILURE = re.compile(r"CUDA failure (?P<code>\d+)")
+_BREAK_THE_CONTEXT = frozenset((214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999))
+"""Errors after which a process can do nothing more on its GPU, by their cudaError_t.
+
+Among them are uncorrectable memory, illegal addresses, and kernels that failed or took too long.
+"""
 
 MAX_CHARACTERS = 400
 """Of what ONNX Runtime says; some of it lists whole shapes and types."""
@@ -42,5 +51,11 @@ def is_callers_fault(error: Exception) -> bool:
     """Tells whether a request's values cause an error: those that ONNX Runtime refuses do."""
     if isinstance(error, BadRequestError):
         return True
-    lacks_memory = _OUT_OF_MEMORY.search(str(error))
-    return type(error).__module__.startswith("onnxruntime") and not lacks_memory
+    machines_fault = _OF_THE_MACHINE.search(str(error))
+    return type(error).__module__.startswith("onnxruntime") and not machines_fault
+
+
+def breaks_the_gpu(error: Exception) -> bool:
+    """Tells whether a process can compute nothing more on its GPU after an error."""
+    failure = _CUDA_FAILURE.search(str(error))
+    return failure is not None and int(failure["code"]) in _BREAK_THE_CONTEXT
