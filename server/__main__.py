@@ -11,21 +11,22 @@ from rich.console import Console
 
 from server.banner import print_banner
 from server.console import say
+from server.device import GPU
 from server.errors import ServerDiedError, ServerError, StartStoppedError
 from server.logs import LogFollower, lines_that_matter
 from server.parent_death import stop_with_parent
 from server.proxies import without_proxy_for_loopback
-from server.settings import Settings, gpu_is_visible
+from server.settings import Settings
 from server.signals import StopSignals
 from server.triton import TritonServer
 
 _POLL_SECONDS = 0.1
 _SETTINGS = (
     "Settings are environment variables: BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT (0 chooses a "
-    "free port), CONFIG, MODEL_REPOSITORY, TRITON_DIR, LOG_VERBOSE, LOG_FILE, START_TIMEOUT and "
-    "EXIT_TIMEOUT (seconds), MODEL_CONTROL, SHARED_MEMORY, TRACE_CONTROL, LOG_CONTROL, "
-    "ADMIN_TOKEN, TRACE_URL, TRACE_RATE, GUARD, QUARANTINE_DIR, ANYBODY_MAY_END_THIS_SERVER "
-    "and those of the guard."
+    "free port), DEVICE (cpu, gpu), CUDA_LIBRARIES, CONFIG, MODEL_REPOSITORY, TRITON_DIR, "
+    "LOG_VERBOSE, LOG_FILE, START_TIMEOUT and EXIT_TIMEOUT (seconds), MODEL_CONTROL, "
+    "SHARED_MEMORY, TRACE_CONTROL, LOG_CONTROL, ADMIN_TOKEN, TRACE_URL, TRACE_RATE, GUARD, "
+    "QUARANTINE_DIR, ANYBODY_MAY_END_THIS_SERVER and those of the guard."
 )
 
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)
@@ -78,7 +79,7 @@ def _guarded(action: Callable[[StopSignals], int]) -> int:
 
 def _serve(signals: StopSignals) -> int:
     settings = Settings.from_environment()
-    gpu = gpu_is_visible(os.environ)
+    gpu = settings.device == GPU
     _err.print(f"starting Triton with the models of {settings.model_repository} ...")
     with TritonServer(settings, stop_requested=signals.stop) as server:
         log = LogFollower(server.log_path)

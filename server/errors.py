@@ -17,6 +17,10 @@ class InstallationError(ServerError):
     """There is no Triton that this machine and this Python can run."""
 
 
+class DeviceError(ServerError):
+    """There is no GPU, or what computing on it needs is missing."""
+
+
 class StartError(ServerError):
     """Triton did not become ready."""
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from server.command import LOOPBACK
+from server.device import GPU
 from server.errors import StartError
 from server.parent_death import in_child
 from server.ports import Ports
 from server.processes import never_interrupt
-from server.settings import Settings, gpu_is_visible
+from server.settings import Settings
 from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -57,7 +58,7 @@ class GuardProcess:
             "QUARANTINE_DIR": str(quarantine_folder(settings, folder)),
         }
         # Who signals every process of a tree does not stop it before its turn.
-        tie, gpu = in_child(SOFT_STOP, ignore=FOR_EVERYBODY), gpu_is_visible(os.environ)
+        tie, gpu = in_child(SOFT_STOP, ignore=FOR_EVERYBODY), settings.device == GPU
 
         def prepare() -> None:
             tie()

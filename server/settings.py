@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from typing_extensions import Self
 
+from server.device import CPU, GPU, detected_device
 from server.environment import EnvironmentSettings
 
 PLAIN_CONFIG = "config.pbtxt"
@@ -42,6 +43,10 @@ class Settings(EnvironmentSettings):
     http_port: Port = 8000  # 0 chooses a free one, here and below
     grpc_port: Port = 8001
     metrics_port: Port = 8002
+    # What the models of our backend compute on. Read from the environment it is gpu where there
+    # is one and CONFIG is not cpu.
+    device: Literal["cpu", "gpu"] = CPU
+    cuda_libraries: Path | None = None  # their folder; None looks where they usually are
     config: str = CPU_CONFIG  # `config.pbtxt`, or NAME to prefer each `configs/NAME.pbtxt`
     triton_dir: Path | None = None  # another Triton to run; None runs the packaged one
     model_repository: Path = Path("model_repository")
@@ -89,8 +94,10 @@ class Settings(EnvironmentSettings):
         """
         values = os.environ if environment is None else environment
         ports = {} if default_ports else dict.fromkeys(_PORTS, 0)
-        config = PLAIN_CONFIG if gpu_is_visible(values) else CPU_CONFIG
-        return super().from_environment(values, **{"config": config, **ports, **defaults})
+        device = values.get("DEVICE", "").strip() or detected_device(values)
+        config = PLAIN_CONFIG if device == GPU else CPU_CONFIG
+        found = {"device": device, "config": config}
+        return super().from_environment(values, **{**found, **ports, **defaults})
 
     @property
     def guarded(self) -> bool:
@@ -101,7 +108,9 @@ class Settings(EnvironmentSettings):
     def _is_loopback(self) -> bool:
         return ipaddress.IPv4Address(self.bind).is_loopback
 
-    @field_validator("triton_dir", "model_repository", "log_file", "quarantine_dir")
+    @field_validator(
+        "triton_dir", "model_repository", "log_file", "quarantine_dir", "cuda_libraries"
+    )
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return path and path.expanduser().absolute()
@@ -111,6 +120,13 @@ class Settings(EnvironmentSettings):
     def _check_repository(cls, folder: Path) -> Path:
         if not folder.is_dir():
             raise ValueError("a folder of models")
+        return folder
+
+    @field_validator("cuda_libraries")
+    @classmethod
+    def _check_libraries(cls, folder: Path | None) -> Path | None:
+        if folder is not None and not folder.is_dir():
+            raise ValueError("a folder that holds the libraries of CUDA 13 and cuDNN 9")
         return folder
 
     @field_validator("admin_token")
@@ -150,6 +166,15 @@ class Settings(EnvironmentSettings):
         return self
 
     @model_validator(mode="after")
+    def _check_device(self) -> Self:
+        if self.device == GPU and self.config == CPU_CONFIG:
+            raise ValueError(
+                f"DEVICE is gpu and CONFIG is {self.config!r}, whose instances compute on the "
+                "processor: leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_config(self) -> Self:
         named = {path.stem for path in self.model_repository.glob("*/configs/*.pbtxt")}
         allowed = [PLAIN_CONFIG, *sorted(named | {CPU_CONFIG})]
@@ -159,10 +184,3 @@ class Settings(EnvironmentSettings):
                 f"it has to be one of {', '.join(allowed)}"
             )
         return self
-
-
-def gpu_is_visible(environment: Mapping[str, str], devices: Path = Path("/dev")) -> bool:
-    """Tells whether a process with this environment would see an NVIDIA GPU."""
-    hidden = environment.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "NoDevFiles")
-    # The driver makes one file for each GPU.
-    return not hidden and any(devices.glob("nvidia[0-9]*"))

@@ -20,9 +20,18 @@ OUR_BACKENDS = Path(__file__).parent / "backends"
 
 
 def stage_backends(
-    installation: Installation, folder: Path, ours: Path = OUR_BACKENDS
+    installation: Installation,
+    folder: Path,
+    ours: Path = OUR_BACKENDS,
+    stub_variables: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Gathers the backends for Triton in an empty folder; the installation's own win over ours.
+
+    Args:
+        installation: The Triton that will run.
+        folder: Takes the backends.
+        ours: Our own backends.
+        stub_variables: What the processes of models have in their environment besides Triton's.
 
     Returns:
         The names of those of ours that fill in what the installation lacks.
@@ -35,7 +44,7 @@ def stage_backends(
             # folder.
             ignored = shutil.ignore_patterns("__pycache__", STUB)
             shutil.copytree(source, folder / name, ignore=ignored)
-            _write_stub(folder / name / STUB, installation.stub)
+            _write_stub(folder / name / STUB, installation.stub, stub_variables or {})
         else:
             (folder / name).symlink_to(source)
     return tuple(missing)
@@ -54,6 +63,11 @@ def check_model_names(repository: Path) -> None:
                 f"a model is named {name!r}: the name of its folder may hold only letters of "
                 "ASCII, digits, '_', '-' and '.'"
             )
+
+
+def missing_backends(installation: Installation, ours: Path = OUR_BACKENDS) -> tuple[str, ...]:
+    """The names of those of our backends that an installation lacks."""
+    return tuple(_folders(ours).keys() - _folders(installation.backends).keys())
 
 
 def server_environment(
@@ -99,9 +113,11 @@ def _folders(parent: Path) -> dict[str, Path]:
     }
 
 
-def _write_stub(path: Path, stub: Path) -> None:
+def _write_stub(path: Path, stub: Path, variables: Mapping[str, str]) -> None:
     # Programs that a model starts take SIGTERM, which is blocked in tritonserver.
-    path.write_text(f'#!/bin/sh\nexec env --default-signal=TERM {shlex.quote(str(stub))} "$@"\n')
+    words = ["exec", "env", "--default-signal=TERM"]
+    words += [shlex.quote(f"{name}={value}") for name, value in variables.items()]
+    path.write_text(f'#!/bin/sh\n{" ".join(words)} {shlex.quote(str(stub))} "$@"\n')
     path.chmod(0o755)
 
 

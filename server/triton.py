@@ -6,16 +6,19 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
 from server.command import LOOPBACK, admin_headers, server_command
+from server.cuda.check import library_folders, stub_variables
+from server.device import GPU, check_gpu, gpu_is_visible
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
+from server.instances import InstanceReport, prepare_reports, read_instances
 from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
 from server.parent_death import in_child
 from server.ports import Ports, give_back, settle_ports
@@ -28,8 +31,13 @@ from server.processes import (
 )
 from server.readiness import is_ready, serves_metrics
 from server.run_folder import RunFolder, remove_leftovers
-from server.settings import Settings, gpu_is_visible
-from server.staging import check_model_names, server_environment, stage_backends
+from server.settings import Settings
+from server.staging import (
+    check_model_names,
+    missing_backends,
+    server_environment,
+    stage_backends,
+)
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
@@ -69,7 +77,8 @@ class TritonServer:
         self.settings = settings
         self.filled_in: tuple[str, ...] = ()  # our backends that the installation lacks
         self._stop_requested = stop_requested
-        self._gpu = gpu_is_visible(os.environ)
+        self._gpu = settings.device == GPU
+        self._cuda: tuple[Path, ...] = ()  # folders of the CUDA libraries that our backend needs
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
         self._folder: RunFolder | None = None
         self._log: Path | None = None
@@ -120,6 +129,11 @@ class TritonServer:
         return _started(self._process).pid
 
     @property
+    def instances(self) -> list[InstanceReport]:
+        """What each instance of our ONNX backend computes on, as its session says it."""
+        return read_instances(_started(self._folder).path)
+
+    @property
     def log_path(self) -> Path:
         """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
         return _started(self._log)
@@ -134,6 +148,7 @@ class TritonServer:
 
         Raises:
             InstallationError: There is no Triton to run.
+            DeviceError: It is to compute on a GPU, and cannot.
             StartError: A port is taken, or a model does not load.
             StartStoppedError: A stop was asked for meanwhile.
             RuntimeError: This is not the main thread.
@@ -142,6 +157,8 @@ class TritonServer:
             raise RuntimeError("start the server from the main thread, to which it is tied")
         installation = find_installation(self.settings.triton_dir)
         check_model_names(self.settings.model_repository)
+        if self._gpu:
+            self._cuda = self._check_gpu(installation)
         self._ports = settle_ports(self.settings)
         self._chosen = (*self._ports,)
         remove_leftovers()
@@ -248,15 +265,25 @@ class TritonServer:
         self._chosen += (*upstream,)
         return upstream
 
+    def _check_gpu(self, installation: Installation) -> tuple[Path, ...]:
+        check_gpu(os.environ, visible=gpu_is_visible(os.environ))
+        if "onnxruntime" not in missing_backends(installation):
+            return ()  # another Triton's own backend brings what it needs
+        return library_folders(self.settings.cuda_libraries, os.environ)
+
     def _spawn(
         self, installation: Installation, folder: RunFolder, ports: Ports
     ) -> subprocess.Popen[bytes]:
         backends = folder.path / "backends"
         with folder.writing():
             backends.mkdir()
-            self.filled_in = stage_backends(installation, backends)
             repository = folder.plain(self.settings.model_repository, "models")
             environment = server_environment(installation, folder, os.environ)
+            environment |= prepare_reports(folder.path)
+            if not self._gpu:  # nor do Python models compute on one
+                environment["CUDA_VISIBLE_DEVICES"] = ""
+            variables = self._of_stubs(folder, environment)
+            self.filled_in = stage_backends(installation, backends, stub_variables=variables)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
                 *installation.stub_python
@@ -292,6 +319,13 @@ class TritonServer:
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
             )
+
+    def _of_stubs(self, folder: RunFolder, environment: Mapping[str, str]) -> dict[str, str]:
+        if not self._cuda:
+            return {}
+        folders = [folder.plain(path, f"cuda-{i}") for i, path in enumerate(self._cuda)]
+        inherited = os.environ.get("LD_LIBRARY_PATH")
+        return stub_variables(folders, environment["LD_LIBRARY_PATH"], inherited)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.settings.start_timeout

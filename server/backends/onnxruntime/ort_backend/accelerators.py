@@ -1,6 +1,6 @@
 """Maps Triton's execution accelerators to ONNX Runtime's execution providers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,16 @@ _CUDA_CHOICES = {
     "cudnn_conv_algo_search": {"0": "EXHAUSTIVE", "1": "HEURISTIC", "2": "DEFAULT"},
     "arena_extend_strategy": {"0": "kNextPowerOfTwo", "1": "kSameAsRequested"},
 }
+_CUDA_SWITCHES = ("do_copy_in_default_stream", "use_ep_level_unified_stream", "enable_cuda_graph")
+_CUDA_HANDLES = (
+    "user_compute_stream",
+    "has_user_compute_stream",
+    "gpu_external_alloc",
+    "gpu_external_free",
+    "gpu_external_empty_cache",
+)
+"""Addresses of what a program has made, which no file can name."""
+SWITCHES: Mapping[str, bool] = {"1": True, "true": True, "0": False, "false": False}
 CUDA_PARAMETERS = (*_CUDA_CHOICES, "gpu_mem_limit", "do_copy_in_default_stream")
 """Options of the CUDA provider that a config may give as `parameters`, the older way."""
 
@@ -60,7 +70,10 @@ def read_accelerators(listed: str, entries: Mapping[str, Any]) -> tuple[Accelera
             raise ConfigError(f"{where}: it has to be {' or '.join(known)}")
         if name == "openvino" and parameters:
             raise ConfigError(f"{where}, which takes no parameters, with {', '.join(parameters)}")
-        options = _tensorrt_options(parameters) if name == "tensorrt" else dict(parameters)
+        if name == "tensorrt":
+            options = _tensorrt_options(parameters)
+        else:
+            options = _cuda_options(parameters) if name == "cuda" else {}
         found.append(Accelerator(listed, name, known[name], options))
     return tuple(found)
 
@@ -82,6 +95,12 @@ def read_cuda_parameters(values: Mapping[str, str]) -> dict[str, str]:
                 )
             options[name] = choices[values[name]] if choices else values[name]
     return options
+
+
+def captures_cuda_graph(accelerators: Iterable[Accelerator]) -> bool:
+    """Tells whether the CUDA provider is asked to capture a graph and replay it."""
+    asked = [a.options.get("enable_cuda_graph", "0") for a in accelerators if a.provider == CUDA]
+    return any(SWITCHES[value.lower()] for value in asked)
 
 
 def providers(
@@ -111,7 +130,7 @@ def providers(
         if CUDA not in available:
             raise ConfigError(
                 f"instance_group asks for GPU {device}, but the installed onnxruntime has no "
-                "CUDA: install onnxruntime-gpu or serve the CPU config"
+                "CUDA: install onnxruntime-gpu, or serve the CPU config"
             )
         # CUDA takes what TensorRT leaves over, so it comes after it whatever the order.
         chosen[CUDA] = {**chosen.pop(CUDA, {}), **cuda_options}
@@ -121,6 +140,18 @@ def providers(
     if OPENVINO in chosen:
         chosen[OPENVINO] = {"device_type": "CPU", **chosen.pop(OPENVINO)}
     return [*chosen.items(), (CPU, {})]
+
+
+def _cuda_options(parameters: Mapping[str, str]) -> dict[str, str]:
+    """The provider's own options; ONNX Runtime refuses those that it does not know."""
+    for name, value in parameters.items():
+        if name in _CUDA_HANDLES:
+            raise ConfigError(f"cuda: parameter {name!r} is an address, which no config can know")
+        if name in _CUDA_SWITCHES and value.lower() not in SWITCHES:
+            raise ConfigError(
+                f"cuda: parameter {name!r} is {value!r}: it has to be 0, 1, false or true"
+            )
+    return dict(parameters)
 
 
 def _tensorrt_options(parameters: Mapping[str, str]) -> dict[str, str]:

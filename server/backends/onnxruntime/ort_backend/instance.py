@@ -11,13 +11,16 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from .batch import BatchLayout
+from .binding import choose_run
 from .cancellation import CancellationBudget
 from .config import read_config
 from .crash_probe import CrashProbe
 from .errors import BadRequestError, ConfigError
 from .execution import run_requests
+from .placement import Placement
+from .report import Report
 from .responses import cancelled, clear_labels, failure, no_outputs, read_inputs, success
-from .session import Device, model_path, open_session, run_options
+from .session import Device, model_path, open_session
 from .signature import ModelTensors, check_signature
 from .states import CorrelationId, SequenceStates
 from .tensors import Tensors, blank, is_empty
@@ -47,19 +50,33 @@ class ModelInstance:
             config = read_config(json.loads(args["model_config"]))
             folder = Path(args["model_repository"]) / args["model_version"]
             path = model_path(folder, config.model_filename)
-            self._session = open_session(path, config, Device.of(args))
-            tensors = ModelTensors.of(self._session)
+            device = Device.of(args)
+            session = open_session(path, config, device)
+            tensors = ModelTensors.of(session)
             check_signature(config, tensors)
+            chosen = choose_run(session, config, device, tensors)
         except ConfigError as error:
             raise pb_utils.TritonModelException(str(error)) from None
         self._layout = BatchLayout.of(config, tensors.scalar_inputs, tensors.scalar_outputs)
-        self._run_options = run_options(config.session)
+        self._run = chosen.run
         self._outputs = tuple(output.name for output in config.outputs)
         self._sequences = config.sequences
         states = config.sequences.states if config.sequences else ()
         self._states = SequenceStates(config.sequences) if config.sequences and states else None
         self._crash_probe = CrashProbe(args, path)
         self._budget = CancellationBudget(time.perf_counter)
+        placement = Placement.of(session)
+        self._report = Report(args)
+        self._report.write(
+            {
+                "kind": device.kind,
+                "device": device.number,
+                "providers": placement.providers,
+                "nodes": placement.nodes,
+                "bound": chosen.bound,
+                "pinned": chosen.pinned,
+            }
+        )
         # What was loaded stays; without this the collector looks at it again and again.
         gc.collect()
         gc.freeze()
@@ -93,6 +110,7 @@ class ModelInstance:
     def finalize(self) -> None:
         """Drops what lies in Triton's memory, before that goes."""
         clear_labels()
+        self._report.remove()
 
     def _job(self, number: int, request: Any) -> _Job:
         wanted = request.requested_output_names()
@@ -125,7 +143,7 @@ class ModelInstance:
         def run(feed: Tensors) -> Tensors:
             if is_empty(feed):
                 self._crash_probe.check(feed)
-            return dict(zip(names, self._session.run(names, feed, self._run_options), strict=True))
+            return self._run(names, feed)
 
         start = time.perf_counter()
         results = run_requests(run, [job.inputs for job in jobs], self._layout)

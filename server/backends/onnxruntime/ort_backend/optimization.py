@@ -4,13 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .accelerators import CUDA_PARAMETERS, Accelerator, read_accelerators, read_cuda_parameters
+from .accelerators import (
+    CUDA_PARAMETERS,
+    SWITCHES,
+    Accelerator,
+    read_accelerators,
+    read_cuda_parameters,
+)
 from .errors import ConfigError
 
 _GRAPH_LEVELS = {0: "all", -1: "basic", 1: "extended", 2: "disabled"}
-_SWITCHES = {"1": True, "true": True, "0": False, "false": False}
 SHRINKAGE = "memory.enable_memory_arena_shrinkage"
 _SHARE = "share_session_between_instances"
+_BINDING = "io_binding"
 _OWN_PARAMETERS = (
     "intra_op_thread_count",
     "inter_op_thread_count",
@@ -19,6 +25,7 @@ _OWN_PARAMETERS = (
     "enable_mem_pattern",
     SHRINKAGE,
     _SHARE,
+    _BINDING,
 )
 _SESSION_ENTRIES = frozenset(
     f"session.{name}"
@@ -78,6 +85,7 @@ class SessionConfig:
         cpu_accelerators: What every instance computes with besides.
         cuda_options: Options of the CUDA provider given as `parameters`.
         op_libraries: Files that hold custom operators.
+        binding: Whether tensors are bound to the device; None binds them on a GPU.
     """
 
     threads: ThreadConfig = ThreadConfig()
@@ -90,6 +98,7 @@ class SessionConfig:
     cpu_accelerators: tuple[Accelerator, ...] = ()
     cuda_options: Mapping[str, str] = field(default_factory=dict)
     op_libraries: tuple[str, ...] = ()
+    binding: bool | None = None
 
 
 def read_session_config(config: Mapping[str, Any]) -> SessionConfig:
@@ -124,6 +133,7 @@ def read_session_config(config: Mapping[str, Any]) -> SessionConfig:
         cpu_accelerators=read_accelerators("cpu_execution_accelerator", accelerators),
         cuda_options=read_cuda_parameters(values),
         op_libraries=tuple(config.get("model_operations", {}).get("op_library_filename", [])),
+        binding=_switch(values, _BINDING),
     )
 
 
@@ -173,6 +183,6 @@ def _switch(values: Mapping[str, str], name: str) -> bool | None:
     if name not in values:
         return None
     text = values[name]
-    if text.lower() not in _SWITCHES:
+    if text.lower() not in SWITCHES:
         raise ConfigError(f"parameter {name!r} is {text!r}: it has to be 0, 1, false or true")
-    return _SWITCHES[text.lower()]
+    return SWITCHES[text.lower()]

@@ -13,6 +13,7 @@ from .accelerators import CPU, CUDA, providers
 from .config import BackendConfig
 from .errors import ConfigError, explain
 from .optimization import SHRINKAGE, SessionConfig, ThreadConfig
+from .placement import RECORD, Placement, check_gpu_placement
 
 _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -33,6 +34,14 @@ class Device(NamedTuple):
         """The device of an instance, from Triton's description of it."""
         return cls(arguments["model_instance_kind"], int(arguments["model_instance_device_id"]))
 
+    @property
+    def ort_name(self) -> str:
+        """ONNX Runtime's name of it."""
+        return "cuda" if self.kind == "GPU" else "cpu"
+
+
+_PROCESSOR = Device("CPU")
+
 
 def model_path(version_folder: Path, filename: str) -> Path:
     """Finds the ONNX file, which may be in a folder together with its external data.
@@ -52,7 +61,7 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
     """Opens a model for running on a device.
 
     Raises:
-        ConfigError: The file is no ONNX model, or the device cannot be used.
+        ConfigError: The file is no ONNX model, or the device cannot be used for it.
     """
     if device.kind not in ("CPU", "GPU"):
         raise ConfigError(f"instance_group has kind KIND_{device.kind}: it has to be CPU or GPU")
@@ -67,36 +76,44 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
         config.session.cuda_options,
         ort.get_available_providers(),
     )
-    options = session_options(config)
+    options = session_options(config, device)
     try:
-        session = ort.InferenceSession(str(path), options, providers=chosen)
+        # A second try with other providers would be a silent difference.
+        session = ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=0)
     except Exception as error:  # noqa: BLE001 - each means that this file cannot be served
         raise ConfigError(f"ONNX Runtime cannot open {path}: {explain(error)}") from None
-    # A second try on the processor would be a silent difference.
-    session.disable_fallback()
+    session.disable_fallback()  # nor may a run be tried again on the processor
     # ONNX Runtime falls back to the processor without a word.
     missing = [name for name, _ in chosen if name not in session.get_providers() and name != CPU]
     if CUDA in missing:
         raise ConfigError(
-            f"instance_group asks for GPU {device.number}, which ONNX Runtime could not use "
-            "(its CUDA libraries did not load): serve the CPU config instead"
+            f"instance_group asks for GPU {device.number}, which ONNX Runtime could not use (its "
+            "CUDA provider or a library of it did not load; Triton's log says which): nothing is "
+            "computed on the processor in its place; DEVICE=cpu serves the CPU config"
         )
     if missing:
         raise ConfigError(
             f"optimization.execution_accelerators: ONNX Runtime could not use "
             f"{', '.join(missing)} (its libraries did not load)"
         )
+    if device.kind == "GPU":
+        check_gpu_placement(Placement.of(session), device.number)
     return session
 
 
-def session_options(config: BackendConfig) -> ort.SessionOptions:
-    """The options of a session.
+def session_options(config: BackendConfig, device: Device = _PROCESSOR) -> ort.SessionOptions:
+    """The options of a session on a device.
 
     Raises:
         ConfigError: A library of custom operators does not load.
     """
     settings, options = config.session, ort.SessionOptions()
-    options.intra_op_num_threads = intra_op_threads(settings.threads, config.instances_on_cpu)
+    options.intra_op_num_threads = (
+        intra_op_threads(settings.threads, config.instances_on_cpu)
+        if device.kind == "CPU"
+        # What is left to the processor is small, and others tokenize meanwhile.
+        else max(1, settings.threads.intra_op)
+    )
     options.inter_op_num_threads = settings.threads.inter_op
     options.execution_mode = (
         ort.ExecutionMode.ORT_PARALLEL
@@ -109,6 +126,7 @@ def session_options(config: BackendConfig) -> ort.SessionOptions:
         options.enable_cpu_mem_arena = settings.memory_arena
     if settings.memory_pattern is not None:
         options.enable_mem_pattern = settings.memory_pattern
+    options.add_session_config_entry(RECORD, "1")
     for name, value in settings.entries.items():
         options.add_session_config_entry(name, value)
     for library in settings.op_libraries:

@@ -1,0 +1,1 @@
+"""The driver and the libraries that ONNX Runtime computes with on an NVIDIA GPU."""
