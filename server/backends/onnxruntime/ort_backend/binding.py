@@ -51,6 +51,8 @@ def choose_run(
 ) -> ChosenRun:
     """Binds tensors on a GPU, unless the config says otherwise; on a processor it does not pay.
 
+    ONNX Runtime binds no text, so that a model that takes some runs without binding.
+
     Raises:
         ConfigError: A CUDA graph is asked for, and the model cannot have one.
     """
@@ -59,7 +61,9 @@ def choose_run(
     if on_gpu and captures_cuda_graph(config.session.gpu_accelerators):
         fixed = FixedRun(session, options, tensors, device)
         return ChosenRun(fixed, bound=True, pinned=False)
-    if not (on_gpu if config.session.binding is None else config.session.binding):
+    wanted = on_gpu if config.session.binding is None else config.session.binding
+    taken = (*tensors.inputs.values(), *tensors.overridable.values())
+    if not wanted or any(tensor.onnx_type == _TEXT for tensor in taken):
         return ChosenRun(plain_run(session, options), bound=False, pinned=False)
     allocate: Allocate = pageable
     if on_gpu:
@@ -80,7 +84,7 @@ def plain_run(session: ort.InferenceSession, options: ort.RunOptions | None) -> 
 
 
 class BoundRun:
-    """Binds the tensors of each run anew, whatever their shapes.
+    """Binds the tensors of each run anew, whatever their shapes; inputs are numbers.
 
     Args:
         session: What runs.
@@ -112,12 +116,13 @@ class BoundRun:
         """Computes the named outputs from the inputs."""
         binding = self._session.io_binding()
         for name, array in feed.items():
-            text = array.dtype == np.object_
-            binding.bind_cpu_input(name, array if text else self._staging.copy(name, array))
+            binding.bind_cpu_input(name, self._staging.copy(name, array))
         for name in names:
             binding.bind_output(name, *self._places[name])
         self._session.run_with_iobinding(binding, self._options)
-        return dict(zip(names, binding.copy_outputs_to_cpu(), strict=True))
+        # One by one: copying all at once ends the process where one is a text.
+        arrays = (value.numpy() for value in binding.get_outputs())
+        return dict(zip(names, arrays, strict=True))
 
 
 class FixedRun:
