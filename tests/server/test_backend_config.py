@@ -12,12 +12,14 @@ from server.backends.onnxruntime.ort_backend.accelerators import (
     CUDA,
     OPENVINO,
     TENSORRT,
+    captures_cuda_graph,
     providers,
 )
 from server.backends.onnxruntime.ort_backend.config import read_config
 from server.backends.onnxruntime.ort_backend.errors import ConfigError
 from server.backends.onnxruntime.ort_backend.optimization import ThreadConfig
 from server.backends.onnxruntime.ort_backend.session import (
+    Device,
     intra_op_threads,
     run_options,
     session_options,
@@ -151,6 +153,20 @@ def test_options_of_cuda_come_from_both_places() -> None:
     assert chosen("GPU", config) == [(CUDA, options), (CPU, {})]
 
 
+def test_a_cuda_graph_is_asked_for_by_the_providers_own_option() -> None:
+    for value, captured in (("1", True), ("true", True), ("False", False), ("0", False)):
+        config = {**CONFIG, **accelerated("gpu", "cuda", enable_cuda_graph=value)}
+        assert captures_cuda_graph(read_config(config).session.gpu_accelerators) == captured
+    assert not captures_cuda_graph(read_config(CONFIG).session.gpu_accelerators)
+
+
+def test_a_gpu_instance_takes_one_core_unless_told_otherwise() -> None:
+    gpu = Device("GPU", 1)
+    assert session_options(read_config(CONFIG), gpu).intra_op_num_threads == 1
+    told = read_config({**CONFIG, **parameters(intra_op_thread_count="3")})
+    assert session_options(told, gpu).intra_op_num_threads == 3
+
+
 def test_tensorrt_comes_before_cuda_with_its_options_renamed() -> None:
     config = accelerated(
         "gpu", "tensorrt", precision_mode="FP16", max_workspace_size_bytes="7", trt_dla_core="0"
@@ -195,6 +211,13 @@ def test_what_onnxruntime_lacks_is_refused(kind: str, config: dict[str, Any], me
         (parameters(session__no_such_key="1"), "parameter 'session.no_such_key' is not known"),
         (parameters(intra_op_thread_count="two"), "'intra_op_thread_count' is 'two'"),
         (parameters(execution_mode="2"), "parameter 'execution_mode' is '2'"),
+        (parameters(io_binding="auto"), "parameter 'io_binding' is 'auto'"),
+        (accelerated("gpu", "cuda", enable_cuda_graph="yes"), "'enable_cuda_graph' is 'yes'"),
+        (
+            accelerated("gpu", "cuda", do_copy_in_default_stream="2"),
+            "cuda: parameter 'do_copy_in_default_stream' is '2': it has to be 0, 1, false or true",
+        ),
+        (accelerated("gpu", "cuda", user_compute_stream="140"), "'user_compute_stream' is an addr"),
         (parameters(enable_mem_arena="yes"), "parameter 'enable_mem_arena' is 'yes'"),
         (parameters(cudnn_conv_algo_search="3"), "0 (EXHAUSTIVE), 1 (HEURISTIC)"),
         (parameters(share_session_between_instances="true"), "cannot share a session"),
