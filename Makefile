@@ -17,8 +17,12 @@ VENV := .venv$(shell have=$$(.venv/bin/python -c '$(VERSION)' 2>/dev/null) || ex
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
+# Where the models compute on a GPU, onnxruntime-gpu takes onnxruntime's place; DEVICE=cpu or gpu forces it.
+ON := $(or $(DEVICE),$(shell $(PYTHON) -m server.device 2>/dev/null))
+RUNTIME := $(if $(filter gpu,$(ON)),$(VENV)/gpu.stamp)
+
 # Options that targets hand on: the server's settings and the checkpoint.
-export BIND HTTP_PORT GRPC_PORT METRICS_PORT CONFIG TRITON_DIR REPLICAS RUN_DIR
+export BIND HTTP_PORT GRPC_PORT METRICS_PORT DEVICE CUDA_LIBRARIES CONFIG TRITON_DIR REPLICAS RUN_DIR
 # What load, and what it has to reach; docs/load-tests.md.
 export MODEL PROTOCOL SHAPE USERS RATE DURATION WARM_UP SEED PROCESSES INPUTS URL UI_PORT
 export P99_MS MIN_RPS MAX_FAIL
@@ -46,7 +50,7 @@ demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits
 build: $(VENV)/demo.stamp ## Fill model_repository/; BERT=<hub name or folder> chooses the checkpoint
 	@$(PY) -m build --bert "$(BERT)"
 
-serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; CONFIG and TRITON_DIR choose
+serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; DEVICE=cpu|gpu, CONFIG, TRITON_DIR choose
 	@$(PY) -m build --keep-checkpoint
 	@exec $(PY) -m server --stop-with-parent
 
@@ -147,6 +151,11 @@ $(VENV)/pip.stamp:
 	@$(PIP) install --quiet 'pip==25.3'
 	@touch $@
 
-$(VENV)/%.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
+# NVIDIA's libraries come from its wheels where the system has none.
+$(VENV)/gpu.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt
+	@$(PY) -m build.install gpu $$($(PY) -m server.cuda.libraries && echo --without cuda-libraries)
+	@touch $@
+
+$(VENV)/%.stamp: $(VENV)/pip.stamp pyproject.toml constraints.txt $(RUNTIME)
 	@$(PY) -m build.install $*
 	@touch $@

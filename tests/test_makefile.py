@@ -65,6 +65,14 @@ def test_every_target_has_a_line_of_help() -> None:
         assert re.search(rf"^  make {target} +\S", shown, re.M), target
 
 
+def test_where_the_models_compute_on_a_gpu_its_packages_come_first() -> None:
+    # As in a new clone: with none of the stamps.
+    new = ("--dry-run", "--always-make", "serve")
+    on_gpu = re.findall(r"-m (build\.install \S+|server\S*)", make(*new, "DEVICE=gpu"))
+    assert on_gpu == ["build.install gpu", "server.cuda.libraries", "build.install demo", "server"]
+    assert "build.install gpu" not in make(*new, "DEVICE=cpu")
+
+
 @pytest.mark.parametrize(
     "document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 )
