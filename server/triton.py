@@ -280,8 +280,8 @@ class TritonServer:
             repository = folder.plain(self.settings.model_repository, "models")
             environment = server_environment(installation, folder, os.environ)
             environment |= prepare_reports(folder.path)
-            if not self._gpu:  # nor do Python models compute on one
-                environment["CUDA_VISIBLE_DEVICES"] = ""
+            if not self._gpu and gpu_is_visible(os.environ):
+                environment["CUDA_VISIBLE_DEVICES"] = ""  # nor do Python models compute on it
             variables = self._of_stubs(folder, environment)
             self.filled_in = stage_backends(installation, backends, stub_variables=variables)
         if installation.stub_python and not installation.runs_our_python:
