@@ -9,6 +9,7 @@ import pytest
 
 from server.backends.onnxruntime.ort_backend.accelerators import CPU, CUDA
 from server.backends.onnxruntime.ort_backend.config import BackendConfig
+from server.backends.onnxruntime.ort_backend.diagnosis import why_cuda_is_missing
 from server.backends.onnxruntime.ort_backend.errors import ConfigError
 from server.backends.onnxruntime.ort_backend.placement import Placement, check_gpu_placement
 from server.backends.onnxruntime.ort_backend.session import Device, open_session
@@ -47,3 +48,13 @@ def test_a_gpu_instance_without_cuda_is_refused_and_not_served_by_the_processor(
         pytest.skip("this machine has a GPU")
     with pytest.raises(ConfigError, match=r"^instance_group asks for GPU 0, "):
         open_session(tmp_path / "model.onnx", ANY, Device("GPU", 0))
+
+
+def test_the_loader_says_why_the_cuda_provider_is_missing(tmp_path: Path) -> None:
+    assert why_cuda_is_missing(tmp_path).endswith("has no libonnxruntime_providers_cuda.so")
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").write_bytes(b"\x7fELF")
+    package = Path(onnxruntime.__file__).parent
+    for library in (package / "capi").glob("libonnxruntime_providers_shared.so"):
+        (tmp_path / "capi" / library.name).symlink_to(library)
+    assert "file too short" in why_cuda_is_missing(tmp_path)

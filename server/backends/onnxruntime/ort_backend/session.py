@@ -11,6 +11,7 @@ import onnxruntime as ort
 
 from .accelerators import CPU, CUDA, providers
 from .config import BackendConfig
+from .diagnosis import why_cuda_is_missing
 from .errors import ConfigError, explain
 from .optimization import SHRINKAGE, SessionConfig, ThreadConfig
 from .placement import RECORD, Placement, check_gpu_placement
@@ -87,9 +88,9 @@ def open_session(path: Path, config: BackendConfig, device: Device) -> ort.Infer
     missing = [name for name, _ in chosen if name not in session.get_providers() and name != CPU]
     if CUDA in missing:
         raise ConfigError(
-            f"instance_group asks for GPU {device.number}, which ONNX Runtime could not use (its "
-            "CUDA provider or a library of it did not load; Triton's log says which): nothing is "
-            "computed on the processor in its place; DEVICE=cpu serves the CPU config"
+            f"instance_group asks for GPU {device.number}, and ONNX Runtime's CUDA provider does "
+            f"not work ({why_cuda_is_missing()}): nothing is computed on the processor in its "
+            "place; DEVICE=cpu serves the CPU config"
         )
     if missing:
         raise ConfigError(
