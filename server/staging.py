@@ -7,13 +7,16 @@ import shlex
 import shutil
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from server.cuda.check import library_folders, stub_variables
+from server.device import check_gpu, gpu_is_visible
 from server.errors import InstallationError, StartError
 from server.installation import STUB, Installation
 from server.proxies import without_proxy_for_loopback
 from server.run_folder import RunFolder
+from server.settings import Settings
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 OUR_BACKENDS = Path(__file__).parent / "backends"
@@ -65,9 +68,33 @@ def check_model_names(repository: Path) -> None:
             )
 
 
-def missing_backends(installation: Installation, ours: Path = OUR_BACKENDS) -> tuple[str, ...]:
-    """The names of those of our backends that an installation lacks."""
-    return tuple(_folders(ours).keys() - _folders(installation.backends).keys())
+def gpu_libraries(settings: Settings, installation: Installation) -> tuple[Path, ...]:
+    """The folders of the CUDA libraries that our backend needs for a GPU; none if it is not used.
+
+    Raises:
+        DeviceError: There is no GPU, or driver and libraries cannot be used.
+    """
+    check_gpu(os.environ, visible=gpu_is_visible(os.environ))
+    if "onnxruntime" in _folders(installation.backends):
+        return ()  # another Triton's own backend brings what it needs
+    return library_folders(settings.cuda_libraries, os.environ)
+
+
+def stub_environment(
+    folder: RunFolder, libraries: Iterable[Path], environment: Mapping[str, str]
+) -> dict[str, str]:
+    """What the processes of models have in their environment besides that of Triton.
+
+    Args:
+        folder: Takes links to folders whose paths a shell would misread.
+        libraries: The folders of the CUDA libraries; without them nothing is needed.
+        environment: That of Triton.
+    """
+    folders = [folder.plain(path, f"cuda-{number}") for number, path in enumerate(libraries)]
+    if not folders:
+        return {}
+    inherited = os.environ.get("LD_LIBRARY_PATH")
+    return stub_variables(folders, environment["LD_LIBRARY_PATH"], inherited)
 
 
 def server_environment(

@@ -6,15 +6,14 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from typing_extensions import Self
 
 from server.command import LOOPBACK, admin_headers, server_command
-from server.cuda.check import library_folders, stub_variables
-from server.device import GPU, check_gpu, gpu_is_visible
+from server.device import GPU, gpu_is_visible
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.guard_process import GuardProcess
 from server.installation import Installation, find_installation
@@ -34,9 +33,10 @@ from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings
 from server.staging import (
     check_model_names,
-    missing_backends,
+    gpu_libraries,
     server_environment,
     stage_backends,
+    stub_environment,
 )
 
 _POLL_SECONDS = 0.05
@@ -158,7 +158,7 @@ class TritonServer:
         installation = find_installation(self.settings.triton_dir)
         check_model_names(self.settings.model_repository)
         if self._gpu:
-            self._cuda = self._check_gpu(installation)
+            self._cuda = gpu_libraries(self.settings, installation)
         self._ports = settle_ports(self.settings)
         self._chosen = (*self._ports,)
         remove_leftovers()
@@ -265,12 +265,6 @@ class TritonServer:
         self._chosen += (*upstream,)
         return upstream
 
-    def _check_gpu(self, installation: Installation) -> tuple[Path, ...]:
-        check_gpu(os.environ, visible=gpu_is_visible(os.environ))
-        if "onnxruntime" not in missing_backends(installation):
-            return ()  # another Triton's own backend brings what it needs
-        return library_folders(self.settings.cuda_libraries, os.environ)
-
     def _spawn(
         self, installation: Installation, folder: RunFolder, ports: Ports
     ) -> subprocess.Popen[bytes]:
@@ -282,7 +276,7 @@ class TritonServer:
             environment |= prepare_reports(folder.path)
             if not self._gpu and gpu_is_visible(os.environ):
                 environment["CUDA_VISIBLE_DEVICES"] = ""  # nor do Python models compute on it
-            variables = self._of_stubs(folder, environment)
+            variables = stub_environment(folder, self._cuda, environment)
             self.filled_in = stage_backends(installation, backends, stub_variables=variables)
         if installation.stub_python and not installation.runs_our_python:
             self._hint = " (Python models use the packages of Python {}.{} there)".format(
@@ -319,13 +313,6 @@ class TritonServer:
                 start_new_session=True,
                 preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
             )
-
-    def _of_stubs(self, folder: RunFolder, environment: Mapping[str, str]) -> dict[str, str]:
-        if not self._cuda:
-            return {}
-        folders = [folder.plain(path, f"cuda-{i}") for i, path in enumerate(self._cuda)]
-        inherited = os.environ.get("LD_LIBRARY_PATH")
-        return stub_variables(folders, environment["LD_LIBRARY_PATH"], inherited)
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + self.settings.start_timeout

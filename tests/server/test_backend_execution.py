@@ -8,6 +8,7 @@ import pytest
 from server.backends.onnxruntime.ort_backend.batch import BatchLayout, split_rows
 from server.backends.onnxruntime.ort_backend.errors import (
     BadRequestError,
+    breaks_the_gpu,
     explain,
     is_callers_fault,
 )
@@ -169,3 +170,10 @@ def test_lack_of_memory_is_not_the_callers_fault() -> None:
     assert not is_callers_fault(of_onnxruntime("Failed to allocate memory for requested buffer"))
     assert not is_callers_fault(ValueError("anything else"))
     assert is_callers_fault(BadRequestError("no UTF-8"))
+
+
+def test_what_breaks_a_gpu_is_told_from_what_a_request_does() -> None:
+    said = "[ONNXRuntimeError] : 1 : FAIL : CUDA failure {}: an error ; GPU=0 ; hostname=a ; file=b"
+    assert breaks_the_gpu(RuntimeError(said.format("700")))
+    assert not breaks_the_gpu(RuntimeError(said.format("2")))  # no memory: a smaller batch may fit
+    assert not breaks_the_gpu(RuntimeError("indices element out of data bounds, idx=700"))

@@ -14,7 +14,13 @@ import pytest
 
 from server.installation import STUB, Installation
 from server.run_folder import RunFolder
-from server.staging import server_environment, stage_backends
+from server.settings import PLAIN_CONFIG, Settings
+from server.staging import (
+    gpu_libraries,
+    server_environment,
+    stage_backends,
+    stub_environment,
+)
 
 
 @pytest.fixture
@@ -127,3 +133,54 @@ def test_libraries_of_the_user_come_last(installation: Installation, run_folder:
     environment = server_environment(installation, run_folder, {"LD_LIBRARY_PATH": "/opt/lib"})
     expected = [str(run_folder.path / "lib"), str(installation.libraries), "/opt/lib"]
     assert environment["LD_LIBRARY_PATH"].split(os.pathsep) == expected
+
+
+def test_processes_of_models_alone_get_the_cuda_libraries(
+    installation: Installation,
+    ours: Path,
+    folder: Path,
+    run_folder: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/cuda12")
+    odd = folder.parent / "it's a folder: of libraries"
+    odd.mkdir()
+    environment = server_environment(installation, run_folder, os.environ)
+    variables = stub_environment(run_folder, [Path("/opt/cuda13"), odd], environment)
+    shows = folder.parent / "shows"
+    shows.write_text("#!/bin/sh\necho $LD_LIBRARY_PATH $CUDNN_FRONTEND_CUDART_LIB_NAME $0 $1\n")
+    shows.chmod(0o755)
+    stage_backends(replace(installation, stub=shows), folder, ours, stub_variables=variables)
+    done = subprocess.run(
+        [folder / "python" / STUB, "model"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    path, cudart, _, argument = done.stdout.split()
+    own = [str(run_folder.path / "lib"), str(installation.libraries)]
+    assert path.split(":")[:2] == own
+    assert path.split(":")[2:] == ["/opt/cuda13", str(run_folder.path / "cuda-1"), "/usr/cuda12"]
+    assert (run_folder.path / "cuda-1").resolve() == odd
+    assert (cudart, argument) == ("libcudart.so.13", "model")
+    assert environment["LD_LIBRARY_PATH"].split(":") == [*own, "/usr/cuda12"]
+
+
+def test_without_a_gpu_they_get_nothing_besides(
+    installation: Installation, run_folder: RunFolder
+) -> None:
+    assert stub_environment(run_folder, [], {"LD_LIBRARY_PATH": "/triton"}) == {}
+
+
+def test_a_triton_with_a_backend_of_its_own_needs_none_of_our_libraries(
+    installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.staging.gpu_is_visible", lambda _: True)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    settings = Settings(device="gpu", config=PLAIN_CONFIG, model_repository=tmp_path)
+    found = (tmp_path,)
+    monkeypatch.setattr("server.staging.library_folders", lambda *_: found)
+    assert gpu_libraries(settings, installation) == found
+    (installation.backends / "onnxruntime").mkdir()
+    assert gpu_libraries(settings, installation) == ()

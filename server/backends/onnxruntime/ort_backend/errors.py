@@ -8,6 +8,13 @@ _NODE = re.compile(r"while running (?P<kind>\S+) node\. Name:'(?P<name>[^']*)'")
 _OUT_OF_MEMORY = re.compile("failed to allocate|bad_alloc|bad allocation|out of memory", re.I)
 _SOURCE = re.compile(r"^(?:/\S+\.(?:cc|h|cpp):\d+ )(?:.*?\) )?(?:const )?")
 
+_CUDA_FAILURE = re.compile(r"CUDA failure (?P<code>\d+)")
+_BREAK_THE_CONTEXT = frozenset((214, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 999))
+"""Errors after which a process can do nothing more on its GPU, by their cudaError_t.
+
+Among them are uncorrectable memory, illegal addresses, and kernels that failed or took too long.
+"""
+
 MAX_CHARACTERS = 400
 """Of what ONNX Runtime says; some of it lists whole shapes and types."""
 
@@ -44,3 +51,9 @@ def is_callers_fault(error: Exception) -> bool:
         return True
     lacks_memory = _OUT_OF_MEMORY.search(str(error))
     return type(error).__module__.startswith("onnxruntime") and not lacks_memory
+
+
+def breaks_the_gpu(error: Exception) -> bool:
+    """Tells whether a process can compute nothing more on its GPU after an error."""
+    failure = _CUDA_FAILURE.search(str(error))
+    return failure is not None and int(failure["code"]) in _BREAK_THE_CONTEXT

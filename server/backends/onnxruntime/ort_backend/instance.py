@@ -2,11 +2,13 @@
 
 import gc
 import json
+import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import triton_python_backend_utils as pb_utils
 
@@ -15,7 +17,7 @@ from .binding import choose_run
 from .cancellation import CancellationBudget
 from .config import read_config
 from .crash_probe import CrashProbe
-from .errors import BadRequestError, ConfigError
+from .errors import BadRequestError, ConfigError, breaks_the_gpu, explain
 from .execution import run_requests
 from .placement import Placement
 from .report import Report
@@ -143,7 +145,12 @@ class ModelInstance:
         def run(feed: Tensors) -> Tensors:
             if is_empty(feed):
                 self._crash_probe.check(feed)
-            return self._run(names, feed)
+            try:
+                return self._run(names, feed)
+            except Exception as error:
+                if breaks_the_gpu(error):
+                    _end(error)
+                raise
 
         start = time.perf_counter()
         results = run_requests(run, [job.inputs for job in jobs], self._layout)
@@ -158,3 +165,9 @@ class ModelInstance:
         controls = self._sequences.controls if self._sequences else ()
         kept = {control.name for control in controls}
         return {name: array if name in kept else blank(array) for name, array in inputs.items()}
+
+
+def _end(error: Exception) -> NoReturn:
+    """Ends this process, whose every later request would fail: the server notices, and stops."""
+    print(f"the GPU of an instance failed: {explain(error)}", file=sys.stderr, flush=True)
+    os._exit(1)
