@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,10 +91,13 @@ class Model:
 
     @property
     def config_text(self) -> str:
-        """The config as Triton reads it, checked by its own protobuf."""
+        """The config as Triton reads it, checked by its own protobuf.
+
+        The variable IO_BINDING is the backend's parameter of that name, for all models.
+        """
         provided = _provided(self.config)
         batched = self.max_batch_size > 0
-        fields = {
+        fields: dict[str, Any] = {
             "name": self.name,
             "backend": "onnxruntime",
             "max_batch_size": self.max_batch_size,
@@ -102,6 +106,9 @@ class Model:
             "instance_group": [{"kind": "KIND_CPU", "count": 1}],
             **self.config,
         }
+        if binding := os.environ.get("IO_BINDING"):
+            parameters = {"io_binding": {"string_value": binding}}
+            fields["parameters"] = {**parameters, **fields.get("parameters", {})}
         message = json_format.ParseDict(fields, model_config_pb2.ModelConfig())
         return str(text_format.MessageToString(message))
 

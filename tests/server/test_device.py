@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import onnxruntime
 import pytest
 
 import server.device
@@ -120,3 +122,32 @@ def test_make_asks_without_any_package() -> None:
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{detected_device(environment)}\n" == "cpu\n"
+
+
+def test_a_gpu_without_its_packages_ends_the_start_in_one_line(
+    repository: Path, tmp_path: Path
+) -> None:
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this environment has onnxruntime-gpu")
+    # A machine with a GPU, as nvidia-smi shows it, and an environment that has served without one.
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200 (UUID: GPU-1)'\n")
+    program.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "MODEL_REPOSITORY": str(repository),
+        **dict.fromkeys(("DEVICE", "CONFIG", "TRITON_DIR", "CUDA_LIBRARIES"), ""),
+    }
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "server"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "has no onnxruntime-gpu: run the command through make" in line

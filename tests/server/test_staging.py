@@ -167,9 +167,7 @@ def test_processes_of_models_alone_get_the_cuda_libraries(
     assert environment["LD_LIBRARY_PATH"].split(":") == [*own, "/usr/cuda12"]
 
 
-def test_without_a_gpu_they_get_nothing_besides(
-    installation: Installation, run_folder: RunFolder
-) -> None:
+def test_without_a_gpu_they_get_nothing_besides(run_folder: RunFolder) -> None:
     assert stub_environment(run_folder, [], {"LD_LIBRARY_PATH": "/triton"}) == {}
 
 
