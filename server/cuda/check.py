@@ -22,6 +22,8 @@ Any release of CUDA 13 runs on a driver of CUDA 13.0 or newer (NVIDIA, CUDA Comp
 version compatibility).
 """
 MIN_DRIVER = "580"
+MIN_CAPABILITY = 75
+"""Of the oldest GPUs that CUDA 13 compiles for, Turing; 10 times the major plus the minor version."""
 _PROBE_SECONDS = 120
 _PROVIDER = "libonnxruntime_providers_cuda.so"
 _OTHERWISE = "or set DEVICE=cpu"
@@ -127,6 +129,13 @@ def check_report(
     if report["refused"] or not report["gpus"]:
         why = report["refused"] or "it counts 0"
         raise DeviceError(f"the NVIDIA driver finds no GPU ({why}): look at nvidia-smi")
+    for gpu, capability in zip(report["gpus"], report["capabilities"], strict=True):
+        if capability < MIN_CAPABILITY:
+            raise DeviceError(
+                f"the GPU {gpu} has compute capability {capability / 10}, and onnxruntime-gpu for "
+                f"CUDA 13 needs {MIN_CAPABILITY / 10} or more: choose others with "
+                f"CUDA_VISIBLE_DEVICES, {_OTHERWISE}"
+            )
     for name in NEEDED:
         if name in failed:
             raise DeviceError(_not_loaded(name, failed[name], libraries, named))

@@ -12,6 +12,7 @@ from typing import Any
 
 DRIVER = "libcuda.so.1"
 _CUDNN = "libcudnn.so.9"
+_MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR
 
 
 def report(names: list[str]) -> dict[str, Any]:
@@ -19,10 +20,12 @@ def report(names: list[str]) -> dict[str, Any]:
 
     Returns:
         `driver`, the CUDA version that the driver supports, as 1000 times the major plus 10 times
-        the minor version; `gpus`, their names; `cudnn`, the CUDA version that cuDNN is made for;
+        the minor version; `gpus`, their names; `capabilities`, the compute capability of each, 10
+        times the major plus the minor version; `cudnn`, the CUDA version that cuDNN is made for;
         `refused`, why the driver finds no GPU; `failed`, why a library does not load, by its name.
     """
-    found: dict[str, Any] = {"driver": 0, "gpus": [], "cudnn": 0, "refused": "", "failed": {}}
+    found: dict[str, Any] = {"driver": 0, "gpus": [], "capabilities": [], "cudnn": 0}
+    found |= {"refused": "", "failed": {}}
     try:
         driver = ctypes.CDLL(DRIVER)
     except OSError as error:
@@ -49,13 +52,21 @@ def _ask(driver: Any) -> dict[str, Any]:
     code = driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count))
     if code:
         return {"driver": version.value, "refused": _error(driver, code)}
-    names = []
+    names, capabilities = [], []
     for number in range(count.value):
         device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
         driver.cuDeviceGet(ctypes.byref(device), number)
         driver.cuDeviceGetName(name, len(name), device)
         names.append(name.value.decode(errors="replace"))
-    return {"driver": version.value, "gpus": names}
+        capabilities.append(10 * _attribute(driver, _MAJOR, device))
+        capabilities[-1] += _attribute(driver, _MINOR, device)
+    return {"driver": version.value, "gpus": names, "capabilities": capabilities}
+
+
+def _attribute(driver: Any, attribute: int, device: Any) -> int:
+    value = ctypes.c_int()
+    driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+    return value.value
 
 
 def _error(driver: Any, code: int) -> str:

@@ -34,6 +34,7 @@ FOUND = CudaLibraries((), ())
 GOOD: dict[str, Any] = {
     "driver": 13000,
     "gpus": ["NVIDIA H100 80GB HBM3"],
+    "capabilities": [90],
     "cudnn": 13000,
     "refused": "",
     "failed": {},
@@ -166,6 +167,11 @@ class Driver:
         name.value = f"NVIDIA H200 number {device.value}".encode()[:size]
         return 0
 
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, device: Any) -> int:  # noqa: N802
+        assert device.value < self._gpus
+        value._obj.value = {75: 9, 76: 0}[attribute]
+        return 0
+
     def cuGetErrorName(self, code: int, text: Any) -> int:  # noqa: N802
         assert code == self._code
         text._obj.value = b"CUDA_ERROR_SYSTEM_NOT_READY"
@@ -179,7 +185,8 @@ class Driver:
 
 def test_the_driver_is_asked_for_its_version_and_its_gpus() -> None:
     said = probe._ask(Driver(version=13020, gpus=2))
-    assert said == {"driver": 13020, "gpus": ["NVIDIA H200 number 0", "NVIDIA H200 number 1"]}
+    names = ["NVIDIA H200 number 0", "NVIDIA H200 number 1"]
+    assert said == {"driver": 13020, "gpus": names, "capabilities": [90, 90]}
     said = probe._ask(Driver(version=13000, code=802))
     assert said["refused"] == "CUDA_ERROR_SYSTEM_NOT_READY: system not yet initialized"
 
@@ -202,10 +209,18 @@ def report(**changes: Any) -> dict[str, Any]:
             "needs CUDA 13.0, so install driver 580 or newer, or set DEVICE=cpu",
         ),
         (
-            report(gpus=[], refused="CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected"),
+            report(
+                gpus=[],
+                capabilities=[],
+                refused="CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected",
+            ),
             r"finds no GPU \(CUDA_ERROR_NO_DEVICE: no CUDA-capable device is detected\)",
         ),
-        (report(gpus=[]), r"finds no GPU \(it counts 0\)"),
+        (
+            report(gpus=["Tesla V100-SXM2-16GB"], capabilities=[70]),
+            r"GPU Tesla V100-SXM2-16GB has compute capability 7\.0, .* needs 7\.5 or more",
+        ),
+        (report(gpus=[], capabilities=[]), r"finds no GPU \(it counts 0\)"),
         (report(cudnn=12080), "made for CUDA 12.8, and onnxruntime-gpu needs one for CUDA 13"),
         (
             report(failed={"libcublas.so.13": "libcublasLt.so.13: undefined symbol"}),

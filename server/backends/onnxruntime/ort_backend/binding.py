@@ -68,7 +68,7 @@ def choose_run(
     allocate: Allocate = pageable
     if on_gpu:
         # Ordinary memory serves as well, only slower.
-        with contextlib.suppress(OSError, MemoryError):
+        with contextlib.suppress(OSError, MemoryError, AttributeError):
             allocate = PinnedMemory(device.number)
     bound = BoundRun(session, options, tensors, device, allocate)
     return ChosenRun(bound, bound=True, pinned=allocate is not pageable)
