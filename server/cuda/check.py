@@ -23,7 +23,7 @@ version compatibility).
 """
 MIN_DRIVER = "580"
 MIN_CAPABILITY = 75
-"""Of Turing, the oldest GPUs that CUDA 13 compiles for; 10 times the major plus the minor number."""
+"""That of Turing, the oldest for CUDA 13; 10 times the major plus the minor number."""
 _PROBE_SECONDS = 120
 _PROVIDER = "libonnxruntime_providers_cuda.so"
 _OTHERWISE = "or set DEVICE=cpu"
