@@ -168,6 +168,8 @@ def test_lack_of_memory_is_not_the_callers_fault() -> None:
 
     assert is_callers_fault(of_onnxruntime("indices element out of data bounds"))
     assert not is_callers_fault(of_onnxruntime("Failed to allocate memory for requested buffer"))
+    assert not is_callers_fault(of_onnxruntime("CUDNN failure 5000: CUDNN_STATUS_EXECUTION_FAILED"))
+    assert not is_callers_fault(of_onnxruntime("CUDA failure 700: an illegal memory access"))
     assert not is_callers_fault(ValueError("anything else"))
     assert is_callers_fault(BadRequestError("no UTF-8"))
 

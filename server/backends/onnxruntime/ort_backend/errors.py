@@ -5,7 +5,9 @@ import re
 _STATUS_MESSAGE = re.compile(r"Status Message: (?P<message>.*)", re.DOTALL)
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _NODE = re.compile(r"while running (?P<kind>\S+) node\. Name:'(?P<name>[^']*)'")
-_OUT_OF_MEMORY = re.compile("failed to allocate|bad_alloc|bad allocation|out of memory", re.I)
+_OF_THE_MACHINE = re.compile(
+    r"failed to allocate|bad_alloc|bad allocation|out of memory|CU[A-Z]+ failure \d", re.IGNORECASE
+)
 _SOURCE = re.compile(r"^(?:/\S+\.(?:cc|h|cpp):\d+ )(?:.*?\) )?(?:const )?")
 
 _CUDA_FAILURE = re.compile(r"CUDA failure (?P<code>\d+)")
@@ -49,8 +51,8 @@ def is_callers_fault(error: Exception) -> bool:
     """Tells whether a request's values cause an error: those that ONNX Runtime refuses do."""
     if isinstance(error, BadRequestError):
         return True
-    lacks_memory = _OUT_OF_MEMORY.search(str(error))
-    return type(error).__module__.startswith("onnxruntime") and not lacks_memory
+    machines_fault = _OF_THE_MACHINE.search(str(error))
+    return type(error).__module__.startswith("onnxruntime") and not machines_fault
 
 
 def breaks_the_gpu(error: Exception) -> bool:
