@@ -63,6 +63,10 @@ class VariantRepository:
 
         return self.add(model, name, replace, *edits)
 
+    def served_file(self, model: str) -> str:
+        """The name of the file that a published model's config serves."""
+        return model_config.served_file(model_config.of_model(self._published, model, self._config))
+
     def _write(self, model: str, config: Any, file: Path | None) -> None:
         target = self.folder / config.name
         target.mkdir()
