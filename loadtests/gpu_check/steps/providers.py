@@ -1,0 +1,38 @@
+"""Step 2: every instance of every network computes where its config says, as its session tells."""
+
+from __future__ import annotations
+
+from build import catalogue, model_config
+from loadtests.gpu_check import gpu
+from loadtests.gpu_check.check import Check
+from loadtests.load.errors import LoadTestError
+
+
+def check(check: Check) -> None:
+    """Starts the embedded server with the configs for the device and reads what it made."""
+    wanted = gpu.PROVIDERS[check.device]
+    table = check.findings.table(
+        "Instances, from their sessions", "model", "instance", "device", "providers"
+    )
+    with check.variants() as variants:
+        for name in catalogue.read():
+            variants.add(name, name)
+        with check.server(variants.folder) as server:
+            reports = gpu.instances(server)
+            for each in reports:
+                providers = ", ".join(each.providers)
+                check.findings.row(table, each.model, each.name, each.device, providers)
+                if each.providers[:1] != [wanted]:
+                    check.findings.problem(f"{each.name} computes with {providers}")
+        expected = {
+            name: sum(group.count or 1 for group in config.instance_group)
+            for name in catalogue.read()
+            for config in [model_config.read(variants.folder / name / model_config.PLAIN)]
+            if config.backend == "onnxruntime"
+        }
+    for name, count in expected.items():
+        told = sum(each.model == name for each in reports)
+        if told != count:
+            check.findings.problem(f"{told} of {count} instances of {name} told what they are")
+    if not expected:
+        raise LoadTestError("no model of the repository computes with ONNX Runtime")
