@@ -13,9 +13,8 @@ from rich.console import Console
 from build.errors import BuildError
 from loadtests.gpu_check.check import NO_GPU, OK
 from loadtests.gpu_check.findings import Status, StepResult
-from loadtests.gpu_check.kept import KEPT
 from loadtests.gpu_check.report import JSON_FILE, PAGE_FILE, write_results
-from loadtests.gpu_check.settings import CheckSettings
+from loadtests.gpu_check.settings import KEPT, CheckSettings
 from loadtests.gpu_check.supervisor import Supervisor, exit_code
 from loadtests.load.errors import LoadTestError
 from server.errors import SettingsError as ServerSettingsError
@@ -58,20 +57,24 @@ for _name, _field in CheckSettings.model_fields.items():
 
 
 @main.command()
-@click.option("--if-missing", is_flag=True, help="Only where none of these models are kept.")
+@click.option("--if-missing", is_flag=True, help="Only where they are not kept yet.")
+@click.option("--kept", envvar="KEPT", type=click.Path(path_type=Path), default=KEPT, help="Where.")
+@click.option(
+    "--inputs", type=click.IntRange(0), default=0, help="Of a model, at most. 0: all."
+)
 @click.pass_context
-def prepare(context: click.Context, /, *, if_missing: bool) -> None:
+def prepare(context: click.Context, /, *, if_missing: bool, kept: Path, inputs: int) -> None:
     """Keep the answers of the CPU build, where the models are built."""
     from loadtests.gpu_check import prepare as preparing
 
-    if if_missing and preparing.is_current():
+    if if_missing and preparing.is_current(kept):
         return
     try:
-        preparing.prepare(say=lambda text: _err.print(text, style="dim", markup=False))
+        preparing.prepare(kept, lambda text: _err.print(text, style="dim", markup=False), inputs)
     except (LoadTestError, BuildError) as error:
         _err.print(f"error: {error}", style="bold red", markup=False)
         context.exit(1)
-    _err.print(f"kept in {KEPT}", style="dim", markup=False)
+    _err.print(f"kept in {kept}", style="dim", markup=False)
 
 
 def _run(settings: CheckSettings, work: Path, signals: StopSignals) -> int:

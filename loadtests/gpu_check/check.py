@@ -58,9 +58,9 @@ class Check:
         Raises:
             LoadTestError: They were not kept, or are those of other models.
         """
-        from loadtests.gpu_check.kept import KEPT, Kept
+        from loadtests.gpu_check.kept import Kept
 
-        return Kept.read(KEPT)
+        return Kept.read(self.settings.kept)
 
     def need_gpu(self) -> None:
         """Refuses to go on without a GPU.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from loadtests.gpu_check.findings import NoGpuError
 from loadtests.gpu_check.settings import Device
-from server.settings import CPU_CONFIG, PLAIN_CONFIG, Settings, gpu_is_visible
-from server.triton import TritonServer
+from loadtests.load.errors import LoadTestError
+from server.cuda.check import library_folders, stub_variables
+from server.cuda.libraries import find_libraries, places
+from server.device import check_gpu, gpu_is_visible
+from server.errors import DeviceError
+from server.settings import CPU_CONFIG, PLAIN_CONFIG, Settings
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 CONFIGS: Mapping[Device, str] = {"gpu": PLAIN_CONFIG, "cpu": CPU_CONFIG}
@@ -19,42 +23,59 @@ PROVIDERS: Mapping[Device, str] = {"gpu": CUDA, "cpu": CPU}
 """What has to compute on a device."""
 
 
-class Instance(NamedTuple):
-    """What the session of one instance says about itself."""
-
-    model: str
-    name: str
-    device: str
-    providers: list[str]
-
-
+@cache
 def missing() -> str:
     """Why there is no GPU to use; empty where there is one."""
-    return "" if gpu_is_visible(os.environ) else "no GPU was found"
+    try:
+        check_gpu(os.environ, visible=gpu_is_visible(os.environ))
+    except DeviceError as error:
+        return str(error)
+    return ""
 
 
 def settings(device: Device, repository: Path, start_timeout: int) -> Settings:
     """How a repository of configs for a device is served, on free ports."""
-    chosen = {"device": device} if "device" in Settings.model_fields else {}
     return Settings(
         http_port=0,
         grpc_port=0,
         metrics_port=0,
+        device=device,
+        cuda_libraries=_named(),
         config=PLAIN_CONFIG,
         model_repository=repository,
         start_timeout=start_timeout,
-        **chosen,
     )
 
 
-def instances(server: TritonServer) -> list[Instance]:
-    """What every instance of our backend says in a running server."""
-    from server.instances import read_instances
+def check_libraries() -> None:
+    """Checks driver and libraries as a server does that is to compute on a GPU.
 
-    return [
-        Instance(each.model, each.instance, f"{each.kind} {each.device_id}", list(each.providers))
-        for each in read_instances(server.run_folder)
-    ]
+    Raises:
+        DeviceError: Names what is missing, too old or broken.
+    """
+    library_folders(_named(), os.environ)
+
+
+def libraries() -> dict[str, str]:
+    """The folders of the CUDA libraries that a server here would use, and what is in none."""
+    found = find_libraries(places(_named(), os.environ))
+    return {
+        "CUDA libraries in": ", ".join(map(str, found.folders)) or "no folder that is known",
+        "CUDA libraries left to the loader": ", ".join(found.missing) or "none",
+    }
+
+
+def library_variables() -> dict[str, str]:
+    """What a process that opens sessions itself has to find in its environment."""
+    found = find_libraries(places(_named(), os.environ))
+    variables = stub_variables(found.folders, "", os.environ.get("LD_LIBRARY_PATH"))
+    # An empty path would be the folder that it is started in.
+    return {name: value.strip(os.pathsep) for name, value in variables.items()}
+
+
+def _named() -> Path | None:
+    named = os.environ.get("CUDA_LIBRARIES", "").strip()
+    return Path(named) if named else None
 
 
 def session(graph: str | bytes, device: Device) -> Any:
@@ -65,7 +86,7 @@ def session(graph: str | bytes, device: Device) -> Any:
         device: Where it has to compute.
 
     Raises:
-        NoGpuError: ONNX Runtime fell back to the CPU, which it does without a word.
+        LoadTestError: ONNX Runtime fell back to the CPU, which it does without a word.
     """
     import onnxruntime
 
@@ -75,10 +96,5 @@ def session(graph: str | bytes, device: Device) -> Any:
     made: Any = onnxruntime.InferenceSession(graph, options, providers=wanted)
     if made.get_providers()[0] != PROVIDERS[device]:
         found = ", ".join(made.get_providers())
-        raise NoGpuError(f"ONNX Runtime has no {PROVIDERS[device]} here: it would use {found}")
+        raise LoadTestError(f"ONNX Runtime has no {PROVIDERS[device]} here: it would use {found}")
     return made
-
-
-def libraries() -> dict[str, str]:
-    """The libraries of CUDA that a server here would use, by name."""
-    return {}

@@ -17,7 +17,8 @@ from build.data.cache import sha256
 from loadtests.compare.packing import padded_files
 from loadtests.compare.repository import BERT, PUBLISHED
 from loadtests.gpu_check import skeleton
-from loadtests.gpu_check.kept import KEPT, PADDED, Kept
+from loadtests.gpu_check.kept import PADDED, Kept
+from loadtests.gpu_check.settings import KEPT
 from loadtests.load.expected import Expected
 from loadtests.load.requests import encode_requests, expected_answers
 from loadtests.load.settings import Protocol

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 JSON_FILE, PAGE_FILE, MARKDOWN_FILE = "gpu-report.json", "gpu-report.html", "gpu-report.md"
 _FOLDER = Path(__file__).parent
+_PLACES = {"out", "kept"}
+"""Settings that say nothing outside this machine."""
 _BAR = 0.34
 """Inches that a bar takes."""
 
@@ -40,7 +42,7 @@ def write_results(
         "began": began,
         "device": settings.device,
         "command": command(settings),
-        "settings": settings.model_dump(mode="json", exclude={"out"}),
+        "settings": settings.model_dump(mode="json", exclude=_PLACES),
         "exit_code": code,
         "steps": [asdict(result) for result in results],
     }
@@ -53,7 +55,7 @@ def command(settings: CheckSettings) -> str:
     """What repeats the check."""
     changed = {
         name: value
-        for name, value in settings.model_dump(mode="json", exclude={"out"}).items()
+        for name, value in settings.model_dump(mode="json", exclude=_PLACES).items()
         if value != CheckSettings.model_fields[name].default
     }
     words = [f"{name.upper()}={value}" for name, value in changed.items()]

@@ -13,6 +13,8 @@ from loadtests.load.errors import SettingsError
 from server.environment import EnvironmentSettings
 
 ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / ".run" / "gpu-check" / "kept"
+"""Where the answers of the CPU build are kept; the folder goes into a bundle as it is."""
 BUDGET_SECONDS = 480
 """Eight minutes, for a machine that is lent for ten."""
 Device = Literal["gpu", "cpu"]
@@ -29,6 +31,7 @@ class Step:
         run: The function, as `module:name`; it is imported in the step's own process.
         seconds: The longest that it may take, where the whole check has `BUDGET_SECONDS`.
         needs_cuda: Whether there is nothing of it to run on a CPU.
+        opens_sessions: Whether it computes in its own process, without a server.
     """
 
     number: str
@@ -37,8 +40,10 @@ class Step:
     run: str
     seconds: int
     needs_cuda: bool = False
+    opens_sessions: bool = False
 
 
+REPORT = "report"
 _STEPS = "loadtests.gpu_check.steps"
 STEPS = (
     Step("1", "machine", "The machine", f"{_STEPS}.machine:check", 20),
@@ -46,7 +51,14 @@ STEPS = (
     Step("3", "answers", "The answers of the CPU build", f"{_STEPS}.answers:check", 100),
     Step("4", "conformance", "The conformance suite", f"{_STEPS}.conformance:check", 120),
     Step("5a", "load", "Load: callers, batches, time", f"{_STEPS}.load:check", 100),
-    Step("5b", "packing", "Packed against padded", f"{_STEPS}.packing:packed_or_padded", 60),
+    Step(
+        "5b",
+        "packing",
+        "Packed against padded",
+        f"{_STEPS}.packing:packed_or_padded",
+        60,
+        opens_sessions=True,
+    ),
     Step(
         "5c",
         "attention",
@@ -54,10 +66,11 @@ STEPS = (
         f"{_STEPS}.packing:packed_attention",
         40,
         needs_cuda=True,
+        opens_sessions=True,
     ),
     Step("5d", "scaling", "Instances and tokenizers", f"{_STEPS}.scaling:check", 75),
     Step("6", "energy", "Joules an inference", f"{_STEPS}.energy:check", 50, needs_cuda=True),
-    Step("7", "report", "The report", "loadtests.gpu_check.report:check", 20),
+    Step("7", REPORT, "The report", "loadtests.gpu_check.report:check", 20),
 )
 
 
@@ -86,6 +99,7 @@ class CheckSettings(EnvironmentSettings):
     out: Annotated[Path, Field(description="The folder of the results.")] = (
         ROOT / "reports" / "gpu-check"
     )
+    kept: Annotated[Path, Field(description="The folder with the answers of the CPU build.")] = KEPT
     only: Annotated[
         str, Field(description="The names of some steps, with commas between; empty for all.")
     ] = ""
@@ -116,7 +130,7 @@ class CheckSettings(EnvironmentSettings):
         _counts(text)
         return text
 
-    @field_validator("out")
+    @field_validator("out", "kept")
     @classmethod
     def _absolute(cls, path: Path) -> Path:
         return path.expanduser().absolute()
@@ -142,9 +156,9 @@ class CheckSettings(EnvironmentSettings):
         return max(1, min(8, len(os.sched_getaffinity(0)) // 4))
 
     def chosen(self) -> tuple[Step, ...]:
-        """The steps that are to run, in order."""
+        """The steps that are to run, in order; the report is always written."""
         names = {name.strip() for name in self.only.split(",")} - {""}
-        return tuple(step for step in STEPS if not names or step.name in names)
+        return tuple(step for step in STEPS if not names or step.name in {*names, REPORT})
 
     def limit(self, step: Step) -> float:
         """The seconds that a step may take; a longer budget gives each of them more."""

@@ -13,7 +13,7 @@ from loadtests.gpu_check import gpu
 from loadtests.gpu_check.check import FAILED, NO_GPU, OK, SETTINGS_FILE
 from loadtests.gpu_check.descendants import adopt_orphans, end_descendants
 from loadtests.gpu_check.findings import Status, StepResult, read_findings
-from loadtests.gpu_check.settings import ROOT, CheckSettings, Step
+from loadtests.gpu_check.settings import REPORT, ROOT, CheckSettings, Step
 from server.parent_death import in_child
 from server.run_folder import remove_leftovers
 
@@ -78,7 +78,7 @@ class Supervisor:
         if self._settings.device == "cpu":
             return "it needs a GPU, and DEVICE is cpu" if step.needs_cuda else ""
         # The machine is described in any case, and the report is written.
-        return "" if step.name in ("machine", "report") else gpu.missing()
+        return "" if step.name in ("machine", REPORT) else gpu.missing()
 
     def _run(self, step: Step, seconds: float) -> StepResult:
         log = self._work / f"{step.name}.log"
@@ -113,7 +113,7 @@ class Supervisor:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self._environment(),
+                env=self._environment(step),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -130,13 +130,17 @@ class Supervisor:
             end_descendants()
             remove_leftovers((str(self._work),))
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, step: Step) -> dict[str, str]:
         # The device of the check is that of every server in it; what else chooses one is its own.
         foreign = {"CONFIG", "TRITON_URL", "TRITON_GRPC_URL", "MODEL_REPOSITORY", "WARM_UP"}
         kept = {name: value for name, value in os.environ.items() if name not in foreign}
-        hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if self._settings.device == "cpu" else {}
-        own = {"DEVICE": self._settings.device, "TMPDIR": str(self._work)}
-        return {**kept, **hidden, **own, "PYTHONUNBUFFERED": "1"}
+        device = self._settings.device
+        if device == "cpu":
+            kept["CUDA_VISIBLE_DEVICES"] = "-1"
+        elif step.opens_sessions:
+            kept |= gpu.library_variables()
+        own = {"DEVICE": device, "TMPDIR": str(self._work), "PYTHONUNBUFFERED": "1"}
+        return {**kept, **own}
 
 
 def exit_code(results: Sequence[StepResult]) -> int:

@@ -24,6 +24,7 @@ def settings_for(repository: Path, **values: Any) -> Settings:
         http_port=0,
         grpc_port=0,
         metrics_port=0,
+        device=os.environ.get("DEVICE") or "cpu",
         config=PLAIN_CONFIG,
         model_repository=repository,
         exit_timeout=15,

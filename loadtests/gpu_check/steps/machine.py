@@ -16,20 +16,17 @@ def check(check: Check) -> None:
 
     Raises:
         NoGpuError: A GPU is to be used, and there is none.
+        DeviceError: There is one, and something that it needs is missing, too old or broken.
     """
     findings = check.findings
     findings.all_facts(machine())
     for card in gpus():
         findings.all_facts(card.facts(), f"GPU {card.index}, ")
     findings.all_facts(driver())
-    findings.all_facts(gpu.libraries(), "library ")
+    findings.all_facts(gpu.libraries())
     findings.all_facts({k: v for k, v in versions("").items() if v})
     findings.fact("ONNX Runtime's providers", ", ".join(onnxruntime.get_available_providers()))
     if check.device == "gpu":
         if reason := gpu.missing():
             raise NoGpuError(reason)
-        if gpu.CUDA not in onnxruntime.get_available_providers():
-            findings.problem(
-                "the installed ONNX Runtime has no CUDA provider: install onnxruntime-gpu in its "
-                "place"
-            )
+        gpu.check_libraries()

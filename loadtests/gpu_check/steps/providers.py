@@ -12,18 +12,21 @@ def check(check: Check) -> None:
     """Starts the embedded server with the configs for the device and reads what it made."""
     wanted = gpu.PROVIDERS[check.device]
     table = check.findings.table(
-        "Instances, from their sessions", "model", "instance", "device", "providers"
+        "Instances, from their sessions", "model", "instance", "device", "nodes", "tensors"
     )
     with check.variants() as variants:
         for name in catalogue.read():
             variants.add(name, name)
         with check.server(variants.folder) as server:
-            reports = gpu.instances(server)
+            reports = server.instances
             for each in reports:
-                providers = ", ".join(each.providers)
-                check.findings.row(table, each.model, each.name, each.device, providers)
-                if each.providers[:1] != [wanted]:
-                    check.findings.problem(f"{each.name} computes with {providers}")
+                tensors = "bound" if each.bound else "copied by ONNX Runtime"
+                names = (each.model, each.instance, each.place)
+                check.findings.row(table, *names, each.computes, tensors)
+                if each.providers[:1] != (wanted,) or each.kind.lower() != check.device:
+                    check.findings.problem(
+                        f"{each.instance} computes on {each.place} with {each.computes}"
+                    )
         expected = {
             name: sum(group.count or 1 for group in config.instance_group)
             for name in catalogue.read()
