@@ -59,9 +59,7 @@ for _name, _field in CheckSettings.model_fields.items():
 @main.command()
 @click.option("--if-missing", is_flag=True, help="Only where they are not kept yet.")
 @click.option("--kept", envvar="KEPT", type=click.Path(path_type=Path), default=KEPT, help="Where.")
-@click.option(
-    "--inputs", type=click.IntRange(0), default=0, help="Of a model, at most. 0: all."
-)
+@click.option("--inputs", type=click.IntRange(0), default=0, help="Of a model, at most. 0: all.")
 @click.pass_context
 def prepare(context: click.Context, /, *, if_missing: bool, kept: Path, inputs: int) -> None:
     """Keep the answers of the CPU build, where the models are built."""

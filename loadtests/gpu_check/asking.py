@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gevent.pool
 import numpy as np
@@ -17,6 +17,8 @@ from loadtests.load.requests import Requests
 from loadtests.load.senders import HttpSender
 
 _CALLERS = 32
+_SPOILED = 8
+"""Bytes: of an INT64, or of two FP32."""
 
 
 @dataclass
@@ -103,3 +105,37 @@ def compare(came: Sequence[Answer | FailedRequestError], expected: Expected) -> 
     if differences:
         found.largest, found.mean = float(np.max(differences)), float(np.mean(differences))
     return found
+
+
+def spoil(requests: Requests, bad: Sequence[int]) -> Requests:
+    """Makes some requests bad in their last tensor, whose end becomes all ones.
+
+    That is NaN in FP32, and in INT64 a number that no mask may hold.
+
+    Args:
+        requests: Requests of one row, not in sequences, whose last input is numeric.
+        bad: The places of those that are to be refused.
+    """
+    payloads = list(requests.payloads)
+    for place in bad:
+        payloads[place] = payloads[place][:-_SPOILED] + b"\xff" * _SPOILED
+    return replace(requests, payloads=tuple(payloads))
+
+
+def refused_alone(
+    came: Sequence[Answer | FailedRequestError], expected: Expected, bad: Sequence[int]
+) -> str:
+    """What is wrong where only bad requests should have been refused; nothing if that is so."""
+    refused = [
+        place
+        for place, answer in enumerate(came)
+        if isinstance(answer, FailedRequestError) and answer.outcome is Outcome.REFUSED
+    ]
+    if refused != list(bad):
+        return f"{len(refused)} requests were refused where {len(bad)} were bad"
+    wrong = [
+        isinstance(answer, FailedRequestError) or expected.problem(place, answer)
+        for place, answer in enumerate(came)
+        if place not in refused
+    ]
+    return f"{sum(map(bool, wrong))} of their neighbours have no right answer" if any(wrong) else ""

@@ -91,7 +91,7 @@ def _keep(
 ) -> None:
     version = PUBLISHED / workload.network / "1"
     samples = workload.draw(wanted, _SEED, version)
-    for name in _files(workload.network):
+    for name in _files(workload):
         file = version / name
         key = _key(file, samples) if workload.explain is None else b""
         expected = known.get(key)
@@ -102,15 +102,17 @@ def _keep(
         kept.add(encode_requests(Protocol.HTTP, model, workload.outputs, samples, expected), name)
         kept.digests[str(file.relative_to(PUBLISHED))] = sha256(file)
         truth = _truth(model, len(samples))
-        if set(truth) <= {label.decode() for label in expected.labels}:
+        if truth and set(truth) <= {label.decode() for label in expected.labels}:
             kept.truth[model] = truth
 
 
-def _files(network: str) -> list[str]:
-    """The files of a network that some config serves, or that are compared in any case."""
-    configs = map(model_config.read, model_config.paths_of(PUBLISHED / network))
+def _files(workload: Workload) -> list[str]:
+    """The files of a network that some config serves, and those that are compared in any case."""
+    configs = map(model_config.read, model_config.paths_of(PUBLISHED / workload.network))
     served = {model_config.served_file(config) for config in configs}
-    return sorted({*served, *_PRECISIONS.get(network, ())})
+    # An explanation takes long, and is compared only as it is served.
+    others = () if workload.explain else _PRECISIONS.get(workload.network, ())
+    return sorted({*served, *others})
 
 
 def _truth(model: str, count: int) -> list[str]:

@@ -10,7 +10,7 @@ from build import catalogue
 from build.catalogue import Model
 from build.recipe import Gates
 from loadtests.compare.repository import VariantRepository, serves
-from loadtests.gpu_check.asking import Agreement, ask, compare
+from loadtests.gpu_check.asking import Agreement, ask, compare, refused_alone, spoil
 from loadtests.gpu_check.check import Check
 from loadtests.gpu_check.kept import Kept
 from loadtests.load.expected import precision_of
@@ -18,6 +18,10 @@ from loadtests.load.requests import Requests
 
 PRECISIONS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}
 """Those in which BERT is asked, and their files."""
+NETWORKS = ("mnist_cnn", "sentiment_bert")
+"""Those that refuse a bad request themselves, in their graph."""
+_EVERY = 10
+"""One of so many requests is bad."""
 
 
 def check(check: Check) -> None:
@@ -51,6 +55,19 @@ def check(check: Check) -> None:
                 )
                 for problem in problems(model, file, found, requests, kept):
                     check.findings.problem(f"{served_as}, {file}: {problem}")
+            for name in NETWORKS:
+                _refusals(check, kept, name, variants.served_file(name), server.http_url)
+
+
+def _refusals(check: Check, kept: Kept, model: str, file: str, address: str) -> None:
+    """Sends bad requests among good ones, with which they share batches."""
+    requests = kept.requests(model, file, check.settings.inputs)
+    bad = range(1, len(requests), _EVERY)
+    came = ask(spoil(requests, bad), address)
+    wrong = refused_alone(came, requests.expected, bad)
+    check.findings.fact(f"{len(bad)} bad requests to {model}", wrong or "were refused alone")
+    if wrong:
+        check.findings.problem(f"{model}: {wrong}")
 
 
 def problems(
