@@ -108,17 +108,19 @@ def compare(came: Sequence[Answer | FailedRequestError], expected: Expected) -> 
 
 
 def spoil(requests: Requests, bad: Sequence[int]) -> Requests:
-    """Makes some requests bad in their last tensor, whose end becomes all ones.
+    """Makes some requests bad in their first tensor, which then begins with ones only.
 
-    That is NaN in FP32, and in INT64 a number that no mask may hold.
+    That is NaN in FP32, and in INT64 a token id that there is not.
 
     Args:
-        requests: Requests of one row, not in sequences, whose last input is numeric.
+        requests: Requests in binary form, whose first input is numeric.
         bad: The places of those that are to be refused.
     """
     payloads = list(requests.payloads)
     for place in bad:
-        payloads[place] = payloads[place][:-_SPOILED] + b"\xff" * _SPOILED
+        start = requests.json_lengths[place]
+        whole = payloads[place]
+        payloads[place] = whole[:start] + b"\xff" * _SPOILED + whole[start + _SPOILED :]
     return replace(requests, payloads=tuple(payloads))
 
 

@@ -96,8 +96,8 @@ class CheckSettings(EnvironmentSettings):
     device: Annotated[
         Device, Field(description="gpu, or cpu for a rehearsal without what needs CUDA.")
     ] = "gpu"
-    out: Annotated[Path, Field(description="The folder of the results.")] = (
-        ROOT / "reports" / "gpu-check"
+    out: Annotated[Path, Field(description="The folder of the results.")] = Path(
+        "reports/gpu-check"
     )
     kept: Annotated[Path, Field(description="The folder with the answers of the CPU build.")] = KEPT
     only: Annotated[
