@@ -14,7 +14,7 @@ from build.errors import BuildError
 from loadtests.gpu_check.check import NO_GPU, OK
 from loadtests.gpu_check.findings import Status, StepResult
 from loadtests.gpu_check.report import JSON_FILE, PAGE_FILE, write_results
-from loadtests.gpu_check.settings import KEPT, CheckSettings
+from loadtests.gpu_check.settings import KEPT, CheckSettings, Step
 from loadtests.gpu_check.supervisor import Supervisor, exit_code
 from loadtests.load.errors import LoadTestError
 from server.errors import SettingsError as ServerSettingsError
@@ -89,7 +89,13 @@ def _run(settings: CheckSettings, work: Path, signals: StopSignals) -> int:
         _err.print(last.status.value, style=colour, end="")
         _err.print(f"{reason} ({last.seconds:.1f} s)", markup=False)
 
-    results = Supervisor(settings, work, signals.stop, told).run(settings.chosen())
+    with _err.status("") as shown:  # on a terminal
+
+        def begun(step: Step) -> None:
+            shown.update(f"{step.number} {step.title}, at most {settings.limit(step):.0f} s")
+
+        supervisor = Supervisor(settings, work, signals.stop, told, on_begin=begun)
+        results = supervisor.run(settings.chosen())
     code = exit_code(results)
     write_results(settings, began, results, code)
     _err.print(f"results: {settings.out / JSON_FILE}", style="dim", markup=False)

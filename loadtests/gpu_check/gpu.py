@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from collections.abc import Mapping
 from functools import cache
@@ -11,7 +13,7 @@ from typing import Any
 from loadtests.gpu_check.settings import Device
 from loadtests.load.errors import LoadTestError
 from server.cuda.check import library_folders, stub_variables
-from server.cuda.libraries import find_libraries, places
+from server.cuda.libraries import NEEDED, find_libraries, places
 from server.device import check_gpu, gpu_is_visible
 from server.errors import DeviceError
 from server.settings import CPU_CONFIG, PLAIN_CONFIG, Settings
@@ -57,12 +59,34 @@ def check_libraries() -> None:
 
 
 def libraries() -> dict[str, str]:
-    """The folders of the CUDA libraries that a server here would use, and what is in none."""
+    """Where the CUDA libraries are that a server here would use, and their versions.
+
+    In a process with `library_variables`, else the loader does not know them.
+    """
     found = find_libraries(places(_named(), os.environ))
-    return {
+    facts = {
         "CUDA libraries in": ", ".join(map(str, found.folders)) or "no folder that is known",
         "CUDA libraries left to the loader": ", ".join(found.missing) or "none",
     }
+    for name in NEEDED:
+        with contextlib.suppress(OSError, AttributeError):
+            if version := _version(name, ctypes.CDLL(name)):
+                facts[name] = version
+    return facts
+
+
+def _version(name: str, library: ctypes.CDLL) -> str:
+    """A library's own version, as far as it tells one."""
+    if name.startswith("libcudart."):
+        number = ctypes.c_int()
+        library.cudaRuntimeGetVersion(ctypes.byref(number))
+        return f"{number.value // 1000}.{number.value % 1000 // 10}"
+    asked = {"libcublasLt.so.13": "cublasLtGetVersion", "libcudnn.so.9": "cudnnGetVersion"}
+    if name not in asked:
+        return ""
+    function = getattr(library, asked[name])
+    function.restype = ctypes.c_size_t
+    return str(function())
 
 
 def library_variables() -> dict[str, str]:

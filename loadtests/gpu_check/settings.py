@@ -31,7 +31,7 @@ class Step:
         run: The function, as `module:name`; it is imported in the step's own process.
         seconds: The longest that it may take, where the whole check has `BUDGET_SECONDS`.
         needs_cuda: Whether there is nothing of it to run on a CPU.
-        opens_sessions: Whether it computes in its own process, without a server.
+        opens_sessions: Whether it needs the CUDA libraries in its own process.
     """
 
     number: str
@@ -46,7 +46,7 @@ class Step:
 REPORT = "report"
 _STEPS = "loadtests.gpu_check.steps"
 STEPS = (
-    Step("1", "machine", "The machine", f"{_STEPS}.machine:check", 20),
+    Step("1", "machine", "The machine", f"{_STEPS}.machine:check", 20, opens_sessions=True),
     Step("2", "providers", "Every instance on its device", f"{_STEPS}.providers:check", 60),
     Step("3", "answers", "The answers of the CPU build", f"{_STEPS}.answers:check", 100),
     Step("4", "conformance", "The conformance suite", f"{_STEPS}.conformance:check", 120),

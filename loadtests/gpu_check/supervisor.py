@@ -32,6 +32,7 @@ class Supervisor:
         work: A folder for what is of no use afterwards.
         stop: Asked again and again; once it returns true, no further step runs.
         on_result: Called with all results so far, whenever there is one more.
+        on_begin: Called with each step before it runs.
         clock: The time in seconds.
     """
 
@@ -41,12 +42,15 @@ class Supervisor:
         work: Path,
         stop: Callable[[], bool],
         on_result: Callable[[list[StepResult]], None],
+        *,
+        on_begin: Callable[[Step], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._work = work
         self._stop = stop
         self._on_result = on_result
+        self._on_begin = on_begin
         self._clock = clock
         self._ends = clock() + settings.budget_s
 
@@ -81,6 +85,7 @@ class Supervisor:
         return "" if step.name in ("machine", REPORT) else gpu.missing()
 
     def _run(self, step: Step, seconds: float) -> StepResult:
+        self._on_begin(step)
         log = self._work / f"{step.name}.log"
         began = time.monotonic()
         code = self._process(step, seconds, log)

@@ -149,6 +149,6 @@ def test_a_step_that_finds_no_gpu_ends_with_3(tmp_path: Path) -> None:
 
 
 def test_libraries_are_told_and_found_by_a_process_that_opens_sessions() -> None:
-    assert gpu.libraries().keys() == {"CUDA libraries in", "CUDA libraries left to the loader"}
+    assert gpu.libraries().keys() >= {"CUDA libraries in", "CUDA libraries left to the loader"}
     variables = gpu.library_variables()
     assert "" not in variables["LD_LIBRARY_PATH"].split(":") or not variables["LD_LIBRARY_PATH"]

@@ -33,7 +33,7 @@ def _supervise(settings: CheckSettings, steps: Sequence[Step]) -> None:
         return time.monotonic() + (LONG_AFTER if (work / HUNG).exists() else 0)
 
     with StopSignals() as signals:
-        results = Supervisor(settings, work, signals.stop, told, clock).run(steps)
+        results = Supervisor(settings, work, signals.stop, told, clock=clock).run(steps)
     write_results(settings, "now", results, exit_code(results))
 
 
