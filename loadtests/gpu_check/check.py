@@ -115,8 +115,9 @@ def main(run: str, name: str, work: Path, seconds: float) -> int:
         step: StepFunction = getattr(importlib.import_module(module), function)
         step(Check(CheckSettings(**plain), findings, time.monotonic() + seconds))
     except NoGpuError as error:
+        code = FAILED if findings.problems else NO_GPU
         findings.problem(str(error))
-        return NO_GPU
+        return code
     except _EXPECTED_ERRORS as error:
         for line in getattr(error, "log_lines", ()):
             print(f"triton: {line}")

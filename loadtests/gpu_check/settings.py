@@ -65,7 +65,6 @@ STEPS = (
         "PackedMultiHeadAttention against the gathered graph",
         f"{_STEPS}.packing:packed_attention",
         40,
-        needs_cuda=True,
         opens_sessions=True,
     ),
     Step("5d", "scaling", "Instances and tokenizers", f"{_STEPS}.scaling:check", 75),

@@ -92,7 +92,10 @@ class Supervisor:
         took = time.monotonic() - began
         found = read_findings(self._work / f"{step.name}.json")
         status = Status.TIMED_OUT if code is None else _STATUSES.get(code, Status.FAILED)
-        reason = found.problems[-1] if found.problems else f"its process ended with code {code}"
+        problems = found.problems or [f"its process ended with code {code}"]
+        reason = (
+            problems[0] if len(problems) == 1 else f"{problems[0]}, and {len(problems) - 1} more"
+        )
         if status is Status.TIMED_OUT:
             why = "a stop was asked for" if self._stop() else f"it took over {seconds:.0f} s"
             reason = f"{why}: it was ended"

@@ -49,6 +49,9 @@ def test_all_that_needs_no_cuda_passes_without_pytorch_and_the_rest_is_refused(
     names = [step.name for step in STEPS if step.name != "scaling"]
     assert short.statuses == {**dict.fromkeys(names, "passed"), **refused}, short.errors
     assert short.step("energy")["reason"] == "it needs a GPU, and DEVICE is cpu"
+    compared = short.step("attention")
+    assert compared["reason"] == "only its reference was compared: a CPU has no kernel for it"
+    assert float(compared["facts"]["FP16, PackedMultiHeadAttention: largest difference"]) < 0.02
     assert short.code == short.report["exit_code"] == 3
 
 
