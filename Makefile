@@ -33,7 +33,7 @@ export BUDGET_S CONFIRM_S
 # How benchmarks are measured; docs/benchmarks.md.
 export ROUNDS MEASURE_S ONLY
 # What is checked on a GPU, and where the results go; docs/gpu.md.
-export DEVICE OUT KEPT CALLERS ROWS CONFORMANCE
+export OUT KEPT CALLERS ROWS CONFORMANCE
 BERT ?=
 CANARY ?= 0
 FROM ?=
