@@ -35,7 +35,7 @@ def check(check: Check) -> None:
         }
     for name, count in expected.items():
         told = sum(each.model == name for each in reports)
-        if told != count:
+        if told < count:  # on each GPU there are so many
             check.findings.problem(f"{told} of {count} instances of {name} told what they are")
     if not expected:
         raise LoadTestError("no model of the repository computes with ONNX Runtime")
