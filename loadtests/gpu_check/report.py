@@ -84,7 +84,9 @@ def markdown(report: dict[str, Any]) -> str:
 
 def title(report: dict[str, Any]) -> str:
     """The card's name, or that a CPU computed."""
-    facts = next((step["facts"] for step in report["steps"] if step["name"] == "machine"), {})
+    facts: dict[str, str] = next(
+        (step["facts"] for step in report["steps"] if step["name"] == "machine"), {}
+    )
     if report["device"] == "cpu":
         return f"a rehearsal on a CPU ({facts.get('processor', 'unknown')}): nothing of a GPU"
     cards = [value for name, value in facts.items() if name.endswith(", name")]

@@ -91,7 +91,8 @@ def test_nan_is_wrong(kept: Kept) -> None:
 
 def test_a_request_without_an_answer_is_a_problem(kept: Kept) -> None:
     failed = FailedRequestError(Outcome.FAILED, "CUDA out of memory")
-    came = [failed, failed, *(sure(i) for i in range(2, COUNT))]
+    came: list[Answer | FailedRequestError] = [failed, failed]
+    came += [sure(i) for i in range(2, COUNT)]
     requests = expect([sure(i) for i in range(COUNT)], 0.02)
     found = compare(came, requests.expected)
     assert (found.answers, sum(found.failures.values())) == (COUNT - 2, 2)

@@ -1,10 +1,11 @@
 """A setting that cannot be used is named, with what is allowed."""
 
 import importlib
+from typing import Any
 
 import pytest
 
-from loadtests.gpu_check.settings import BUDGET_SECONDS, STEPS, CheckSettings
+from loadtests.gpu_check.settings import BUDGET_SECONDS, STEPS, CheckSettings, Step
 from loadtests.load.errors import SettingsError
 
 
@@ -19,7 +20,7 @@ from loadtests.load.errors import SettingsError
         ({"measure_s": 1}, "MEASURE_S is 1: it has to be from 2 to 600"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_told(values: dict[str, object], message: str) -> None:
+def test_a_value_that_is_not_allowed_is_told(values: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as error:
         CheckSettings(**values)
     assert str(error.value).startswith(message)
@@ -38,8 +39,8 @@ def test_a_longer_budget_gives_steps_more_time_and_a_shorter_one_no_less() -> No
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_every_step_has_its_function(step: object) -> None:
-    module, _, name = step.run.partition(":")  # type: ignore[attr-defined]
+def test_every_step_has_its_function(step: Step) -> None:
+    module, _, name = step.run.partition(":")
     assert callable(getattr(importlib.import_module(module), name))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pynvml
 import pytest
 
+from loadtests.compare.repository import CNN
 from loadtests.gpu_check import check as process
 from loadtests.gpu_check import gpu
 from loadtests.gpu_check.check import Check
@@ -125,9 +126,8 @@ def test_the_machine_names_the_card_and_refuses_an_onnx_runtime_for_processors(
 
 
 def test_a_session_that_falls_back_to_the_processor_is_refused() -> None:
-    file = packing.BERT.parents[1] / "mnist_cnn" / "1" / "model.onnx"
     with pytest.raises(LoadTestError, match="ONNX Runtime has no CUDAExecutionProvider here"):
-        gpu.session(str(file), "gpu")
+        gpu.session(str(CNN), "gpu")
 
 
 def test_energy_without_nvml_finds_no_gpu(stand_in: Check, monkeypatch: pytest.MonkeyPatch) -> None:
