@@ -32,13 +32,15 @@ export REQUESTS FIRST WORKERS CORPUS
 export BUDGET_S CONFIRM_S
 # How benchmarks are measured; docs/benchmarks.md.
 export ROUNDS MEASURE_S ONLY
+# What is checked on a GPU, and where the results go; docs/gpu.md.
+export OUT KEPT CALLERS ROWS CONFORMANCE
 BERT ?=
 CANARY ?= 0
 FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
 	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-guard bench-publish \
-	loadtest loadtest-ui tune fuzz lint format clean
+	loadtest loadtest-ui tune fuzz gpu-check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -128,6 +130,11 @@ tune: $(VENV)/tune.stamp ## Find the config of MODEL with most throughput within
 fuzz: $(VENV)/load.stamp ## Send REQUESTS mutated requests of SEED at a guarded server, for BUDGET_S at most
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.fuzz
+
+gpu-check: $(VENV)/load.stamp $(VENV)/gpu-check.stamp ## Prove on a GPU, in BUDGET_S=480, that it serves as it should; DEVICE=cpu rehearses
+	@$(PY) -m build --keep-checkpoint
+	@$(PY) -m loadtests.gpu_check prepare --if-missing
+	@$(PY) -m loadtests.gpu_check
 
 lint: $(VENV)/dev.stamp ## Check format, rules and types
 	@$(PY) -m ruff format --check .

@@ -16,7 +16,7 @@ from loadtests.compare.catalogue import CATALOGUE, Entry
 from loadtests.compare.results import Comparison, Results, Spread, Variant, number, ratios
 from loadtests.load.network import MAX_CHUNKS
 from loadtests.report.charts import COLOURS, STYLE, svg_file
-from loadtests.report.html import template
+from loadtests.report.templates import template
 
 PAGE = "benchmarks.md"
 _TEMPLATE = Path(__file__).parent / "benchmarks.md.jinja"

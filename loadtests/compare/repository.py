@@ -24,18 +24,27 @@ Edit = Callable[[Any], None]
 
 
 class VariantRepository:
-    """A folder of models, empty at first; the published ones are linked, never written."""
+    """A folder of models, empty at first; the published ones are linked, never written.
 
-    def __init__(self, folder: Path, published: Path = PUBLISHED) -> None:
+    Args:
+        folder: The folder.
+        published: That of the published models.
+        config: Which of their configs is changed, as `CONFIG` names it.
+    """
+
+    def __init__(
+        self, folder: Path, published: Path = PUBLISHED, config: str = model_config.CPU
+    ) -> None:
         self.folder = folder
         self._published = published
+        self._config = config
 
     def add(self, model: str, name: str, *edits: Edit, file: Path | None = None) -> str:
         """Adds a variant of a published model under a name, which is returned.
 
-        Its config for CPUs is changed by the edits; it serves the published ONNX file or another.
+        Its config is changed by the edits; it serves the published ONNX file or another.
         """
-        config = model_config.of_model(self._published, model)
+        config = model_config.of_model(self._published, model, self._config)
         config.name = name
         for edit in edits:
             edit(config)
@@ -54,6 +63,10 @@ class VariantRepository:
 
         return self.add(model, name, replace, *edits)
 
+    def served_file(self, model: str) -> str:
+        """The name of the file that a published model's config serves."""
+        return model_config.served_file(model_config.of_model(self._published, model, self._config))
+
     def _write(self, model: str, config: Any, file: Path | None) -> None:
         target = self.folder / config.name
         target.mkdir()
@@ -70,10 +83,10 @@ class VariantRepository:
 
 
 @contextlib.contextmanager
-def repository() -> Iterator[VariantRepository]:
+def repository(config: str = model_config.CPU) -> Iterator[VariantRepository]:
     """An empty repository of variants, for the length of a `with` block."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        yield VariantRepository(Path(folder))
+        yield VariantRepository(Path(folder), config=config)
 
 
 def without_batches(config: Any) -> None:

@@ -67,13 +67,14 @@ class Workload:
     tolerances: Mapping[Precision, Tolerance]
 
 
-def _choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
+def choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which of the test split are drawn, INT64 [at most wanted], in the order of the samples."""
     return np.random.default_rng(seed).permutation(available)[:wanted]
 
 
 def _pixels(wanted: int, seed: int, folder: Path) -> list[Sample]:  # noqa: ARG001
     images = digits.load_test().images
-    chosen = digits.as_input(images[_choose(len(images), wanted, seed)])
+    chosen = digits.as_input(images[choose(len(images), wanted, seed)])
     return [Sample({"image": image[np.newaxis]}, {"image": image[np.newaxis]}) for image in chosen]
 
 
@@ -106,7 +107,7 @@ def _texts(wanted: int, seed: int, folder: Path) -> list[Sample]:
 
 def _reviews(wanted: int, seed: int) -> list[str]:
     texts = [review.text for review in reviews.load_test()]
-    return [texts[index] for index in _choose(len(texts), wanted, seed)]
+    return [texts[index] for index in choose(len(texts), wanted, seed)]
 
 
 def _text_pieces(wanted: int, seed: int, folder: Path) -> list[Sample]:

@@ -10,8 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
-
 from loadtests.load.request_log import QUANTILES
 from loadtests.load.run import Run
 from loadtests.report.caveats import notes, warm_up_note
@@ -19,6 +17,7 @@ from loadtests.report.charts import charts
 from loadtests.report.machine import machine, versions
 from loadtests.report.metrics import PARTS
 from loadtests.report.result import Interval, Result, result_as_dict, to_plain
+from loadtests.report.templates import template
 
 _TEMPLATE = Path(__file__).parent / "report.html.jinja"
 
@@ -85,16 +84,3 @@ def _write_intervals(intervals: Sequence[Interval], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def template(path: Path) -> Template:
-    """A Jinja template, which fails where it uses an unknown name; HTML is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(path.parent),
-        autoescape=select_autoescape(["html.jinja"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template(path.name)

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
-import pynvml
+
+from loadtests.report.nvml import Gpu, gpus
 
 _PACKAGES = (
     "locust",
@@ -25,6 +25,8 @@ _PACKAGES = (
     "onnxruntime",
     "numpy",
 )
+_FOR_GPUS = {"onnxruntime": "onnxruntime-gpu"}
+"""The packages that stand in for them on a machine with a GPU."""
 
 
 def machine() -> dict[str, str]:
@@ -45,8 +47,17 @@ def cores() -> int:
 
 def versions(triton: str) -> dict[str, str]:
     """Of Triton, as the server says, of Python and of the packages that took part."""
-    packages = {name: metadata.version(name) for name in _PACKAGES}
+    packages = {name: _version(name) for name in _PACKAGES}
     return {"triton": triton, "python": platform.python_version(), **packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        if package not in _FOR_GPUS:
+            raise
+        return f"{metadata.version(_FOR_GPUS[package])} ({_FOR_GPUS[package]})"
 
 
 def _processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
@@ -162,7 +173,7 @@ class EnergyMeters:
 
     def __init__(self, powercap: Path = POWERCAP) -> None:
         self._packages = _readable_packages(powercap)
-        self._gpus = _gpus()
+        self._gpus: dict[str, Gpu] = {f"NVML GPU {gpu.index}": gpu for gpu in gpus()}
         self._turns = dict.fromkeys(self._packages, 0)
         self._last: dict[str, int] = {}
 
@@ -172,7 +183,11 @@ class EnergyMeters:
         return [*self._packages, *self._gpus]
 
     def read(self) -> dict[str, float]:
-        """Joules so far, by source. To be called more often than a counter starts anew."""
+        """Joules so far, by source.
+
+        To be called more often than a counter starts anew, and as often as is exact enough for a
+        card that only tells its power.
+        """
         joules = {}
         for name, folder in self._packages.items():
             microjoules = int((folder / "energy_uj").read_text())
@@ -180,9 +195,7 @@ class EnergyMeters:
                 self._turns[name] += int((folder / "max_energy_range_uj").read_text())
             self._last[name] = microjoules
             joules[name] = (microjoules + self._turns[name]) / 1e6
-        for name, handle in self._gpus.items():
-            joules[name] = pynvml.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-        return joules
+        return {**joules, **{name: gpu.joules() for name, gpu in self._gpus.items()}}
 
 
 def _readable_packages(powercap: Path) -> dict[str, Path]:
@@ -194,16 +207,4 @@ def _readable_packages(powercap: Path) -> dict[str, Path]:
             name = (folder / "name").read_text().strip()
             if folder.name.count(":") == 1 and name.startswith("package"):
                 found[f"RAPL {name}"] = folder
-    return found
-
-
-def _gpus() -> dict[str, Any]:
-    try:
-        pynvml.nvmlInit()
-        count = pynvml.nvmlDeviceGetCount()
-        found = {f"NVML GPU {i}": pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(count)}
-        for handle in found.values():
-            pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)  # of an old one it cannot be read
-    except pynvml.NVMLError:
-        return {}
     return found

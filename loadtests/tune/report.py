@@ -13,9 +13,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from loadtests.report.charts import BLUE, GREEN, GREY, ORANGE, RED, STYLE, log_scale, svg_element
-from loadtests.report.html import template
 from loadtests.report.machine import machine, versions
 from loadtests.report.result import to_plain
+from loadtests.report.templates import template
 from loadtests.tune.confirmation import Finalist, reasons, typical
 from loadtests.tune.results import RateLevel, Score
 from loadtests.tune.settings import TuneSettings

@@ -33,6 +33,8 @@ TYPES: dict[str, tuple[int, Any]] = {
 
 Dims = Sequence[int | str]
 node = helper.make_node
+KIND = "KIND_GPU" if os.environ.get("DEVICE") == "gpu" else "KIND_CPU"
+"""Of the models' instances."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Model:
             "max_batch_size": self.max_batch_size,
             "input": [t.declared(batched=batched) for t in self.inputs if t.name not in provided],
             "output": [t.declared(batched=batched) for t in self.outputs],
-            "instance_group": [{"kind": "KIND_CPU", "count": 1}],
+            "instance_group": [{"kind": KIND, "count": 1}],
             **self.config,
         }
         if binding := os.environ.get("IO_BINDING"):

@@ -14,6 +14,7 @@ import server.triton
 from server.processes import process_table
 from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
+from tests.conformance.graph import KIND
 
 _SHM = Path("/dev/shm")  # noqa: S108 - Triton puts its own files there
 
@@ -24,6 +25,7 @@ def settings_for(repository: Path, **values: Any) -> Settings:
         http_port=0,
         grpc_port=0,
         metrics_port=0,
+        device="gpu" if KIND == "KIND_GPU" else "cpu",
         config=PLAIN_CONFIG,
         model_repository=repository,
         exit_timeout=15,

@@ -30,7 +30,7 @@ def test_requests_sent_together_share_one_run(target: Target, split: tuple[int, 
     assert seen == [[[4]] * size for size in split]
 
 
-@pytest.mark.usefixtures("ours")
+@pytest.mark.usefixtures("ours", "indices_are_checked")
 def test_bad_request_fails_alone(target: Target) -> None:
     ids = [[0], [9], [2], [3]]
     requests = [Request("lookup", {"ids": np.array([row])}) for row in ids]
@@ -41,7 +41,7 @@ def test_bad_request_fails_alone(target: Target) -> None:
     assert [answer["values"].tolist() for answer in answers(results)] == [[[0]], [[20]], [[30]]]
 
 
-@pytest.mark.usefixtures("ours")
+@pytest.mark.usefixtures("ours", "indices_are_checked")
 def test_bad_ragged_request_fails_alone(target: Target) -> None:
     rows: list[list[float]] = [[0, 1, 2], [3, 9], [], [3, 3, 3, 3]]
     results = target.together([Request("ragged_lookup", {"x": _row(row)}) for row in rows])

@@ -1,0 +1,1 @@
+"""The steps of the check; each is a function that takes a `Check` and has a process of its own."""
