@@ -30,6 +30,8 @@ export P99_MS MIN_RPS MAX_FAIL
 export REQUESTS FIRST WORKERS CORPUS
 # How long a config is searched for; docs/tuning.md.
 export BUDGET_S CONFIRM_S
+# What an archive for a machine without a network holds; docs/gpu.md.
+export BUNDLE_PYTHON SPLIT COMPRESS WITHOUT MODELS DIST
 # How benchmarks are measured; docs/benchmarks.md.
 export ROUNDS MEASURE_S ONLY
 # What is checked on a GPU, and where the results go; docs/gpu.md.
@@ -40,7 +42,7 @@ FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
 	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-guard bench-publish \
-	loadtest loadtest-ui tune fuzz gpu-check lint format clean
+	loadtest loadtest-ui tune fuzz gpu-check bundle lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -130,6 +132,11 @@ tune: $(VENV)/tune.stamp ## Find the config of MODEL with most throughput within
 fuzz: $(VENV)/load.stamp ## Send REQUESTS mutated requests of SEED at a guarded server, for BUDGET_S at most
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m loadtests.fuzz
+
+bundle: $(VENV)/bundle.stamp ## Write an archive that installs without a network; DEVICE, BUNDLE_PYTHON, SPLIT, WITHOUT
+	@$(PY) -m build --keep-checkpoint
+	@$(if $(findstring gpu-check,$(WITHOUT)),:,DEVICE=cpu $(PY) -m loadtests.gpu_check prepare --if-missing)
+	@$(PY) -m deploy.bundle
 
 gpu-check: $(VENV)/load.stamp $(VENV)/gpu-check.stamp ## Prove on a GPU, in BUDGET_S=480, that it serves as it should; DEVICE=cpu rehearses
 	@$(PY) -m build --keep-checkpoint

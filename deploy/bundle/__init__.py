@@ -1,0 +1,1 @@
+"""An archive that installs the server where there is no network: `python -m deploy.bundle`."""
