@@ -13,7 +13,7 @@ ENDING = r"\.(?:py|md|toml|pbtxt|jinja|ya?ml|json|cfg|txt|svg|onnx|sh)"
 MADE = re.compile(
     r"model(\.int8|\.fp16)?\.onnx|tokenizer(_config)?\.json|vocab\.txt|manifest\.json|config\.json"
     r"|(model_repository/<model>/)?configs/(tuned|NAME)\.pbtxt|RUN_DIR/.*|\.run/.*|\.venv/.*"
-    r"|reports/.*|(bin/tritonserver|backends|lib)/?|/v2/.*|/v1/.*|/metrics|/dev/.*|/tmp.*|/proc.*"
+    r"|reports/.*|dist/.*|PREFIX/.*|bundle\.json|(bin/tritonserver|backends|lib)/?|/v2/.*|/v1/.*|/metrics|/dev/.*|/tmp.*|/proc.*"
 )
 
 
