@@ -238,5 +238,4 @@ def _name(settings: BundleSettings, root: Path) -> str:
 
 
 def _version(root: Path) -> str:
-    project = wheels.tomllib.loads((root / "pyproject.toml").read_text())
-    return str(project["project"]["version"])
+    return str(wheels.read_project(root / "pyproject.toml")["project"]["version"])

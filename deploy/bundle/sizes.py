@@ -14,8 +14,8 @@ _MIN_SHOWN = 5_000_000
 def table(made: Made) -> Table:
     """The largest wheels and models, the rest of each kind, and what is to be sent."""
     rows = Table("part of the bundle", "files", "MB")
-    for name in (False, True):
-        rows.columns[1 + name].justify = "right"
+    for column in rows.columns[1:]:
+        column.justify = "right"
     for (name, _), sizes in sorted(by_part(made).items(), key=lambda item: -sum(item[1])):
         rows.add_row(name, str(len(sizes)), f"{sum(sizes) / 1e6:.1f}")
     total = [path.stat().st_size for path in made.files]

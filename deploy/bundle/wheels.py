@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.dependency_groups import resolve_dependency_groups
 from packaging.markers import Marker, default_environment
@@ -62,7 +63,7 @@ class Target:
         """Whether a marker holds there, for a package with one of these extras."""
         if marker is None:
             return True
-        environment = {
+        environment: dict[str, Any] = {
             **default_environment(),
             "python_version": self.python,
             "python_full_version": f"{self.python}.0",
@@ -85,7 +86,7 @@ class Target:
 
 def pins(constraints: str, target: Target) -> dict[str, str]:
     """The exact version of each package, by its canonical name, as a constraints file says."""
-    found = {}
+    found: dict[str, str] = {}
     for line in constraints.splitlines():
         if text := line.partition("#")[0].strip():
             requirement = Requirement(text)
@@ -94,9 +95,14 @@ def pins(constraints: str, target: Target) -> dict[str, str]:
     return found
 
 
+def read_project(project: Path) -> dict[str, Any]:
+    """The content of a `pyproject.toml`."""
+    return tomllib.loads(project.read_text())
+
+
 def requirements_of(project: Path, groups: Iterable[str]) -> list[Requirement]:
     """The requirements of groups of a `pyproject.toml`."""
-    groups_there = tomllib.loads(project.read_text())["dependency-groups"]
+    groups_there = read_project(project)["dependency-groups"]
     return [Requirement(text) for text in resolve_dependency_groups(groups_there, *groups)]
 
 

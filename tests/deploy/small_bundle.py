@@ -67,8 +67,10 @@ def make_checkout(folder: Path) -> Path:
 
 def make_small(checkout: Path, dist: Path, **settings: str) -> Made:
     """A bundle of the checkout for the running Python."""
-    values = {"bundle_python": PYTHON, "split": "64K", **settings}
-    return make(BundleSettings(dist=dist, **values), lambda _: None, checkout, write_wheels)
+    values = {"BUNDLE_PYTHON": PYTHON, "SPLIT": "64K", "DIST": str(dist)}
+    values |= {name.upper(): value for name, value in settings.items()}
+    chosen = BundleSettings.from_environment(values)
+    return make(chosen, lambda _: None, checkout, write_wheels)
 
 
 def write_wheels(requirements: list[str], into: Path) -> None:

@@ -43,7 +43,7 @@ class Bundle:
         self.models = _with_needs(facts["models"], list(models))
         lines = (folder / "SHA256SUMS").read_text().splitlines()
         self._files = [line.partition("  ")[2] for line in lines]
-        self.wheels = [
+        self.wheels: list[Path] = [
             folder / wheel["file"]
             for wheel in facts["wheels"]
             if wheel["option"] not in self.left_out
