@@ -97,7 +97,8 @@ def pins(constraints: str, target: Target) -> dict[str, str]:
 
 def read_project(project: Path) -> dict[str, Any]:
     """The content of a `pyproject.toml`."""
-    return tomllib.loads(project.read_text())
+    content: dict[str, Any] = tomllib.loads(project.read_text())
+    return content
 
 
 def requirements_of(project: Path, groups: Iterable[str]) -> list[Requirement]:
