@@ -1,0 +1,232 @@
+"""Checks a graph with `PackedMultiHeadAttention` where no GPU is: all but the kernels themselves.
+
+The nodes are those that the kernels take, ONNX Runtime's own schema accepts the graph, the two
+tensors that describe the packing are right, and with the operator in standard ONNX operators the
+graph answers what the gathered graph does, in FP32 and FP16.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from build import variants
+from build.errors import BuildError
+from build.export import Sample
+from build.manifest import CHECKED_ON_GPU
+from build.packed_attention import OPERATOR, attention_nodes
+from build.packed_attention_reference import Kernel, on_cpu
+from build.recipe import Gates
+from build.variants import Candidate
+
+_MAX_FP16_DIFFERENCE = 0.02  # of a probability from FP32; texts in the middle lose most
+_PROBABILITIES = "probabilities"
+
+
+def candidate(
+    model: onnx.ModelProto, layers: int, gathered: Path, samples: Sequence[Sample], gates: Gates
+) -> Candidate:
+    """Checks a graph, makes it FP16 and checks that.
+
+    Args:
+        model: The packed classifier with the operator, in FP32.
+        layers: How many layers its encoder has.
+        gathered: The same classifier with attention in standard operators, in FP32.
+        samples: Real texts.
+        gates: The largest difference that passes, in FP32.
+
+    Returns:
+        The FP16 graph, and one that a processor computes in its place.
+
+    Raises:
+        BuildError: A check failed.
+    """
+    half = variants.to_fp16(model)
+    expected = _session(gathered)
+    differences = {}
+    for precision, graph, limit in (
+        ("fp32", model, gates.difference),
+        ("fp16", half, _MAX_FP16_DIFFERENCE),
+    ):
+        check_nodes(graph, layers)
+        check_schema(graph)
+        check_packing(graph, [*samples, *edges(samples[0])])
+        differences[precision] = max(
+            compare(graph, kernel, expected, [*samples, *edges(samples[0])], limit)
+            for kernel in Kernel
+        )
+    facts: dict[str, object] = {
+        "operator": OPERATOR,
+        CHECKED_ON_GPU: False,
+        "largest_difference": differences,
+    }
+    return Candidate(half, facts, on_cpu(half, Kernel.FUSED))
+
+
+def edges(sample: Sample) -> list[Sample]:
+    """What real texts are not: none, one token, and texts that are padded or masked whole."""
+    ids = sample["input_ids"][:8]
+    masked = np.array([1, 1, 0, 1, 0, 0, 0, 0][: len(ids)])
+    lengths = np.array([[4], [len(ids) - 4]], np.int32)
+    one = np.ones((1, 1), np.int32)
+    return [
+        {name: tensor[:0] for name, tensor in sample.items()},
+        _sample(ids[:1], np.ones(1, np.int64), one),
+        _sample(ids, masked, lengths),
+    ]
+
+
+def check_nodes(model: onnx.ModelProto, layers: int) -> None:
+    """Checks that the nodes are what the kernels and their reference take.
+
+    Raises:
+        BuildError: It names the node and what is wrong.
+    """
+    nodes = attention_nodes(model)
+    if len(nodes) != layers:
+        raise BuildError(f"{OPERATOR}: {len(nodes)} nodes for {layers} layers; not published")
+    for node in nodes:
+        *_, bias, offsets, lengths = [*node.input, *[""] * 6][:6]
+        attributes = {attribute.name for attribute in node.attribute}
+        if attributes != {"num_heads", "scale"}:
+            raise _wrong(node, f"attributes {sorted(attributes)}, not num_heads and scale")
+        if len(node.input) != 6 or bias or not all(node.input[:3]):
+            raise _wrong(node, "inputs other than query, key, value and the packing")
+        if [offsets, lengths] != list(nodes[0].input[4:]):
+            raise _wrong(node, "a packing of its own")
+
+
+def check_schema(model: onnx.ModelProto) -> None:
+    """Has ONNX Runtime check types and shapes by its own schema of the operator.
+
+    A processor has no kernel, which ONNX Runtime says after that.
+
+    Raises:
+        BuildError: The graph does not fit the schema.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.strict_shape_type_inference", "1")
+    try:
+        onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        if f"Could not find an implementation for {OPERATOR}(1)" not in str(error):
+            raise BuildError(
+                f"{OPERATOR}: ONNX Runtime refuses the graph: {error}; not published"
+            ) from error
+
+
+def check_packing(model: onnx.ModelProto, samples: Sequence[Sample]) -> None:
+    """Checks the two tensors that describe the packing.
+
+    Raises:
+        BuildError: One is not what the operator's description says.
+    """
+    names = list(attention_nodes(model)[0].input[4:])
+    graph = on_cpu(model, Kernel.UNFUSED)
+    graph.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.INT32, None) for name in names
+    )
+    session = _session(graph.SerializeToString())
+    for sample in samples:
+        for name, found, expected in zip(
+            ("token_offset", "cumulative_sequence_length"),
+            session.run(names, sample),
+            packing_of(sample),
+            strict=True,
+        ):
+            if not np.array_equal(found, expected):
+                raise BuildError(
+                    f"{OPERATOR}: {name} is {found.tolist()}, not {expected.tolist()}"[:500]
+                )
+
+
+def packing_of(sample: Sample) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """What the operator has to be told about a batch, from its description alone.
+
+    Returns:
+        `token_offset` INT32 [texts, longest]: the places of all tokens in a padded batch, in
+        order, then those without a token; `cumulative_sequence_length` INT32 [texts + 1].
+    """
+    masks = np.split(sample["attention_mask"], sample["row_shapes"][:, 0].cumsum())[:-1]
+    # A text is read by its first token, masked or not.
+    counts = [max(1, np.count_nonzero(mask)) for mask in masks]
+    longest = max([1, *counts])
+    tokens = np.arange(longest) < np.array(counts, np.int64).reshape(-1, 1)
+    offsets = np.concatenate([np.flatnonzero(tokens), np.flatnonzero(~tokens)])
+    return (
+        offsets.astype(np.int32).reshape(len(counts), longest),
+        np.cumsum([0, *counts], dtype=np.int32),
+    )
+
+
+def compare(
+    model: onnx.ModelProto,
+    kernel: Kernel,
+    gathered: onnxruntime.InferenceSession,
+    samples: Sequence[Sample],
+    limit: float,
+) -> float:
+    """Compares a graph whose operator is computed in standard ones with the gathered graph.
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        BuildError: It is above the limit.
+    """
+    session = _session(on_cpu(model, kernel).SerializeToString())
+    largest = 0.0
+    for found, expected in _answers(session, gathered, samples):
+        difference = float(np.abs(found - expected).max(initial=0.0))
+        if found.shape != expected.shape or not difference <= limit:  # NaN must fail, too
+            raise BuildError(
+                f"{OPERATOR}: a probability differs from the gathered graph's by {difference:.1e}, "
+                f"allowed is {limit:.0e} ({kernel.name.lower()}); not published"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def _answers(
+    session: onnxruntime.InferenceSession,
+    gathered: onnxruntime.InferenceSession,
+    samples: Sequence[Sample],
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+    """What both say to each sample, FP32 [texts, classes].
+
+    Raises:
+        BuildError: The first fails.
+    """
+    for sample in samples:
+        try:
+            found = session.run([_PROBABILITIES], sample)[0]
+        except Exception as error:
+            raise BuildError(f"{OPERATOR}: {error}; not published") from error
+        yield found, gathered.run([_PROBABILITIES], sample)[0]
+
+
+def _session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what it says of failures is in their exceptions
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _sample(ids: Any, mask: Any, lengths: Any) -> Sample:
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "row_shapes": lengths,
+        "mask_shapes": lengths,
+    }
+
+
+def _wrong(node: Mapping[str, Any] | onnx.NodeProto, what: str) -> BuildError:
+    return BuildError(f"{OPERATOR}: {node.name} has {what}; not published")
