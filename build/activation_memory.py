@@ -1,9 +1,9 @@
 """How much memory a batch takes in an exported BERT, from the shapes that its graph names.
 
 ONNX Runtime allocates what a node writes when the node runs, and frees it after its last reader.
-The most that is allocated at once, with the weights, is what an instance needs at least. What this
-leaves out: the workspace of a kernel, what the arena rounds up, and the CUDA context, some hundred
-megabytes. In the other direction, ONNX Runtime computes some nodes in place, which this counts twice.
+The most that is allocated at once, with the weights, is what an instance needs at least. This
+leaves out the workspace of a kernel, what the arena rounds up, and the CUDA context, some hundred
+megabytes. On the other hand it counts twice what ONNX Runtime computes in place.
 """
 
 import ast
@@ -84,9 +84,11 @@ def weight_bytes(model: onnx.ModelProto) -> int:
 
 
 def _size(dimension: onnx.TensorShapeProto.Dimension, known: Mapping[str, int]) -> int | None:
-    """A size: a number, or a formula as the exporter writes it; None for an unknown name."""
-    if not dimension.dim_param:
+    """A size: a number, or a formula as the exporter writes it; None where it is not known."""
+    if dimension.HasField("dim_value"):
         return int(dimension.dim_value)
+    if not dimension.dim_param:
+        return None
     return _value(ast.parse(dimension.dim_param, mode="eval").body, known)
 
 

@@ -88,7 +88,10 @@ def refuse_masked_first(model: onnx.ModelProto, mask: str, lengths: str, message
         lengths: Name of the input INT32 [texts, 1]: tokens of each text, 1 or more.
         message: Of the error.
     """
-    axis, one = _constant(model, "mask_axis", np.int64(0)), _constant(model, "mask_one", np.int64(1))
+    axis, one = (
+        _constant(model, "mask_axis", np.int64(0)),
+        _constant(model, "mask_one", np.int64(1)),
+    )
     flag = [
         helper.make_node("Cast", [lengths], ["mask_lengths"], to=TensorProto.INT64),
         helper.make_node("CumSum", ["mask_lengths", axis], ["mask_ends"]),

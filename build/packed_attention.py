@@ -70,11 +70,7 @@ def token_offsets(packing: Packing) -> Tensor:
 
 def attention_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     """The nodes of the operator, in the order of the layers."""
-    return [
-        node
-        for node in model.graph.node
-        if (node.domain, node.op_type) == (DOMAIN, OPERATOR)
-    ]
+    return [node for node in model.graph.node if (node.domain, node.op_type) == (DOMAIN, OPERATOR)]
 
 
 def _attend(layer: Any, hidden: Tensor, offsets: Tensor, ends: Tensor) -> Tensor:

@@ -4,10 +4,10 @@ The operator has kernels for GPUs only. A function with the same inputs and attr
 model, takes its place: ONNX Runtime computes the rest of the graph on any processor as it is.
 
 Its kernels find the tokens of a text in two ways, so there are two functions. The one without a
-fused kernel unpacks by `token_offset` and masks by the lengths; flash attention, the memory-efficient
-kernel and TensorRT's read `cumulative_sequence_length` only, and of `token_offset` the shape
-(`contrib_ops/cuda/bert/packed_multihead_attention_impl.cu` in ONNX Runtime 1.20). What is right in
-both ways is right for whatever kernel a GPU chooses.
+fused kernel unpacks by `token_offset` and masks by the lengths. Flash attention, the
+memory-efficient kernel and TensorRT's read `cumulative_sequence_length` alone, and of
+`token_offset` the shape (`contrib_ops/cuda/bert/packed_multihead_attention_impl.cu` of ONNX
+Runtime). What is right in both ways is right for whatever kernel a GPU chooses.
 """
 
 from enum import Enum

@@ -1,7 +1,6 @@
 """The graph with `PackedMultiHeadAttention` answers what the gathered graph does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,69 +11,65 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
-from build import bert, packed_attention_check
-from build.classifier import load
-from build.data import checkpoints
+from build import manifest, packed_attention_check
 from build.errors import BuildError
 from build.export import Sample, save
+from build.manifest import CHECKED_ON_GPU, Manifest
 from build.packed_attention import DOMAIN, OPERATOR, attention_nodes
 from build.packed_attention_reference import Kernel, on_cpu
 from build.ragged import pack
 from build.recipe import Gates
 from build.variants import Candidate, to_fp16
-from tests.build.conftest import WriteCheckpoint
+from tests.build.conftest import BothWays
 
 LAYERS, HEADS, LONGEST, VOCABULARY = 2, 4, 40, 150
 BATCHES = [pack([[5, 6, 7, 8]]), pack([[1] * LONGEST, [2], [3, 4, 5]])]
 Break = Callable[[onnx.ModelProto], None]
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A classifier both ways, in FP32."""
-
-    gathered: Path
-    packed: onnx.ModelProto
-
-    def check(self, break_it: Break = lambda _: None) -> Candidate:
-        """Checks the packed graph, broken before."""
-        model = onnx.ModelProto()
-        model.CopyFrom(self.packed)
-        break_it(model)
-        return packed_attention_check.candidate(model, LAYERS, self.gathered, BATCHES, Gates())
+Check = Callable[..., Candidate]
 
 
 @pytest.fixture(scope="module")
-def exported(
-    write_checkpoint: WriteCheckpoint, tmp_path_factory: pytest.TempPathFactory
-) -> Exported:
-    """A small network whose attention moves the answers."""
-    classifier = load(checkpoints.find(str(write_checkpoint("bad", "good", initializer_range=0.3))))
+def check(both_ways: BothWays, tmp_path_factory: pytest.TempPathFactory) -> Check:
+    """Checks the graph with the operator, broken before."""
     path = tmp_path_factory.mktemp("gathered") / "model.onnx"
-    save(bert.to_onnx(classifier), path)
-    return Exported(path, bert.to_onnx_with_packed_attention(classifier))
+    save(both_ways.gathered, path)
+
+    def run(break_it: Break = lambda _: None) -> Candidate:
+        broken = copied(both_ways.packed, break_it)
+        return packed_attention_check.candidate(broken, LAYERS, path, BATCHES, Gates())
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def gathered(exported: Exported) -> onnxruntime.InferenceSession:
+def gathered(both_ways: BothWays) -> onnxruntime.InferenceSession:
     """The gathered graph."""
-    return quiet(exported.gathered.read_bytes())
+    return quiet(both_ways.gathered)
 
 
 @pytest.fixture(scope="module", params=Kernel, ids=lambda kernel: kernel.name.lower())
-def packed(request: pytest.FixtureRequest, exported: Exported) -> onnxruntime.InferenceSession:
+def packed(request: pytest.FixtureRequest, both_ways: BothWays) -> onnxruntime.InferenceSession:
     """The graph with the operator, which standard operators compute."""
-    return quiet(on_cpu(exported.packed, request.param).SerializeToString())
+    return quiet(on_cpu(both_ways.packed, request.param))
 
 
-def quiet(model: bytes) -> onnxruntime.InferenceSession:
+def copied(model: onnx.ModelProto, break_it: Break) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    break_it(copy)
+    return copy
+
+
+def quiet(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    return onnxruntime.InferenceSession(model, options)
+    return onnxruntime.InferenceSession(model.SerializeToString(), options)
 
 
 def batch(*rows: tuple[list[int], list[int]]) -> Sample:
@@ -128,8 +123,8 @@ def test_what_the_gathered_graph_refuses_is_refused_in_the_same_words(
         packed.run(None, {**pack([[1, 2, 3, 4]]), "row_shapes": shapes, "mask_shapes": shapes})
 
 
-def test_what_passes_is_fp16_and_waits_for_a_gpu(exported: Exported) -> None:
-    candidate = exported.check()
+def test_what_passes_is_fp16_and_waits_for_a_gpu(check: Check) -> None:
+    candidate = check()
     differences = candidate.facts.pop("largest_difference")
     assert isinstance(differences, dict)
     assert differences["fp32"] < 1e-5 < differences["fp16"] < 0.01
@@ -138,7 +133,7 @@ def test_what_passes_is_fp16_and_waits_for_a_gpu(exported: Exported) -> None:
     assert weights == {TensorProto.FLOAT16}
     assert {node.op_type for node in attention_nodes(candidate.model)} == {OPERATOR}
     with pytest.raises(NoKernel, match=OPERATOR):
-        quiet(candidate.model.SerializeToString())
+        quiet(candidate.model)
 
 
 def replace_input(index: int, *nodes: onnx.NodeProto) -> Break:
@@ -207,7 +202,6 @@ def give_a_bias(model: onnx.ModelProto) -> None:
     ("break_it", "message"),
     [
         (of_packing(4, "Neg"), "token_offset is"),
-        (of_packing(4, "Abs"), None),
         (of_packing(5, "Neg"), "cumulative_sequence_length is"),
         (of_packing(4, "Cast", to=TensorProto.INT64), "ONNX Runtime refuses the graph: .*int64"),
         (of_packing(5, "Cast", to=TensorProto.FLOAT), "ONNX Runtime refuses the graph: .*float"),
@@ -220,14 +214,28 @@ def give_a_bias(model: onnx.ModelProto) -> None:
         (leave_a_layer_out, "1 nodes for 2 layers"),
     ],
 )
-def test_a_graph_that_is_broken_is_refused(
-    exported: Exported, break_it: Break, message: str | None
-) -> None:
-    if message is None:  # what breaks nothing passes, so that it is the fault that is found
-        exported.check(break_it)
-        return
+def test_a_graph_that_is_broken_is_refused(check: Check, break_it: Break, message: str) -> None:
     with pytest.raises(BuildError, match=message):
-        exported.check(break_it)
+        check(break_it)
+
+
+def test_a_graph_that_is_changed_but_not_broken_passes(check: Check) -> None:
+    # So what the others are refused for is their fault.
+    check(of_packing(4, "Abs"))
+
+
+@pytest.mark.parametrize(
+    ("index", "kernel"), [(4, Kernel.UNFUSED), (5, Kernel.FUSED)], ids=["offsets", "lengths"]
+)
+def test_a_wrong_packing_changes_the_answers_of_the_kernel_that_reads_it(
+    both_ways: BothWays, gathered: onnxruntime.InferenceSession, index: int, kernel: Kernel
+) -> None:
+    # Two neighbours after each other, so that every text but the first gets a wrong token.
+    wrong = copied(both_ways.packed, of_packing(index, "Max", "broken_one"))
+    one = numpy_helper.from_array(np.int32(1), "broken_one")
+    wrong.graph.initializer.append(one)
+    with pytest.raises(BuildError, match=f"a probability differs .*{kernel.name.lower()}"):
+        packed_attention_check.compare(wrong, kernel, gathered, BATCHES, 1e-4)
 
 
 def one_node(heads: int, kind: int) -> onnx.ModelProto:
@@ -274,7 +282,7 @@ def test_the_reference_is_pytorchs_attention_of_each_text_alone(
     offset, ends = packed_attention_check.packing_of(sample)
     inputs = (query, key, value, offset, ends)
     names = ("query", "key", "value", "token_offset", "cumulative_sequence_length")
-    session = quiet(on_cpu(one_node(heads, kind), kernel).SerializeToString())
+    session = quiet(on_cpu(one_node(heads, kind), kernel))
     found = session.run(None, dict(zip(names, inputs, strict=True)))[0]
     assert found.dtype == dtype
 
@@ -287,7 +295,8 @@ def test_the_reference_is_pytorchs_attention_of_each_text_alone(
         alone: NDArray[np.float32] = attended.transpose(1, 2).reshape(-1, heads * size).numpy()
         return alone
 
-    expected = np.concatenate([one(*bounds) for bounds in zip(ends[:-1], ends[1:], strict=True)])
+    texts = np.split(np.arange(ends[-1]), ends[1:-1])
+    expected = np.concatenate([one(text[0], text[-1] + 1) for text in texts])
     np.testing.assert_allclose(found, expected, atol=close)
 
 
@@ -298,5 +307,23 @@ def test_the_packing_is_that_of_the_operators_description() -> None:
     assert ends.tolist() == [0, 1, 3, 7]
 
 
-def test_fp16_keeps_whole_numbers_of_the_packing(exported: Exported) -> None:
-    packed_attention_check.check_packing(to_fp16(exported.packed), BATCHES)
+def test_fp16_keeps_the_whole_numbers_of_the_packing(both_ways: BothWays) -> None:
+    packed_attention_check.check_packing(to_fp16(both_ways.packed), BATCHES)
+
+
+@pytest.mark.parametrize(
+    ("variants", "expected"),
+    [
+        ({"fp16": {"same_labels": 1.0}, "fp16.packed": {CHECKED_ON_GPU: False}}, ["fp16.packed"]),
+        ({"fp16.packed": {CHECKED_ON_GPU: True}}, []),
+        ({"fp16.packed": "left out: it differs"}, []),
+        (None, []),
+    ],
+)
+def test_the_manifest_names_what_waits_for_a_gpu(
+    tmp_path: Path, variants: object, expected: list[str]
+) -> None:
+    manifest.write(Manifest("bert", {}, {}, 1.0, {"variants": variants}), tmp_path)
+    found = manifest.not_checked_on_gpu(tmp_path)
+    assert found == [tmp_path / f"model.{name}.onnx" for name in expected]
+    assert manifest.not_checked_on_gpu(tmp_path / "elsewhere") == []
