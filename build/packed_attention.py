@@ -9,13 +9,11 @@ Runtime's `docs/ContribOperators.md`; `packed_attention_reference.py` says it in
 from collections.abc import Sequence
 from typing import Any
 
-import onnx
 import torch
 from torch import Tensor, nn
 
 from build.packed import Packing, feed_forward
-
-DOMAIN, OPERATOR = "com.microsoft", "PackedMultiHeadAttention"
+from build.packed_attention_reference import DOMAIN, OPERATOR
 
 
 class PackedAttentionEncoder(nn.Module):
@@ -66,11 +64,6 @@ def token_offsets(packing: Packing) -> Tensor:
     )
     order = torch.zeros_like(slots).flatten().scatter(0, ranks.flatten(), slots.flatten())
     return order.view(texts, longest).to(torch.int32)
-
-
-def attention_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """The nodes of the operator, in the order of the layers."""
-    return [node for node in model.graph.node if (node.domain, node.op_type) == (DOMAIN, OPERATOR)]
 
 
 def _attend(layer: Any, hidden: Tensor, offsets: Tensor, ends: Tensor) -> Tensor:

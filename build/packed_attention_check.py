@@ -19,8 +19,7 @@ from build import variants
 from build.errors import BuildError
 from build.export import Sample
 from build.manifest import CHECKED_ON_GPU
-from build.packed_attention import OPERATOR, attention_nodes
-from build.packed_attention_reference import Kernel, on_cpu
+from build.packed_attention_reference import OPERATOR, Kernel, attention_nodes, on_cpu
 from build.recipe import Gates
 from build.variants import Candidate
 

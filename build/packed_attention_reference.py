@@ -15,9 +15,7 @@ from enum import Enum
 import onnx
 from onnx import helper, parser
 
-from build.export import OPSET
-from build.packed_attention import OPERATOR, attention_nodes
-
+DOMAIN, OPERATOR = "com.microsoft", "PackedMultiHeadAttention"
 # Another than the operator's, of which ONNX Runtime would look for a kernel.
 _DOMAIN = "reference"
 
@@ -54,14 +52,20 @@ def on_cpu(model: onnx.ModelProto, kernel: Kernel) -> onnx.ModelProto:
     for node in attention_nodes(copy):
         node.domain = _DOMAIN
     copy.opset_import.append(helper.make_opsetid(_DOMAIN, 1))
-    copy.functions.append(_function(kernel))
+    (opset,) = (each.version for each in model.opset_import if not each.domain)
+    copy.functions.append(_function(kernel, opset))
     return copy
 
 
-def _function(kernel: Kernel) -> onnx.FunctionProto:
+def attention_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """The nodes of the operator, in the order of the layers."""
+    return [node for node in model.graph.node if (node.domain, node.op_type) == (DOMAIN, OPERATOR)]
+
+
+def _function(kernel: Kernel, opset: int) -> onnx.FunctionProto:
     """The operator as a function; arithmetic is in FP32, as inside the kernels."""
     return parser.parse_function(f"""
-        <domain: "{_DOMAIN}", opset_import: ["" : {OPSET}]>
+        <domain: "{_DOMAIN}", opset_import: ["" : {opset}]>
         {OPERATOR} <num_heads, scale>
             (query, key, value, bias, token_offset, cumulative_sequence_length) => (output)
         {{

@@ -18,8 +18,13 @@ from build import manifest, packed_attention_check
 from build.errors import BuildError
 from build.export import Sample, save
 from build.manifest import CHECKED_ON_GPU, Manifest
-from build.packed_attention import DOMAIN, OPERATOR, attention_nodes
-from build.packed_attention_reference import Kernel, on_cpu
+from build.packed_attention_reference import (
+    DOMAIN,
+    OPERATOR,
+    Kernel,
+    attention_nodes,
+    on_cpu,
+)
 from build.ragged import pack
 from build.recipe import Gates
 from build.variants import Candidate, to_fp16
