@@ -5,7 +5,7 @@ tensors that describe the packing are right, and with the operator in standard O
 graph answers what the gathered graph does, in FP32 and FP16.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from build.recipe import Gates
 from build.variants import Candidate
 
 _MAX_FP16_DIFFERENCE = 0.02  # of a probability from FP32; texts in the middle lose most
-_PROBABILITIES = "probabilities"
+Floats = npt.NDArray[np.float32]
 
 
 def candidate(
@@ -46,7 +46,8 @@ def candidate(
         BuildError: A check failed.
     """
     half = variants.to_fp16(model)
-    expected = _session(gathered)
+    asked = [*samples, *edges(samples[0])]
+    expected = answers(_session(gathered), asked)
     differences = {}
     for precision, graph, limit in (
         ("fp32", model, gates.difference),
@@ -54,10 +55,9 @@ def candidate(
     ):
         check_nodes(graph, layers)
         check_schema(graph)
-        check_packing(graph, [*samples, *edges(samples[0])])
+        check_packing(graph, asked)
         differences[precision] = max(
-            compare(graph, kernel, expected, [*samples, *edges(samples[0])], limit)
-            for kernel in Kernel
+            compare(graph, kernel, asked, expected, limit) for kernel in Kernel
         )
     facts: dict[str, object] = {
         "operator": OPERATOR,
@@ -128,12 +128,16 @@ def check_packing(model: onnx.ModelProto, samples: Sequence[Sample]) -> None:
     Raises:
         BuildError: One is not what the operator's description says.
     """
-    names = list(attention_nodes(model)[0].input[4:])
-    graph = on_cpu(model, Kernel.UNFUSED)
-    graph.graph.output.extend(
+    first = attention_nodes(model)[0]
+    names = list(first.input[4:])
+    beginning = onnx.ModelProto()
+    beginning.CopyFrom(model)
+    graph = beginning.graph
+    del graph.node[list(model.graph.node).index(first) :], graph.output[:]
+    graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.INT32, None) for name in names
     )
-    session = _session(graph.SerializeToString())
+    session = _session(beginning.SerializeToString())
     for sample in samples:
         for name, found, expected in zip(
             ("token_offset", "cumulative_sequence_length"),
@@ -169,23 +173,34 @@ def packing_of(sample: Sample) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.in
 def compare(
     model: onnx.ModelProto,
     kernel: Kernel,
-    gathered: onnxruntime.InferenceSession,
     samples: Sequence[Sample],
+    expected: Sequence[Floats],
     limit: float,
 ) -> float:
     """Compares a graph whose operator is computed in standard ones with the gathered graph.
 
+    Args:
+        model: The graph with the operator.
+        kernel: How the operator is computed.
+        samples: What is asked.
+        expected: What the gathered graph answers to each.
+        limit: The largest difference of a probability that passes.
+
     Returns:
-        The largest difference of a probability.
+        The largest difference.
 
     Raises:
-        BuildError: It is above the limit.
+        BuildError: It is above the limit, or the graph fails.
     """
     session = _session(on_cpu(model, kernel).SerializeToString())
+    try:
+        found = answers(session, samples)
+    except Exception as error:
+        raise BuildError(f"{OPERATOR}: {error}; not published") from error
     largest = 0.0
-    for found, expected in _answers(session, gathered, samples):
-        difference = float(np.abs(found - expected).max(initial=0.0))
-        if found.shape != expected.shape or not difference <= limit:  # NaN must fail, too
+    for ours, theirs in zip(found, expected, strict=True):
+        difference = float(np.abs(ours - theirs).max(initial=0.0))
+        if ours.shape != theirs.shape or not difference <= limit:  # NaN must fail, too
             raise BuildError(
                 f"{OPERATOR}: a probability differs from the gathered graph's by {difference:.1e}, "
                 f"allowed is {limit:.0e} ({kernel.name.lower()}); not published"
@@ -194,22 +209,9 @@ def compare(
     return largest
 
 
-def _answers(
-    session: onnxruntime.InferenceSession,
-    gathered: onnxruntime.InferenceSession,
-    samples: Sequence[Sample],
-) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """What both say to each sample, FP32 [texts, classes].
-
-    Raises:
-        BuildError: The first fails.
-    """
-    for sample in samples:
-        try:
-            found = session.run([_PROBABILITIES], sample)[0]
-        except Exception as error:
-            raise BuildError(f"{OPERATOR}: {error}; not published") from error
-        yield found, gathered.run([_PROBABILITIES], sample)[0]
+def answers(session: onnxruntime.InferenceSession, samples: Sequence[Sample]) -> list[Floats]:
+    """The probabilities of each sample, FP32 [texts, classes]."""
+    return [session.run(["probabilities"], sample)[0] for sample in samples]
 
 
 def _session(model: Path | bytes) -> onnxruntime.InferenceSession:

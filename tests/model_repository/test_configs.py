@@ -193,6 +193,18 @@ def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(mo
 
 
 @pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
+def test_a_warm_up_has_a_full_batch_and_no_mask_that_drops_it(path: Path) -> None:
+    config = parse(path)
+    for warm_up in config.model_warmup:
+        assert warm_up.batch_size == config.max_batch_size
+        assert set(warm_up.inputs) == {tensor.name for tensor in config.input}
+        for name, tensor in warm_up.inputs.items():
+            assert tensor.WhichOneof("input_data_type") == (
+                "random_data" if name == "attention_mask" else "zero_data"
+            )
+
+
+@pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
 def test_nothing_is_served_that_waits_for_a_gpu_to_check_it(path: Path) -> None:
     config = parse(path)
     waiting = manifest.not_checked_on_gpu(ROOT / config.name / "1")
