@@ -1,6 +1,6 @@
 """`sentiment_bert`: fine-tuned if needed, packed, exported in every precision, checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -9,16 +9,24 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from build import check, export, graph_surgery, reference, variants
+from build import (
+    check,
+    export,
+    graph_surgery,
+    packed_attention_check,
+    reference,
+    variants,
+)
 from build.classifier import Classifier, prepare
 from build.data import checkpoints, reviews
 from build.export import Sample, tensors
 from build.finetune import BertTraining
-from build.packed import PackedClassifier
+from build.packed import Encoder, PackedClassifier
+from build.packed_attention import PackedAttentionEncoder
 from build.ragged import pack, split
 from build.recipe import Gates, Recipe
 from build.tokens import pad, tokenize
-from build.variants import Comparison
+from build.variants import Candidate, Comparison
 
 _LENGTHS = (8, 32, 128)
 _MAX_TOKENS = 4096  # of a batch that is compared; the longest texts come in small ones
@@ -49,11 +57,9 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
     model = to_onnx(classifier)
     export.save(model, path)
     classifier.tokenizer.save(str(folder / "tokenizer.json"))
+    samples = list(_samples(classifier, gates.batch_sizes))
     measured = check.compare(
-        lambda sample: probabilities(classifier, split(sample)),
-        path,
-        _samples(classifier, gates.batch_sizes),
-        gates,
+        lambda sample: probabilities(classifier, split(sample)), path, samples, gates
     )
     measured |= reference.compare(
         classifier.folder,
@@ -83,14 +89,20 @@ def build(recipe: Recipe, folder: Path) -> dict[str, object]:
             folder,
             gates=gates.variants,
             served=recipe.served,
+            others={"fp16.packed": _with_packed_attention(classifier, path, samples, gates)},
         ),
     }
 
 
-def to_onnx(classifier: Classifier) -> onnx.ModelProto:
-    """Exports a classifier on packed texts, with its refusals and its label."""
+def to_onnx(classifier: Classifier, encoder: Encoder | None = None) -> onnx.ModelProto:
+    """Exports a classifier on packed texts, with its refusals and its label.
+
+    Args:
+        classifier: What to export.
+        encoder: How the layers are computed; None for attention in standard operators.
+    """
     model = export.to_onnx(
-        PackedClassifier(classifier.network),
+        PackedClassifier(classifier.network, encoder),
         pack([[0, 1, 2], [3, 4, 5, 6]]),
         dynamic_axes={
             "input_ids": {0: "tokens"},
@@ -99,6 +111,13 @@ def to_onnx(classifier: Classifier) -> onnx.ModelProto:
             "mask_shapes": {0: "texts"},
         },
     )
+    if isinstance(encoder, PackedAttentionEncoder):
+        graph_surgery.refuse_masked_first(
+            model,
+            "attention_mask",
+            "row_shapes",
+            "attention_mask must keep the first token of a text if it keeps any",
+        )
     last_id = classifier.network.config.vocab_size - 1
     longest = classifier.longest
     graph_surgery.refuse_outside(
@@ -114,12 +133,30 @@ def to_onnx(classifier: Classifier) -> onnx.ModelProto:
     return model
 
 
+def to_onnx_with_packed_attention(classifier: Classifier) -> onnx.ModelProto:
+    """Exports a classifier on packed texts whose attention is an operator for GPUs."""
+    return to_onnx(classifier, PackedAttentionEncoder(classifier.network.bert.encoder.layer))
+
+
 def probabilities(classifier: Classifier, ids: list[list[int]]) -> npt.NDArray[np.float32]:
     """What PyTorch answers: the Hugging Face network itself on a padded batch, FP32 [n, 2]."""
     with torch.inference_mode():
         logits = classifier.network(**tensors(pad(ids))).logits
     result: npt.NDArray[np.float32] = logits.softmax(-1).numpy()
     return result
+
+
+def _with_packed_attention(
+    classifier: Classifier, gathered: Path, samples: Sequence[Sample], gates: Gates
+) -> Iterator[Candidate]:
+    """The variant in FP16 for GPUs with an attention of their own, once it is checked.
+
+    Raises:
+        BuildError: It does not answer what the gathered model does.
+    """
+    model = to_onnx_with_packed_attention(classifier)
+    layers = classifier.network.config.num_hidden_layers
+    yield packed_attention_check.candidate(model, layers, gathered, samples, gates)
 
 
 def _samples(classifier: Classifier, sizes: tuple[int, ...]) -> Iterator[Sample]:

@@ -142,9 +142,9 @@ def variant(
     return measured
 
 
-def labels(path: Path, samples: Iterable[Sample]) -> list[str]:
+def labels(model: Path | bytes, samples: Iterable[Sample]) -> list[str]:
     """The labels that a model gives to samples, from its output `label` STRING [batch, 1]."""
-    session = _session(path)
+    session = _session(model)
     return [
         str(label) for sample in samples for label in session.run(["label"], sample)[0].reshape(-1)
     ]
@@ -160,5 +160,5 @@ def _name(path: Path) -> str:
     return model if path.name == "model.onnx" else f"{model}, {path.name}"
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+def _session(model: Path | bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])

@@ -77,6 +77,40 @@ def refuse_different(model: onnx.ModelProto, tensor: str, other: str, message: s
     _refuse(model, tensor, [*flag, *_any(model, different)], message)
 
 
+def refuse_masked_first(model: onnx.ModelProto, mask: str, lengths: str, message: str) -> None:
+    """Makes it an error that says `message` if a text's mask drops its first token and not all.
+
+    Call it before the refusals of lengths: what is no length of the mask's is told by those.
+
+    Args:
+        model: Changed in place.
+        mask: Name of the input INT64 [tokens], 0 for what is dropped.
+        lengths: Name of the input INT32 [texts, 1]: tokens of each text, 1 or more.
+        message: Of the error.
+    """
+    axis, one = (
+        _constant(model, "mask_axis", np.int64(0)),
+        _constant(model, "mask_one", np.int64(1)),
+    )
+    flag = [
+        helper.make_node("Cast", [lengths], ["mask_lengths"], to=TensorProto.INT64),
+        helper.make_node("CumSum", ["mask_lengths", axis], ["mask_ends"]),
+        helper.make_node("Sub", ["mask_ends", "mask_lengths"], ["mask_first"]),
+        helper.make_node("Sub", ["mask_ends", one], ["mask_last"]),
+        helper.make_node("Cast", [mask], ["mask_kept"], to=TensorProto.BOOL),
+        helper.make_node("Cast", ["mask_kept"], ["mask_number"], to=TensorProto.INT64),
+        helper.make_node("CumSum", ["mask_number", axis], ["mask_sums"]),
+        helper.make_node("Gather", ["mask_sums", "mask_first"], ["mask_sum_first"]),
+        helper.make_node("Gather", ["mask_sums", "mask_last"], ["mask_sum_last"]),
+        helper.make_node("Less", ["mask_sum_first", "mask_sum_last"], ["mask_has_more"]),
+        helper.make_node("Gather", ["mask_kept", "mask_first"], ["mask_has_first"]),
+        helper.make_node("Less", ["mask_has_first_number", "mask_has_more_number"], ["mask_wrong"]),
+    ]
+    for name in ("mask_has_first", "mask_has_more"):
+        flag.insert(-1, helper.make_node("Cast", [name], [f"{name}_number"], to=TensorProto.INT64))
+    _refuse(model, mask, [*flag, *_any(model, "mask_wrong")], message)
+
+
 def _any(model: onnx.ModelProto, flags: str) -> list[onnx.NodeProto]:
     """Nodes that tell whether one of several BOOL is set."""
     counted, total, found = f"{flags}_counted", f"{flags}_total", f"{flags}_any"

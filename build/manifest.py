@@ -7,6 +7,8 @@ from pathlib import Path
 from build.data.cache import sha256
 
 FILENAME = "manifest.json"
+CHECKED_ON_GPU = "checked_on_gpu"
+"""Said of a variant for which processors have no kernel: whether a GPU has computed it."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,23 @@ def read(folder: Path) -> Manifest | None:
     except (OSError, ValueError, KeyError):
         return None
     return Manifest(**known, facts=content)
+
+
+def not_checked_on_gpu(folder: Path) -> list[Path]:
+    """The files of a version that only a GPU can compute, and that none has checked yet.
+
+    Returns:
+        ONNX files; none of them is served by a config that is shipped.
+    """
+    published = read(folder)
+    variants = published.facts.get("variants") if published else None
+    if not isinstance(variants, dict):
+        return []
+    return [
+        folder / f"model.{name}.onnx"
+        for name, facts in variants.items()
+        if isinstance(facts, dict) and facts.get(CHECKED_ON_GPU) is False
+    ]
 
 
 def digests(folder: Path) -> dict[str, str]:

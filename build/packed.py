@@ -3,9 +3,11 @@
 What works on each token alone (the linear layers, LayerNorm, GELU) runs on the
 tokens of all texts after each other, FP32 [tokens, hidden]. Only attention is
 between the tokens of one text: there, queries, keys and values are gathered to
-[texts, longest, ...] and the result is gathered back.
+[texts, longest, ...] and the result is gathered back. `packed_attention.py` has
+another encoder, for GPUs, whose attention does without that.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -20,6 +22,7 @@ class Packing(NamedTuple):
         position: INT64 [tokens]: each one's place in its own text.
         text: INT64 [tokens]: the text that it is in.
         place: INT64 [tokens]: its place among the kept tokens of that text.
+        counts: INT64 [texts]: how many tokens of each text are kept, 1 or more.
         source: INT64 [texts, longest]: which kept token stands at each place.
         bias: FP32 [texts, 1, 1, longest]: added to attention scores; 0 for a
             token, the lowest number for an empty place.
@@ -30,9 +33,14 @@ class Packing(NamedTuple):
     position: Tensor
     text: Tensor
     place: Tensor
+    counts: Tensor
     source: Tensor
     bias: Tensor
     first: Tensor
+
+
+Encoder = Callable[[Tensor, Packing], Tensor]
+"""The layers of a BERT: from all tokens and where they stand to the first token of each text."""
 
 
 def plan(attention_mask: Tensor, lengths: Tensor) -> Packing:
@@ -61,7 +69,34 @@ def plan(attention_mask: Tensor, lengths: Tensor) -> Packing:
     empty = (places >= counts[:, None]) | attention_mask[kept][source].eq(0)
     bias = torch.where(empty, torch.finfo(torch.float32).min, 0.0)[:, None, None]
     place = torch.arange(kept.shape[0]) - first[text]
-    return Packing(kept, position, text, place, source, bias, first)
+    return Packing(kept, position, text, place, counts, source, bias, first)
+
+
+class GatheredEncoder(nn.Module):
+    """The layers of a BERT, with attention in standard operators.
+
+    Takes the embeddings of all tokens, FP32 [tokens, hidden], and where they stand; returns
+    the first token of each text, FP32 [texts, hidden]: the classifier reads nothing else.
+    """
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        super().__init__()
+        self.layers = layers
+        # One product for what is projected from the same tokens. Of the last layer
+        # the query is needed for the first tokens only.
+        *most, last = (layer.attention.self for layer in layers)
+        merged = [_merged(layer.query, layer.key, layer.value) for layer in most]
+        self.projections = nn.ModuleList([*merged, _merged(last.key, last.value)])
+
+    def forward(self, hidden: Tensor, packing: Packing) -> Tensor:
+        """Returns the first tokens, after all layers."""
+        for layer, projection in zip(self.layers[:-1], self.projections[:-1], strict=True):
+            attended = _attend(layer, projection(hidden), packing)
+            hidden = feed_forward(layer, attended, hidden)
+        last = self.layers[-1]
+        first = hidden.index_select(0, packing.first)
+        attended = _attend_first(last, first, self.projections[-1](hidden), packing)
+        return feed_forward(last, attended, first)
 
 
 class PackedClassifier(nn.Module):
@@ -74,14 +109,11 @@ class PackedClassifier(nn.Module):
     logits FP32 [texts, labels].
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, encoder: Encoder | None = None) -> None:
+        """Takes the encoder that is exported; None for `GatheredEncoder`."""
         super().__init__()
         self.network = network
-        # One product for what is projected from the same tokens. Of the last layer
-        # the query is needed for the first tokens only.
-        *layers, last = (layer.attention.self for layer in network.bert.encoder.layer)
-        merged = [_merged(layer.query, layer.key, layer.value) for layer in layers]
-        self.projections = nn.ModuleList([*merged, _merged(last.key, last.value)])
+        self.encoder = encoder or GatheredEncoder(network.bert.encoder.layer)
 
     def forward(
         self,
@@ -96,17 +128,7 @@ class PackedClassifier(nn.Module):
         hidden = embeddings.word_embeddings(input_ids.index_select(0, packing.kept))
         hidden = hidden + embeddings.token_type_embeddings.weight[0]
         hidden = hidden + embeddings.position_embeddings(packing.position)
-        hidden = embeddings.LayerNorm(hidden)
-        for layer, projection in zip(
-            self.network.bert.encoder.layer[:-1], self.projections[:-1], strict=True
-        ):
-            attended = _attend(layer, projection(hidden), packing)
-            hidden = _feed_forward(layer, attended, hidden)
-        # The classifier reads the first token of each text and nothing else.
-        last = self.network.bert.encoder.layer[-1]
-        first = hidden.index_select(0, packing.first)
-        attended = _attend_first(last, first, self.projections[-1](hidden), packing)
-        first = _feed_forward(last, attended, first)
+        first = self.encoder(embeddings.LayerNorm(hidden), packing)
         pooled = self.network.bert.pooler(first[:, None])
         logits: Tensor = self.network.classifier(pooled)
         return logits
@@ -177,7 +199,7 @@ def _weigh(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     return context
 
 
-def _feed_forward(layer: Any, attended: Tensor, hidden: Tensor) -> Tensor:
+def feed_forward(layer: Any, attended: Tensor, hidden: Tensor) -> Tensor:
     """All of a layer after attention, FP32 [n, hidden] for both arguments and the result."""
     output: Tensor = layer.feed_forward_chunk(layer.attention.output(attended, hidden))
     return output

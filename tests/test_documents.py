@@ -11,7 +11,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 ENDING = r"\.(?:py|md|toml|pbtxt|jinja|ya?ml|json|cfg|txt|svg|onnx|sh)"
 # What is made when something is built or runs, and what belongs to others.
 MADE = re.compile(
-    r"model(\.int8|\.fp16)?\.onnx|tokenizer(_config)?\.json|vocab\.txt|manifest\.json|config\.json"
+    r"model(\.int8|\.fp16(\.packed)?)?\.onnx|tokenizer(_config)?\.json|vocab\.txt|manifest\.json|config\.json"
     r"|(model_repository/<model>/)?configs/(tuned|NAME)\.pbtxt|RUN_DIR/.*|\.run/.*|\.venv/.*"
     r"|reports/.*|dist/.*|PREFIX/.*|bundle\.json|(bin/tritonserver|backends|lib)/?|/v2/.*|/v1/.*|/metrics|/dev/.*|/tmp.*|/proc.*"
 )

@@ -1,14 +1,28 @@
 """A small BERT checkpoint in Hugging Face format, written by the tests."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
+from build import bert
+from build.classifier import load
+from build.data import checkpoints
+
 WriteCheckpoint = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class BothWays:
+    """One classifier in FP32: attention in standard operators, and by the operator for GPUs."""
+
+    gathered: onnx.ModelProto
+    packed: onnx.ModelProto
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +54,14 @@ def write_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteCheckpoin
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def both_ways(write_checkpoint: WriteCheckpoint) -> BothWays:
+    """A small network of two layers whose attention moves the answers."""
+    folder = write_checkpoint("bad", "good", initializer_range=0.3)
+    classifier = load(checkpoints.find(str(folder)))
+    return BothWays(bert.to_onnx(classifier), bert.to_onnx_with_packed_attention(classifier))
 
 
 def _tokenizer() -> Tokenizer:

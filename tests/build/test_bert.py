@@ -33,6 +33,10 @@ def test_a_checkpoint_with_labels_is_exported_as_it_is(
     assert facts["labels"] == list(LABELS)
     assert facts["accuracy"] is None
     assert float(str(facts["largest_difference"])) < 1e-4
+    variants = facts["variants"]
+    assert isinstance(variants, dict)
+    assert variants["fp16.packed"]["checked_on_gpu"] is False
+    assert (tmp_path / "model.fp16.packed.onnx").is_file()
 
     tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     ids = tokenize(tokenizer, ["a film", "the long, long film " * 20])

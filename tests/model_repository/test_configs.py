@@ -1,5 +1,6 @@
 """Every config parses with Triton's protobuf, fits its model, and matches its twin."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import onnxruntime
 import pytest
 from tritonclient.grpc import model_config_pb2
 
-from build import catalogue, model_config
+from build import catalogue, manifest, model_config
 
 ROOT = Path(__file__).resolve().parents[2] / "model_repository"
 DESCRIBED = catalogue.read(ROOT)
@@ -16,9 +17,10 @@ ASKED = {name: model.ask for name, model in DESCRIBED.items() if model.ask}
 # What is shipped; somebody may have a tuned.pbtxt of their own beside it.
 CONFIGS = sorted([*ROOT.glob("*/config.pbtxt"), *ROOT.glob("*/configs/cpu.pbtxt")])
 # What a GPU makes different: where instances run and how many, what runs the
-# graph there and in which precision, what is warmed up, and how long it pays to
-# wait for a batch.
+# graph there and in which precision, what is warmed up, how many rows a batch has,
+# and how long it pays to wait for one.
 FOR_GPUS = (
+    "max_batch_size",
     "default_model_filename",
     "instance_group",
     "optimization",
@@ -38,6 +40,16 @@ parse = model_config.read
 
 def short(path: Path) -> str:
     return str(path.relative_to(ROOT))
+
+
+def on_gpus(model: str) -> model_config.ModelConfig:
+    """What NVIDIA's container serves, and every server on a GPU."""
+    return parse(ROOT / model / model_config.PLAIN)
+
+
+def on_processors(model: str) -> model_config.ModelConfig:
+    """What a server without a GPU serves."""
+    return model_config.of_model(ROOT, model)
 
 
 def of_kind(wanted: str) -> list[Path]:
@@ -150,7 +162,7 @@ def test_a_config_names_its_folder_and_batches(path: Path) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model: str) -> None:
-    gpu, cpu = parse(ROOT / model / "config.pbtxt"), model_config.of_model(ROOT, model)
+    gpu, cpu = on_gpus(model), on_processors(model)
     for config in (gpu, cpu):
         for field in FOR_GPUS:
             config.ClearField(field)
@@ -163,12 +175,40 @@ def test_the_configs_of_a_model_differ_only_in_what_a_gpu_makes_different(model:
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_gpus_take_more_rows_of_networks_and_as_many_of_everything_else(model: str) -> None:
+    gpu, cpu = on_gpus(model), on_processors(model)
+    if gpu.backend == "onnxruntime":
+        assert gpu.max_batch_size > cpu.max_batch_size
+    else:
+        assert gpu.max_batch_size == cpu.max_batch_size
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(model: str) -> None:
-    gpu, cpu = parse(ROOT / model / "config.pbtxt"), model_config.of_model(ROOT, model)
+    gpu, cpu = on_gpus(model), on_processors(model)
     kinds = model_config_pb2.ModelInstanceGroup
     expected = kinds.KIND_GPU if gpu.backend == "onnxruntime" else kinds.KIND_CPU
     assert all(group.kind == expected for group in gpu.instance_group)
     assert all(group.kind == kinds.KIND_CPU for group in cpu.instance_group)
+
+
+@pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
+def test_a_warm_up_has_a_full_batch_and_no_mask_that_drops_it(path: Path) -> None:
+    config = parse(path)
+    for warm_up in config.model_warmup:
+        assert warm_up.batch_size == config.max_batch_size
+        assert set(warm_up.inputs) == {tensor.name for tensor in config.input}
+        for name, tensor in warm_up.inputs.items():
+            assert tensor.WhichOneof("input_data_type") == (
+                "random_data" if name == "attention_mask" else "zero_data"
+            )
+
+
+@pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
+def test_nothing_is_served_that_waits_for_a_gpu_to_check_it(path: Path) -> None:
+    config = parse(path)
+    waiting = manifest.not_checked_on_gpu(ROOT / config.name / "1")
+    assert model_config.served_file(config) not in {each.name for each in waiting}
 
 
 @pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)
@@ -209,8 +249,10 @@ def test_the_steps_of_an_ensemble_fit_each_other(path: Path) -> None:
     config = parse(path)
     known = {tensor.name: (tensor.data_type, tuple(tensor.dims)) for tensor in config.input}
     for step in config.ensemble_scheduling.step:
-        model = parse(ROOT / step.model_name / "config.pbtxt")
-        assert model.max_batch_size == config.max_batch_size
+        model = on_gpus(step.model_name)
+        # A request has as many rows on a GPU as elsewhere; batches there have more.
+        rows = on_processors(step.model_name).max_batch_size
+        assert rows == config.max_batch_size <= model.max_batch_size
         for tensor in model.input:
             assert known[step.input_map[tensor.name]] == (tensor.data_type, tuple(tensor.dims))
         for tensor in model.output:
@@ -243,12 +285,15 @@ def test_what_remembers_texts_is_batched_by_sequences_and_nothing_else_is() -> N
     assert found
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=short)
-def test_a_model_knows_how_many_rows_the_models_take_that_it_asks(path: Path) -> None:
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("read", [on_gpus, on_processors])
+def test_a_model_knows_how_many_rows_the_models_take_that_it_asks(
+    read: Callable[[str], model_config.ModelConfig], model: str
+) -> None:
     prefix = "max_batch_size_of_"
-    for name, parameter in parse(path).parameters.items():
+    for name, parameter in read(model).parameters.items():
         if name.startswith(prefix):
-            asked = parse(ROOT / name.removeprefix(prefix) / "config.pbtxt")
+            asked = read(name.removeprefix(prefix))
             assert int(parameter.string_value) == asked.max_batch_size
 
 
