@@ -42,6 +42,7 @@ UNUSED_FILES = (
     "**/*.a",
     "**/__pycache__",
 )
+_OF_THE_ENVIRONMENT = {"pip", "setuptools"}  # whoever makes one gets them
 _PYTHON = "{}.{}".format(*sys.version_info)
 
 
@@ -52,7 +53,7 @@ def main() -> None:
     asked_for = {
         name for name, each in installed.items() if each.read_text("REQUESTED") is not None
     }
-    needed = closure(asked_for - {"pip"}, installed)
+    needed = closure(asked_for - _OF_THE_ENVIRONMENT, installed)
     for name in sorted(installed.keys() - needed):
         remove_package(installed[name], packages)
     for path in unused_files(packages):

@@ -57,6 +57,7 @@ def test_what_is_copied_is_there(file: Path) -> None:
     copied = [each.split() for each in instructions(file, "COPY") if not each.startswith("--from")]
     sources = [source for *sources, _ in copied for source in sources]
     assert sources
+    assert file not in SERVERS or {"server", "clients"} <= {Path(each).name for each in sources}
     context = ROOT / "model_repository" if file.suffix == ".models" else ROOT
     assert [source for source in sources if not (context / source).exists()] == []
 

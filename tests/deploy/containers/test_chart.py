@@ -1,0 +1,123 @@
+"""The pod that the chart describes runs: by its own probes, rights, limits and preStop."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.cluster import eventually
+from tests.deploy.containers.answers import Digits
+from tests.deploy.containers.pod import Object, Pod, running_pod
+from tests.deploy.containers.podman import Podman
+from tests.deploy.load import SteadyLoad
+from tests.deploy.programs import kubernetes_program
+from tests.deploy.test_helm import pod as pod_of
+from tests.deploy.test_helm import render
+
+pytestmark = pytest.mark.e2e
+
+RATE = 40
+DRAIN_SECONDS = 3
+
+
+class Chart:
+    """What `helm template` makes of the CPU values."""
+
+    def __init__(self, objects: list[Object]) -> None:
+        self.spec = pod_of(objects)
+        self.secrets = {
+            each["metadata"]["name"]: each for each in objects if each["kind"] == "Secret"
+        }
+        (volume,) = (each for each in self.spec["volumes"] if "persistentVolumeClaim" in each)
+        self.claim = volume["persistentVolumeClaim"]["claimName"]
+
+
+@pytest.fixture(scope="module")
+def chart(cpu_image: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    assert cpu_image
+    helm = kubernetes_program("helm", tmp_path_factory.mktemp("helm"))
+    return Chart(render(helm, "cpu", f"drainSeconds={DRAIN_SECONDS},startSeconds=60"))
+
+
+@pytest.fixture
+def pod(podman: Podman, chart: Chart, digit_models: Path) -> Iterator[Pod]:
+    with running_pod(podman, chart.spec, chart.secrets, {chart.claim: digit_models}) as running:
+        assert running.wait_until_ready(), str(running.container)
+        yield running
+
+
+def test_it_is_ready_by_its_probes_answers_and_drains(pod: Pod) -> None:
+    described = pod.described
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert pod.probe(described[probe])
+        for wrong in ({"path": "/v2/health/redy"}, {"port": 8009}, {"port": "grpc"}):
+            changed = copy.deepcopy(described[probe])
+            changed["httpGet"] |= wrong
+            assert not pod.probe(changed), wrong
+    mounted = pod.container.exec("cat", "/proc/mounts")
+    (shared,) = [line for line in mounted.splitlines() if line.split()[1] == "/dev/shm"]  # noqa: S108
+    assert "size=524288k" in shared
+    assert "NoNewPrivs:\t1" in Path(f"/proc/{pod.container.state()['Pid']}/status").read_text()
+    asked = Digits(pod.container.http_url)
+    with ThreadPoolExecutor(1) as pool:
+        with SteadyLoad(asked.calls(), RATE) as load:
+            load.more(RATE)
+            began = time.monotonic()
+            ended = pool.submit(pod.terminate)
+            assert eventually(lambda: not pod.ready.is_set())
+            # What lists its address forgets it only now; until preStop is over, some still come.
+            load.more(RATE * (DRAIN_SECONDS - 1))
+        assert time.monotonic() - began < DRAIN_SECONDS
+        assert ended.result() == 0
+    assert load.tally.failures == []
+    assert load.tally.right == load.tally.sent
+    assert asked.refused == 0
+    assert pod.failures == []
+
+
+def test_a_user_without_rights_is_found(
+    podman: Podman, chart: Chart, digit_models: Path, tmp_path: Path
+) -> None:
+    private = tmp_path / "models"
+    shutil.copytree(digit_models, private)
+    private.chmod(0o700)
+    with running_pod(podman, chart.spec, chart.secrets, {chart.claim: private}) as running:
+        assert not running.wait_until_ready()
+        assert running.container.exit_code() == 1
+        assert "error: " in running.container.logs()
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        pytest.param(("env", "MODEL_REPOSITORY"), "/model", id="path"),
+        pytest.param(("env", "HTTP_PORT"), "8001", id="port"),
+        pytest.param(("mount", "tmp"), "/elsewhere", id="no-place-to-write"),
+        pytest.param(("size", "shared-memory"), "1Mi", id="shared-memory"),
+    ],
+)
+def test_a_wrong_value_is_found(
+    podman: Podman, chart: Chart, digit_models: Path, where: tuple[str, str], value: str
+) -> None:
+    spec = copy.deepcopy(chart.spec)
+    (described,) = spec["containers"]
+    kind, name = where
+    if kind == "env":
+        next(each for each in described["env"] if each["name"] == name)["value"] = value
+    elif kind == "mount":
+        next(each for each in described["volumeMounts"] if each["name"] == name)["mountPath"] = (
+            value
+        )
+    else:
+        volume = next(each for each in spec["volumes"] if each["name"] == name)
+        volume["emptyDir"]["sizeLimit"] = value
+    with running_pod(podman, spec, chart.secrets, {chart.claim: digit_models}) as running:
+        assert not running.wait_until_ready()
+        assert running.container.exit_code() == 1
+        assert "error: " in running.container.logs()
