@@ -152,3 +152,6 @@ def test_the_load_balancer_of_compose_has_a_valid_configuration(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert "server r2 r2:8001 proto h2" in text
+    # No address of one engine's resolver.
+    assert "parse-resolv-conf" in text
+    assert "nameserver" not in text
