@@ -108,14 +108,21 @@ class Podman:
             self._namespace.kill()
             self._namespace.wait()
 
+    def command(self, *command: str) -> list[str]:
+        """A command as it has to be run here, with `environment`."""
+        if self._namespace is None:
+            return [*command]
+        return ["nsenter", f"--mount=/proc/{self._namespace.pid}/ns/mnt", *command]
+
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Runs a command of podman, whatever comes of it."""
-        command = ["podman", *arguments]
-        if self._namespace:
-            command = ["nsenter", f"--mount=/proc/{self._namespace.pid}/ns/mnt", *command]
-        environment = {**os.environ, **self.environment}
         return subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=300
+            self.command("podman", *arguments),
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
         )
 
     def __call__(self, *arguments: str) -> str:
