@@ -12,7 +12,9 @@ import pytest
 
 from deploy.docker.images import project_version
 from tests.deploy.cluster import ROOT, make_repository
+from tests.deploy.containers.chart import Chart
 from tests.deploy.containers.podman import Podman, is_installed
+from tests.deploy.programs import kubernetes_program
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,12 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
 def cpu_image(podman: Podman) -> str:
     """The CPU image as `make images BASE=bootstrap` builds it."""
     return build_image(podman, ONLY="cpu", BASE="bootstrap")
+
+
+@pytest.fixture(scope="session")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+    """The chart with the CPU values."""
+    return Chart(kubernetes_program("helm", tmp_path_factory.mktemp("helm")))
 
 
 def build_image(podman: Podman, **settings: str) -> str:

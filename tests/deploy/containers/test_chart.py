@@ -13,36 +13,14 @@ import pytest
 
 from tests.deploy.cluster import eventually
 from tests.deploy.containers.answers import Digits
-from tests.deploy.containers.pod import Object, Pod, running_pod
+from tests.deploy.containers.chart import DRAIN_SECONDS, Chart
+from tests.deploy.containers.pod import Pod, running_pod
 from tests.deploy.containers.podman import Podman
 from tests.deploy.load import SteadyLoad
-from tests.deploy.programs import kubernetes_program
-from tests.deploy.test_helm import pod as pod_of
-from tests.deploy.test_helm import render
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("cpu_image")]
 
 RATE = 40
-DRAIN_SECONDS = 3
-
-
-class Chart:
-    """What `helm template` makes of the CPU values."""
-
-    def __init__(self, objects: list[Object]) -> None:
-        self.spec = pod_of(objects)
-        self.secrets = {
-            each["metadata"]["name"]: each for each in objects if each["kind"] == "Secret"
-        }
-        (volume,) = (each for each in self.spec["volumes"] if "persistentVolumeClaim" in each)
-        self.claim = volume["persistentVolumeClaim"]["claimName"]
-
-
-@pytest.fixture(scope="module")
-def chart(cpu_image: str, tmp_path_factory: pytest.TempPathFactory) -> Chart:
-    assert cpu_image
-    helm = kubernetes_program("helm", tmp_path_factory.mktemp("helm"))
-    return Chart(render(helm, "cpu", f"drainSeconds={DRAIN_SECONDS},startSeconds=60"))
 
 
 @pytest.fixture
@@ -103,7 +81,11 @@ def test_a_user_without_rights_is_found(
     ],
 )
 def test_a_wrong_value_is_found(
-    podman: Podman, chart: Chart, digit_models: Path, where: tuple[str, str], value: str
+    podman: Podman,
+    chart: Chart,
+    digit_models: Path,
+    where: tuple[str, str],
+    value: str,
 ) -> None:
     spec = copy.deepcopy(chart.spec)
     (described,) = spec["containers"]

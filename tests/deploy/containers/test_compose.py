@@ -27,7 +27,7 @@ from tests.deploy.containers.podman import Container, Podman
 from tests.deploy.load import SteadyLoad
 from tests.deploy.test_monitoring import Prometheus, dashboard_queries, rules
 
-pytestmark = [pytest.mark.e2e, pytest.mark.long]
+pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("cpu_image")]
 
 RATE = 20
 STARTED = ("r1", "r2", "front", "prometheus")
@@ -93,10 +93,7 @@ class Compose:
 
 
 @pytest.fixture(scope="module")
-def compose(
-    podman: Podman, cpu_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Compose]:
-    assert cpu_image
+def compose(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
     folder = tmp_path_factory.mktemp("project")
     docker = folder / "deploy" / "docker"
     docker.mkdir(parents=True)
