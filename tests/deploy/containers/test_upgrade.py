@@ -1,4 +1,4 @@
-"""An upgrade moves traffic from a pod of the old image to one of the new, and back, without loss."""
+"""Traffic moves from a pod of the old image to one of the new, and back, without a lost request."""
 
 from __future__ import annotations
 
