@@ -8,8 +8,6 @@ from pathlib import Path
 from tests.deploy.containers.pod import Object
 from tests.deploy.test_helm import pod, render
 
-DRAIN_SECONDS = 3
-
 
 class Chart:
     """The rendered chart.
@@ -21,10 +19,11 @@ class Chart:
 
     Args:
         helm: The program.
+        drain_seconds: What a pod waits before it is told to stop.
     """
 
-    def __init__(self, helm: Path) -> None:
-        objects = render(helm, "cpu", f"drainSeconds={DRAIN_SECONDS},startSeconds=60")
+    def __init__(self, helm: Path, drain_seconds: int = 1) -> None:
+        objects = render(helm, "cpu", f"drainSeconds={drain_seconds},startSeconds=60")
         self.spec = pod(objects)
         secrets = (each for each in objects if each["kind"] == "Secret")
         self.secrets = {each["metadata"]["name"]: each for each in secrets}

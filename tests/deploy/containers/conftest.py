@@ -34,9 +34,15 @@ def cpu_image(podman: Podman) -> str:
 
 
 @pytest.fixture(scope="session")
-def chart(tmp_path_factory: pytest.TempPathFactory) -> Chart:
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program."""
+    return kubernetes_program("helm", tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="session")
+def chart(helm: Path) -> Chart:
     """The chart with the CPU values."""
-    return Chart(kubernetes_program("helm", tmp_path_factory.mktemp("helm")))
+    return Chart(helm)
 
 
 def build_image(podman: Podman, **settings: str) -> str:

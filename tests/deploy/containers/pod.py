@@ -112,7 +112,8 @@ class Pod:
         self.ready.clear()
         self._end_probes()
         before = self.described["lifecycle"]["preStop"]["exec"]["command"]
-        self.container.exec(*before)
+        # One that fails is noted by the kubelet, and SIGTERM follows all the same.
+        self.container.podman.call("exec", self.container.name, *before)
         left = self.spec["terminationGracePeriodSeconds"] - (time.monotonic() - began)
         self.container.stop(max(1, int(left)))
         return self.container.exit_code()
