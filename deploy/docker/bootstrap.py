@@ -46,6 +46,8 @@ def _bootstrap(archive: Path) -> None:
     command = ["mmdebstrap", "--quiet", "--variant=essential", f"--include={','.join(_PACKAGES)}"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     command += [f"--dpkgopt=path-include={_KEPT}"]
+    # Or Perl would come to move /bin into /usr.
+    command += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"]
     # As in the official images of Python.
     command += ['--customize-hook=ln -s python3 "$1/usr/bin/python"']
     command += [SUITE, str(archive)]

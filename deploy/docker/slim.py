@@ -22,6 +22,8 @@ UNUSED_REQUIREMENTS: Mapping[str, frozenset[str]] = {
     "locust": frozenset({"pytest", "setuptools"}),
 }
 """What packages ask for and do not import where they are used as here."""
+EXTRAS: Mapping[str, frozenset[str]] = {"tritonclient": frozenset({"grpc", "http"})}
+"""The extras that are asked for."""
 
 UNUSED_FILES = (
     "onnxruntime/transformers",
@@ -76,9 +78,12 @@ def closure(roots: set[str], installed: Mapping[str, Distribution]) -> set[str]:
         if name in needed or name not in installed:
             continue
         needed.add(name)
-        # Those of extras, too: what nobody asked for is not installed.
-        words = (re.match(r"[\w.-]+", line) for line in installed[name].requires or ())
-        required = {re.sub(r"[-_.]+", "-", word[0]).lower() for word in words if word}
+        required = set()
+        for line in installed[name].requires or ():
+            word = re.match(r"[\w.-]+", line)
+            extra = re.search(r"extra *== *['\"]([\w.-]+)", line)
+            if word and (extra is None or extra[1] in EXTRAS.get(name, ())):
+                required.add(re.sub(r"[-_.]+", "-", word[0]).lower())
         waiting += required - UNUSED_REQUIREMENTS.get(name, frozenset())
     return needed
 

@@ -121,7 +121,10 @@ class _Package(Distribution):
 
 def test_what_nothing_needs_is_left_out_whatever_asked_for_it() -> None:
     installed = {
-        "tokenizers": _Package("huggingface-hub<3,>=0.16", "numpy ; extra == 'testing'"),
+        "tokenizers": _Package("huggingface-hub<3,>=0.16", "pip ; extra == 'testing'"),
+        "tritonclient": _Package("numpy", "grpcio>=1 ; extra == 'grpc'", "pip ; extra=='dev'"),
+        "grpcio": _Package(),
+        "pip": _Package(),
         "huggingface-hub": _Package("tqdm"),
         "tqdm": _Package(),
         "numpy": _Package(),
@@ -129,8 +132,10 @@ def test_what_nothing_needs_is_left_out_whatever_asked_for_it() -> None:
         "rich": _Package("typer"),
         "typing-extensions": _Package(),
     }
-    assert slim.closure({"tokenizers", "typer"}, installed) == {
+    assert slim.closure({"tokenizers", "tritonclient", "typer"}, installed) == {
         "tokenizers",
+        "tritonclient",
+        "grpcio",
         "numpy",
         "typer",
         "rich",
