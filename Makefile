@@ -36,13 +36,15 @@ export BUNDLE_PYTHON SPLIT COMPRESS WITHOUT MODELS DIST
 export ROUNDS MEASURE_S ONLY
 # What is checked on a GPU, and where the results go; docs/gpu.md.
 export OUT KEPT CALLERS ROWS CONFORMANCE
+# How container images are built; docs/operations.md.
+export ENGINE BASE MODELS MODEL_REPOSITORY TAG
 BERT ?=
 CANARY ?= 0
 FROM ?=
 
 .PHONY: help demo test test-unit test-long build serve cluster roll reload publish promote rollback conformance \
 	bench bench-peers bench-backend bench-models bench-packing bench-explain bench-guard bench-publish \
-	loadtest loadtest-ui tune fuzz gpu-check bundle lint format clean
+	loadtest loadtest-ui tune fuzz gpu-check bundle images lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
@@ -76,6 +78,10 @@ promote: $(VENV)/cluster.stamp ## Serve the canary from all of the cluster's ser
 
 rollback: $(VENV)/cluster.stamp ## End the canary, or serve again what was served before
 	@$(PY) -m deploy.cluster rollback
+
+images: $(VENV)/cluster.stamp ## Build container images: ONLY=cpu,load,gpu, BASE=bootstrap without a registry, MODELS=1
+	@[ "$(MODELS)" != 1 ] || $(PY) -m build --keep-checkpoint
+	@$(PY) -m deploy.docker.images
 
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included
 	@$(PY) -m build --keep-checkpoint

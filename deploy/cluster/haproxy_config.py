@@ -32,7 +32,7 @@ class HAProxyLayout:
     certificate: Path  # PEM file of certificate and key
     hosts: Mapping[str, str] = field(default_factory=dict)  # by server; loopback if missing
     metrics_bind: str = "127.0.0.1"  # of HAProxy's own metrics
-    nameserver: str = ""  # `address:port`, resolves the hosts; empty where they are addresses
+    resolve_names: bool = False  # whether the hosts are names, which /etc/resolv.conf resolves
 
 
 def haproxy_program() -> str:

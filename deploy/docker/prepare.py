@@ -17,7 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".run" / "compose"
 SERVERS = ("r1", "r2")
 INSIDE = Path("/etc/serving")
-_DOCKER_DNS = "127.0.0.11:53"
 
 
 def make(folder: Path) -> Path:
@@ -38,7 +37,7 @@ def make(folder: Path) -> Path:
         certificate=INSIDE / "server.pem",
         hosts={name: name for name in SERVERS},
         metrics_bind="0.0.0.0",  # noqa: S104 - published to no other network
-        nameserver=_DOCKER_DNS,
+        resolve_names=True,
     )
     replicas = [ReplicaState(name, 0, 0, 8000, 8001, 8002) for name in SERVERS]
     text = render_config(

@@ -21,6 +21,36 @@ KSERVE = Package(
     filename="kserve-0.21.0-py3-none-any.whl",
     sha256="df9bc5888704d9085015e08f1a8fced5ff0698f3becc6212d4e7b8234c71623b",
 )
+GRAFANA_SCHEMA = Package(
+    name="@grafana/schema",
+    version="11.3.0",
+    filename="grafana-schema-11.3.0.tgz",
+    sha256="a828124a42f99c5283b46f1a6c36a29b01005ee60865c2c2a36c7e22b5310324",
+)
+TYPESCRIPT = Package(
+    name="typescript",
+    version="5.9.3",
+    filename="typescript-5.9.3.tgz",
+    sha256="10e108c9cf7d5f2879053dff18515fb405abf2ccef63eaaf017d9c571687a1d3",
+)
+
+
+def node_package(package: Package, folder: Path) -> Path:
+    """Unpacks a package of npm's where Node.js looks for it from a folder.
+
+    Args:
+        package: Which.
+        folder: Where to.
+
+    Returns:
+        The package's folder.
+    """
+    target = folder / "node_modules" / package.name
+    target.mkdir(parents=True)
+    archive = cache.fetch(package, cache.npm)
+    command = ["tar", "xzf", str(archive), "-C", str(target), "--strip-components=1"]
+    subprocess.run(command, check=True)
+    return target
 
 
 def kubernetes_program(name: str, folder: Path) -> Path:

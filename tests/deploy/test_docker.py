@@ -25,9 +25,14 @@ DOCKER = ROOT / "deploy" / "docker"
 DOCKERFILES = sorted(DOCKER.glob("Dockerfile.*"))
 
 
+SERVERS = [file for file in DOCKERFILES if file.suffix in (".cpu", ".gpu")]
+
+
 def instructions(file: Path, name: str) -> list[str]:
-    """The arguments of every instruction of that name."""
+    """The arguments of every instruction of that name, with build arguments by their defaults."""
     text = re.sub(r"\\\n\s*", " ", file.read_text())
+    for argument, default in re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE):
+        text = text.replace(f"${{{argument}}}", default)
     return re.findall(rf"^{name} (.*)$", text, re.MULTILINE)
 
 
@@ -51,8 +56,10 @@ def test_an_image_is_pinned_and_not_run_by_root(file: Path) -> None:
 def test_what_is_copied_is_there(file: Path) -> None:
     copied = [each.split() for each in instructions(file, "COPY") if not each.startswith("--from")]
     sources = [source for *sources, _ in copied for source in sources]
-    assert "server" in {Path(source).name for source in sources}
-    assert [source for source in sources if not (ROOT / source).exists()] == []
+    assert sources
+    assert file not in SERVERS or {"server", "clients"} <= {Path(each).name for each in sources}
+    context = ROOT / "model_repository" if file.suffix == ".models" else ROOT
+    assert [source for source in sources if not (context / source).exists()] == []
 
 
 class _Ready(BaseHTTPRequestHandler):
@@ -63,7 +70,7 @@ class _Ready(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.suffix)
+@pytest.mark.parametrize("file", SERVERS, ids=lambda file: file.suffix)
 def test_a_health_check_asks_no_proxy(file: Path) -> None:
     (check,) = instructions(file, "HEALTHCHECK")
     _, option, script = json.loads(check.partition("CMD ")[2])
@@ -80,9 +87,17 @@ def test_a_health_check_asks_no_proxy(file: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("file", SERVERS, ids=lambda file: file.suffix)
+def test_a_server_is_guarded_by_the_variables_of_its_image(file: Path, tmp_path: Path) -> None:
+    pairs = dict(each.split("=", 1) for each in instructions(file, "ENV")[-1].split())
+    known = {name.upper() for name in Settings.model_fields}
+    assert pairs.keys() - {"PATH", "PYTHONDONTWRITEBYTECODE", "HOME"} <= known
+    assert Settings.from_environment({**pairs, "MODEL_REPOSITORY": str(tmp_path)}).guarded
+
+
 @pytest.mark.e2e
 def test_what_the_cpu_image_starts_serves_and_is_healthy(tmp_path: Path) -> None:
-    """Its files, variables, command and health check; only the container is missing."""
+    """As tests/deploy/containers does in a container, for machines that cannot run one."""
     file = DOCKER / "Dockerfile.cpu"
     app = tmp_path / "app"
     shutil.copytree(ROOT / "server", app / "server", ignore=shutil.ignore_patterns("__py*"))
@@ -101,9 +116,6 @@ def test_what_the_cpu_image_starts_serves_and_is_healthy(tmp_path: Path) -> None
         "GUARD": "on",  # as it is where BIND is that of the image
         "MODEL_REPOSITORY": str(models),
     }
-    known = {name.upper() for name in Settings.model_fields}
-    assert pairs.keys() - {"PATH", "PYTHONDONTWRITEBYTECODE", "HOME"} <= known
-    assert Settings.from_environment({**pairs, "MODEL_REPOSITORY": str(models)}).guarded
     _, *module = json.loads(instructions(file, "ENTRYPOINT")[-1])
     check = json.loads(instructions(file, "HEALTHCHECK")[-1].partition("CMD ")[2])
     # The command given to `during` is the health check, on the port that was chosen.
@@ -140,3 +152,6 @@ def test_the_load_balancer_of_compose_has_a_valid_configuration(tmp_path: Path) 
     )
     assert done.returncode == 0, done.stderr
     assert "server r2 r2:8001 proto h2" in text
+    # No address of one engine's resolver.
+    assert "parse-resolv-conf" in text
+    assert "nameserver" not in text
