@@ -16,6 +16,7 @@ import uvloop
 
 from server.errors import ServerError
 from server.guard.admission import Admission
+from server.guard.allocator import return_memory
 from server.guard.descriptions import Descriptions
 from server.guard.grpc.server import serve_grpc
 from server.guard.http import upstream as http_upstream
@@ -68,6 +69,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         f"metrics {settings.bind}:{metrics_port}",
         flush=True,
     )
+    returning = asyncio.create_task(return_memory())
     # What is there stays; without this the collector looks at it again and again.
     gc.collect()
     gc.freeze()
@@ -76,6 +78,7 @@ async def serve(settings: GuardSettings, quarantine_dir: Path) -> int:
         await asyncio.gather(server.stop(settings.exit_timeout), grpc.stop(settings.exit_timeout))
     )
     shown.close()
+    returning.cancel()
     watch.stop()
     quarantine.close()
     return 0 if finished else 1

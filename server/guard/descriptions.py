@@ -147,7 +147,7 @@ class Descriptions:
             age = time.monotonic() - kept.since
             if age <= _STALE_SECONDS:
                 if age > _FRESH_SECONDS and key not in self._asking:
-                    self._ask(key).add_done_callback(_ignore)
+                    self._ask(key)
                 return kept.description
         check_name(model, version)
         task = self._asking.get(key) or self._ask(key)
@@ -158,6 +158,7 @@ class Descriptions:
         task = asyncio.ensure_future(self._describe(*key))
         self._asking[key] = task
         task.add_done_callback(lambda _: self._asking.pop(key, None))
+        task.add_done_callback(_ignore)
         return task
 
     async def _describe(self, model: str, version: str) -> Description:
@@ -285,6 +286,6 @@ def _instances(config: Mapping[str, Any]) -> int:
 
 
 def _ignore(task: asyncio.Task[Description]) -> None:
-    """Notes the outcome of a refresh that nobody waits for: the next request asks again."""
+    """Notes the outcome of what nobody may wait for any more: the next request asks again."""
     if not task.cancelled():
         task.exception()

@@ -1,5 +1,7 @@
 """A short form of `make fuzz`, and everything that it has found so far."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -12,7 +14,7 @@ from loadtests.fuzz.attacks import Attack, attacks
 from loadtests.fuzz.campaign import Campaign, finding_of
 from loadtests.fuzz.case import Case
 from loadtests.fuzz.findings import Findings
-from loadtests.fuzz.grammar import KINDS
+from loadtests.fuzz.grammar import KINDS, case_of
 from loadtests.fuzz.guarded import GuardedServer
 from loadtests.fuzz.neighbour import MODELS, Neighbours, prepare_neighbours
 from loadtests.fuzz.outcome import Outcome
@@ -22,9 +24,13 @@ from loadtests.fuzz.settings import FuzzSettings
 from loadtests.fuzz.summary import Summary
 from loadtests.fuzz.watch import Watch
 from tests.conftest import REPOSITORY
+from tests.guard.guard_here import guard_here, objects_of_requests
 
 pytestmark = pytest.mark.e2e
 
+COUNTED_CASES = 400
+WORKERS = 8
+LET_GO_SECONDS = 30
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.json"))
 
 
@@ -68,6 +74,31 @@ def test_two_thousand_mutated_requests_hurt_nobody(
     assert not summary.findings.found
     assert set(summary.groups) == set(KINDS)
     assert {name.split()[0] for name in summary.right} == set(MODELS)
+
+
+def test_requests_leave_no_objects_behind(
+    guarded: GuardedServer, recorded: tuple[Recorded, ...], tmp_path: Path
+) -> None:
+    async def left_behind() -> Counter[str]:
+        async with guard_here(guarded, tmp_path) as here:
+            before = objects_of_requests()
+            await asyncio.gather(*(send_some(here, worker) for worker in range(WORKERS)))
+            # What was closed or given up may take some seconds to be let go.
+            for _ in range(LET_GO_SECONDS):
+                left = objects_of_requests() - before
+                if not left:
+                    break
+                await asyncio.sleep(1)
+            return left
+
+    async def send_some(server: GuardedServer, worker: int) -> None:
+        sender = Sender(server, recorded, Random(worker))  # noqa: S311 - no secret
+        for number in range(worker, COUNTED_CASES, WORKERS):
+            case = case_of(1, number, recorded)
+            await sender.send(case)
+        await sender.close()
+
+    assert not uvloop.run(left_behind())
 
 
 @pytest.mark.parametrize("file", CORPUS, ids=lambda file: file.stem)

@@ -54,9 +54,10 @@ class GrpcConnection(ServerConnection[RequestHead]):
         if head.status:
             self._answer_at_once(number, http_status(head.status), end)
             return
+        if head.refusal is not None:
+            self._refuse_at_once(number, head.refusal, end)
+            return
         try:
-            if head.refusal is not None:
-                raise head.refusal
             method = self.service.methods.find(head.path)
             call: Call
             if method.kind is Kind.STREAM:
@@ -65,9 +66,7 @@ class GrpcConnection(ServerConnection[RequestHead]):
             else:
                 call = UnaryCall(self, number, head, method)
         except Refusal as refusal:
-            self.service.refused(refusal)
-            block = trailers_only(refusal.grpc_code, encode_message(refusal.message))
-            self._answer_at_once(number, block, end)
+            self._refuse_at_once(number, refusal, end)
             return
         self.streams[number] = call
         if end:
@@ -126,6 +125,11 @@ class GrpcConnection(ServerConnection[RequestHead]):
                 GrpcCode.RESOURCE_EXHAUSTED,
                 "busy",
             )
+
+    def _refuse_at_once(self, number: int, refusal: Refusal, end: bool) -> None:
+        self.service.refused(refusal)
+        block = trailers_only(refusal.grpc_code, encode_message(refusal.message))
+        self._answer_at_once(number, block, end)
 
     def _answer_at_once(self, number: int, block: bytes, end: bool) -> None:
         """Answers with one header block and keeps no stream."""

@@ -48,7 +48,8 @@ class RequestHead:
         encoding: How messages are compressed that say that they are.
         timeout: Seconds that the caller waits; None for any time.
         block: The header block that Triton gets in its place.
-        refusal: Why it is not passed on, if so.
+        refusal: Why it is not passed on, if so. Heads are kept, and an exception that is raised
+            keeps the frames of each time: this one is not to be raised.
         status: The HTTP status if it is no call of gRPC at all, else 0.
         stream_refused: Why a load balancer wants each request of the stream refused, if so. Its own
             refusal of a stream that is open would not reach the client, for HAProxy resets

@@ -9,7 +9,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from server.guard.grpc.protobuf import service_pb2
-from server.guard.refusal import Refusal, closed, invalid, shown, wrong_method
+from server.guard.refusal import closed, invalid, shown, wrong_method
 from server.guard.settings import GuardSettings
 
 _SERVICE = "inference.GRPCInferenceService"
@@ -36,7 +36,7 @@ class Method:
         max_bytes: The longest message that it takes.
         limit: The environment variable that sets this, or what else limits it.
         message: The type of its requests; None where any few bytes will do.
-        refusal: Why it is closed, if it is.
+        closed_by: The setting that would open it; empty where it is open.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Method:
     max_bytes: int
     limit: str
     message: Any
-    refusal: Refusal | None = None
+    closed_by: str = ""
 
     def rewrite(self, message: bytes) -> bytes:
         """Parses a message and writes it anew, so that Triton parses nothing that we did not.
@@ -84,16 +84,16 @@ class Methods:
         }
         service = service_pb2.DESCRIPTOR.services_by_name["GRPCInferenceService"]
         for each in service.methods:
-            refusal = next(
+            closed_by = next(
                 (
-                    closed(each.name, setting)
+                    setting
                     for part, (is_open, setting) in switches.items()
                     if part in each.name and not is_open
                 ),
-                None,
+                "",
             )
             path = f"/{_SERVICE}/{each.name}".encode()
-            self._methods[path] = _method(each, settings, refusal)
+            self._methods[path] = _method(each, settings, closed_by)
 
     def find(self, path: bytes) -> Method:
         """Finds a method.
@@ -104,12 +104,12 @@ class Methods:
         method = self._methods.get(path)
         if method is None:
             raise wrong_method(f"there is no method {shown(path.decode('latin-1'))}")
-        if method.refusal is not None:
-            raise method.refusal
+        if method.closed_by:
+            raise closed(method.name, method.closed_by)
         return method
 
 
-def _method(descriptor: Any, settings: GuardSettings, refusal: Refusal | None) -> Method:
+def _method(descriptor: Any, settings: GuardSettings, closed_by: str) -> Method:
     message = getattr(service_pb2, descriptor.input_type.name)
     name = descriptor.name
     if name == "ModelInfer":
@@ -118,5 +118,5 @@ def _method(descriptor: Any, settings: GuardSettings, refusal: Refusal | None) -
         limit = min(settings.max_stream_message, settings.max_body)
         return Method(name, Kind.STREAM, limit, "MAX_STREAM_MESSAGE", message)
     if name == "RepositoryModelLoad":  # may bring the files of a model
-        return Method(name, Kind.PLAIN, settings.max_body, "MAX_BODY", message, refusal)
-    return Method(name, Kind.PLAIN, _MAX_PLAIN_BYTES, f"a {name}", message, refusal)
+        return Method(name, Kind.PLAIN, settings.max_body, "MAX_BODY", message, closed_by)
+    return Method(name, Kind.PLAIN, _MAX_PLAIN_BYTES, f"a {name}", message, closed_by)

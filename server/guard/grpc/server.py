@@ -89,9 +89,11 @@ class GrpcServer:
     async def _check(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
-            now = asyncio.get_running_loop().time()
-            for connection in list(self._connections):
-                connection.check(now)
+            self._check_all(asyncio.get_running_loop().time())
+
+    def _check_all(self, now: float) -> None:
+        for connection in list(self._connections):
+            connection.check(now)
 
 
 async def serve_grpc(

@@ -61,6 +61,7 @@ class UpstreamLink:
         self._address = address_of(service.settings.upstream_grpc)
         self._connection: Upstream | None = None
         self._connecting: asyncio.Task[Upstream] | None = None
+        self._retired = False
 
     def ready(self) -> Upstream | None:
         """The connection if it takes requests."""
@@ -82,8 +83,7 @@ class UpstreamLink:
 
     def retire(self) -> None:
         """Closes the connection once what is under way on it has ended."""
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._retired = True
         if self._connection is not None:
             self._connection.retire()
 
@@ -91,6 +91,10 @@ class UpstreamLink:
         self._connecting = None
         if not task.cancelled():
             task.exception()
+        # It is not cancelled by `retire`, for `wait_for` may pass over a cancellation before
+        # Python 3.12, and the connection would then stay open for good.
+        if self._retired:
+            self.retire()
 
     async def _connect(self) -> Upstream:
         loop = asyncio.get_running_loop()
