@@ -16,7 +16,7 @@ import pytest
 from loadtests.gpu_check.prepare import prepare
 from loadtests.gpu_check.settings import ROOT
 
-INPUTS = 12
+INPUTS = 6
 ABSENT = ("torch", "transformers", "pyarrow", "huggingface_hub", "safetensors", "onnxscript")
 """What a machine with a GPU need not have, by the group `gpu-check`."""
 _BLOCK = f"""

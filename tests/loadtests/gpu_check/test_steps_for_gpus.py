@@ -67,6 +67,7 @@ def rows(check: Check) -> list[dict[str, Any]]:
     return [dict(zip(table["columns"], row, strict=True)) for row in table["rows"]]
 
 
+@pytest.mark.long
 @pytest.mark.e2e
 def test_joules_are_those_of_the_load_divided_by_its_answers(stand_in: Check) -> None:
     energy.check(stand_in)
