@@ -59,7 +59,7 @@ class Supervisor:
         (self._work / SETTINGS_FILE).write_text(self._settings.model_dump_json())
         adopt_orphans()
         results: list[StepResult] = []
-        reserved = steps[-1].seconds
+        reserved = self._settings.limit(steps[-1])
         for step in steps:
             # The last one writes the report, for which there is always time.
             left = self._ends - self._clock() - reserved if step is not steps[-1] else reserved
