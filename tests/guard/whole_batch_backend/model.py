@@ -42,8 +42,11 @@ class TritonPythonModel:
             outputs = dict(zip(self._outputs, answers, strict=True))
             parts = self._layout.split(outputs, inputs)
         except Exception as error:  # noqa: BLE001 - as the C++ backend answers all that goes wrong
-            fault = pb_utils.TritonError(
-                f"onnx runtime error: {error}", pb_utils.TritonError.INTERNAL
-            )
-            return [pb_utils.InferenceResponse(error=fault) for _ in requests]
+            # Each has an error of its own: one that is shared is sent once, then as foreign memory.
+            return [_failure(f"onnx runtime error: {error}") for _ in requests]
         return [success(part, self._outputs) for part in parts]
+
+
+def _failure(message: str) -> Any:
+    error = pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL)
+    return pb_utils.InferenceResponse(error=error)
