@@ -18,7 +18,7 @@ from loadtests.compare.repository import PUBLISHED
 from loadtests.load.errors import LoadTestError
 from loadtests.load.run import ROOT
 from loadtests.load.target import Target
-from loadtests.report.html import template
+from loadtests.report.templates import template
 from server.guard_process import GuardProcess
 from server.parent_death import in_child
 from server.ports import Ports, give_back, settle_ports

@@ -281,9 +281,8 @@ def test_the_reference_is_pytorchs_attention_of_each_text_alone(
 ) -> None:
     heads, size = 3, 16  # the scale of which is 0.25
     randomness = np.random.default_rng(sum(lengths))
-    query, key, value = (
-        randomness.standard_normal((sum(lengths), heads * size)).astype(dtype) for _ in range(3)
-    )
+    shape = (3, sum(lengths), heads * size)
+    query, key, value = randomness.standard_normal(shape).astype(dtype)
     sample = pack([[0] * length for length in lengths])
     offset, ends = packed_attention_check.packing_of(sample)
     inputs = (query, key, value, offset, ends)
@@ -293,11 +292,11 @@ def test_the_reference_is_pytorchs_attention_of_each_text_alone(
     assert found.dtype == dtype
 
     def one(start: int, end: int) -> NDArray[np.float32]:
-        parts = (
+        q, k, v = (
             torch.from_numpy(each[start:end]).float().view(1, -1, heads, size).transpose(1, 2)
             for each in (query, key, value)
         )
-        attended = torch.nn.functional.scaled_dot_product_attention(*parts)
+        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v)
         alone: NDArray[np.float32] = attended.transpose(1, 2).reshape(-1, heads * size).numpy()
         return alone
 

@@ -38,7 +38,9 @@ def write(
     *served: str,
     gates: Mapping[str, VariantGates] = GATES,
 ) -> dict[str, object]:
-    return variants.write(made[0], 2, BATCHES, made[1], folder, gates=gates, served=served)
+    return variants.write(
+        made[0], 2, BATCHES, made[1], folder, gates=gates, served=served, others={}
+    )
 
 
 def test_what_passes_is_written_and_told(

@@ -12,7 +12,8 @@ import psutil
 import pytest
 import tritonclient.grpc
 
-from server.settings import Settings, gpu_is_visible
+from server.device import gpu_is_visible
+from server.settings import Settings
 from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 

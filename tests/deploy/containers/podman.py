@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -230,7 +231,7 @@ def _own_namespace() -> subprocess.Popen[bytes] | None:
             "umount /sys/fs/cgroup/unified && echo && exec sleep inf",
         ],
         stdout=subprocess.PIPE,
-        preexec_fn=in_child(9),  # noqa: PLW1509 - fixtures run in the main thread
+        preexec_fn=in_child(signal.SIGKILL),  # noqa: PLW1509 - fixtures run in the main thread
     )
     assert holder.stdout
     assert holder.stdout.readline(), "no mount namespace could be made"

@@ -104,9 +104,9 @@ def compose(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     published = {"services": {"prometheus": {"ports": ["127.0.0.1:${PROMETHEUS_PORT}:9090"]}}}
     (docker / "published.yaml").write_text(yaml.safe_dump(published))
     services = yaml.safe_load((docker / "compose.yaml").read_text())["services"]
-    names = [f"docker.io/library/{services['front']['image']}"]
-    names += [f"docker.io/{services['prometheus']['image']}"]
-    make_images(podman, *names, tmp_path_factory.mktemp("programs"))
+    haproxy = f"docker.io/library/{services['front']['image']}"
+    prometheus = f"docker.io/{services['prometheus']['image']}"
+    make_images(podman, haproxy, prometheus, tmp_path_factory.mktemp("programs"))
     running = Compose(podman, folder, (free_port(), free_port(), free_port()))
     running("up", "--detach", "--no-build", *STARTED)
     yield running

@@ -103,7 +103,7 @@ def test_its_command_line_asks_from_inside(server: Container, tmp_path: Path) ->
 
 
 def test_every_model_is_ready_in_it(server: Container) -> None:
-    names = sorted(model.name for model in catalogue.read().models)
+    names = sorted(model.name for model in catalogue.read().values())
     for name in names:
         script = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:8000/v2/models/{name}/ready').status)"
         assert server.exec("python", "-c", script).strip() == "200", name

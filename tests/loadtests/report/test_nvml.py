@@ -1,5 +1,7 @@
 """Joules of a GPU: from its counter, or from samples of its power; NVML itself is made up here."""
 
+import time
+from importlib import metadata
 from types import SimpleNamespace
 
 import pynvml
@@ -30,7 +32,7 @@ class Card:
         }
         for name, answer in answers.items():
             monkeypatch.setattr(pynvml, name, answer)
-        monkeypatch.setattr(nvml.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def _energy(self, _: object) -> int:
         if not self.counter:
@@ -75,12 +77,12 @@ def test_facts_leave_out_what_a_card_does_not_tell(monkeypatch: pytest.MonkeyPat
 def test_the_version_of_onnx_runtime_is_told_where_it_is_that_for_gpus(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plain = machine.metadata.version
+    plain = metadata.version
 
     def version(package: str) -> str:
         if package == "onnxruntime":
-            raise machine.metadata.PackageNotFoundError(package)
+            raise metadata.PackageNotFoundError(package)
         return "1.31.1" if package == "onnxruntime-gpu" else plain(package)
 
-    monkeypatch.setattr(machine.metadata, "version", version)
+    monkeypatch.setattr(metadata, "version", version)
     assert machine.versions("2.51.0")["onnxruntime"] == "1.31.1 (onnxruntime-gpu)"
