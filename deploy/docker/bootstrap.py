@@ -12,8 +12,9 @@ from deploy.docker.errors import ImageError
 
 SUITE = "bookworm"
 BASE = f"localhost/serving-base:{SUITE}"
-# What the official images of Python have as well. The shared library is for Python models.
-_PACKAGES = ("python3", "python3-venv", "libpython3.11", "ca-certificates")
+# What the official images of Python have as well. The shared libraries are for Triton and Python
+# models.
+_PACKAGES = ("python3", "python3-venv", "libpython3.11", "libstdc++6", "ca-certificates")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
 _KEPT = "/usr/share/doc/*/copyright"
 _ERROR = "E: "
