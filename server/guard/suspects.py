@@ -8,7 +8,6 @@ import mmap
 import os
 import re
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import NamedTuple
 
 MAX_ENTRIES = 1000
 """How many digests are kept: whoever sends ever new culprits fills no disk."""
-_SAME_DEATH_SECONDS = 5.0
 _NAME = re.compile(r"([0-9a-f]{32,64})\.(suspect|culprit)")
 
 _log = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ class Suspects:
         self._seen = b""
         self._entries: dict[str, _Entry] = {}
         self._next_expiry = 0.0
-        self._noted: dict[str, float] = {}
+        self._noted: set[str] = set()
 
     def none(self) -> bool:
         """Whether nothing is known of any digest."""
@@ -91,14 +89,16 @@ class Suspects:
         return [digest for digest in suspects if self._entries[digest].deaths > 1]
 
     def suspect(self, digest: str) -> None:
-        """Notes that the server of this process ended and had it; once for each end of one."""
-        now = time.monotonic()
-        if now - self._noted.get(digest, -_SAME_DEATH_SECONDS) < _SAME_DEATH_SECONDS:
+        """Notes that the server of this process ended and had it.
+
+        That is told more than once of one end: when the process of a model ends, when the server
+        does, and for each copy of the request. A suspect is sent again only on trial, so what
+        this process has noted of it is always the same end.
+        """
+        verdict = self.verdict(digest)
+        if verdict is Verdict.CULPRIT or (verdict is Verdict.SUSPECT and digest in self._noted):
             return
-        self._noted = {d: at for d, at in self._noted.items() if now - at < _SAME_DEATH_SECONDS}
-        self._noted[digest] = now
-        if self.verdict(digest) is Verdict.CULPRIT:
-            return
+        self._noted = {each for each in self._noted if each in self._entries} | {digest}
         with self._change():
             self._make_room(digest)
             with self._path(digest, Verdict.SUSPECT).open("ab") as file:

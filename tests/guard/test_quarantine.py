@@ -416,3 +416,19 @@ def test_what_is_under_way_when_a_process_ends_is_suspected_at_once(
         assert [guards[0].server_died(*each).http_status for each in sent] == [422, 502]
 
     asyncio.run(main())
+
+
+def test_a_server_that_ends_long_after_the_process_of_its_model_has_ended_once(
+    guards: list[Quarantine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        await guards[0].admit(request("x"))
+        guards[0].suspect_all()
+        much_later = time.monotonic() + 60
+        monkeypatch.setattr(time, "monotonic", lambda: much_later)
+        guards[0].upstream_ended()
+        monkeypatch.undo()
+        assert guards[1]._suspects.deaths(request("x").digest().hex()) == 1
+        assert await send(guards[1], request("x")) is None
+
+    asyncio.run(main())
