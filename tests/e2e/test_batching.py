@@ -49,7 +49,7 @@ BUSY: dict[str, list[Inputs]] = {
     "mnist_cnn": [{"image": np.zeros((64, 1, 28, 28), np.float32)}] * 100,
     "mnist_decoder": [{"IMAGE": np.full((64, 1), LARGE, dtype=object)}],
     "sentiment_bert": [LONG] * 10,
-    "sentiment_tokenizer": [texts(*["a word " * 20_000] * 32)],
+    "sentiment_tokenizer": [texts(*["a word " * 4_000] * 32)] * 5,
 }
 GOOD: dict[str, list[Inputs]] = {
     "mnist_cnn": [
