@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -30,7 +31,7 @@ SHORT = {
     "ONLY": "machine,providers,answers,conformance,load,packing,attention,energy",
     "CALLERS": "2",
     "ROWS": "1,4",
-    "MEASURE_S": "2",
+    "MEASURE_S": "1",
     "CONFORMANCE": ONE_TEST,
     "BUDGET_S": "4800",
 }
@@ -101,7 +102,7 @@ def test_the_results_are_a_page_a_table_and_a_file_and_nothing_else(short: Check
     names = {path.name for path in short.out.iterdir()}
     assert names == {"gpu-report.html", "gpu-report.json", "gpu-report.md"}
     page = (short.out / PAGE_FILE).read_text()
-    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert not re.findall(r"""(?:src|href)=["']?https?:|url\(["']?https?:""", page)  # but itself
     data = page.partition('id="data">')[2].partition("</script>")[0]
     assert [each["name"] for each in json.loads(data)["steps"]][:2] == ["machine", "providers"]
     assert "Load over HTTP" in page
