@@ -29,7 +29,8 @@ class InFlight:
         handle = os.open(folder / "in_flight", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             size = MAX_GUARDS + MAX_GUARDS * _REGION_BYTES
-            os.ftruncate(handle, size)
+            # A page that finds no room later, on a full disk, would end the guard.
+            os.posix_fallocate(handle, 0, size)
             self._table = mmap.mmap(handle, size)
         finally:
             os.close(handle)
