@@ -27,8 +27,13 @@ def opened(png: bytes) -> Any:
 
 
 def test_the_most_rows_are_what_the_classifier_takes(digit_explainer: ModuleType) -> None:
-    config = parse(ROOT / digit_explainer.CLASSIFIER / "config.pbtxt")
-    assert config.max_batch_size == digit_explainer.MAX_ROWS
+    classifier = digit_explainer.CLASSIFIER
+    for config in ("config.pbtxt", "configs/cpu.pbtxt"):
+        takes = parse(ROOT / classifier / config).max_batch_size
+        told = parse(ROOT / "mnist_explain" / config).parameters[f"max_batch_size_of_{classifier}"]
+        assert int(told.string_value) == takes
+    # On a processor, whose config is the last one.
+    assert takes == digit_explainer.MAX_ROWS
 
 
 def test_every_pixel_is_hidden_by_some_patch(digit_explainer: ModuleType) -> None:

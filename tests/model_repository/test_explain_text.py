@@ -43,8 +43,15 @@ def answer(planned: Any, weights: Any, together: float = 0.0) -> None:
 
 
 def test_the_most_rows_are_what_the_classifier_takes(text_explainer: ModuleType) -> None:
-    config = parse(ROOT / text_explainer.CLASSIFIER / "config.pbtxt")
-    assert config.max_batch_size == text_explainer.MAX_ROWS
+    classifier = text_explainer.CLASSIFIER
+    for config in ("config.pbtxt", "configs/cpu.pbtxt"):
+        takes = parse(ROOT / classifier / config).max_batch_size
+        told = parse(ROOT / "sentiment_explain" / config).parameters[
+            f"max_batch_size_of_{classifier}"
+        ]
+        assert int(told.string_value) == takes
+    # On a processor, whose config is the last one.
+    assert takes == text_explainer.MAX_ROWS
 
 
 @pytest.mark.parametrize(
