@@ -31,7 +31,7 @@ SHORT = {
     "ONLY": "machine,providers,answers,conformance,load,packing,attention,energy",
     "CALLERS": "2",
     "ROWS": "1,4",
-    "MEASURE_S": "1",
+    "MEASURE_S": "2",
     "CONFORMANCE": ONE_TEST,
     "BUDGET_S": "4800",
 }
