@@ -6,13 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +18,16 @@ from typer.testing import CliRunner, Result
 from build.catalogue import Outputs
 from loadtests.compare.__main__ import app
 from loadtests.compare.catalogue import CATALOGUE
-from loadtests.compare.measure import Bench, BenchSettings, Case, Running
+from loadtests.compare.measure import Bench, BenchSettings, Case
 from loadtests.compare.page import page
 from loadtests.compare.results import Measurement, file_of, read, write
 from loadtests.load.errors import LoadTestError
 from loadtests.load.expected import Expected
 from loadtests.load.requests import Requests
 from loadtests.load.settings import Protocol
-from loadtests.load.target import Target
 from loadtests.report.machine import machine
 from tests.conftest import REPOSITORY
+from tests.loadtests.compare.in_thread import in_thread
 from tests.loadtests.compare.recorded import BATCHING, PEERS, comparison
 
 QUICK = {"ROUNDS": "1", "MEASURE_S": "2", "WARM_UP": "0", "INPUTS": "40"}
@@ -206,36 +203,12 @@ def test_the_former_name_of_a_setting_is_refused_with_the_present_one() -> None:
     assert not done.stdout
 
 
-class _Classifier(BaseHTTPRequestHandler):
+def classify(sent: bytes) -> bytes:
     """Knows one text, and answers another one wrongly."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
-        answer = {"label": "positive", "probabilities": [0.25, 0.75 if text == "good" else 0.5]}
-        body = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def another_server() -> Iterator[Running]:
-    """A server that is no Triton, in a thread."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Classifier) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        address = f"127.0.0.1:{server.server_port}"
-        try:
-            yield Running(Target.other(address, "", os.getpid()), lambda: None)
-        finally:
-            server.shutdown()
-            thread.join()
+    good = json.loads(sent)["text"] == "good"
+    return json.dumps(
+        {"label": "positive", "probabilities": [0.25, 0.75 if good else 0.5]}
+    ).encode()
 
 
 def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared() -> None:
@@ -248,7 +221,7 @@ def test_another_server_is_asked_by_the_same_load_and_its_answers_are_compared()
         "/classify",
     )
     quick = Bench(BenchSettings(rounds=1, measure_s=2, warm_up=0), lambda: False)
-    with another_server() as server:
+    with in_thread(classify) as server:
         found = quick.served(server, requests, Protocol.HTTP_JSON, callers=2)
     assert 0 < found.failed < found.requests
     assert found.wrong >= found.failed

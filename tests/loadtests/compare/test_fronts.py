@@ -3,10 +3,7 @@
 import http.client
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager, closing
 from typing import Any
 
 import pytest
@@ -18,6 +15,7 @@ from loadtests.compare.measure import Running
 from loadtests.compare.results import Measurement, Variant, differences
 from loadtests.load.errors import LoadTestError
 from loadtests.load.target import Target
+from tests.loadtests.compare.in_thread import in_thread
 from tests.loadtests.compare.recorded import comparison, variant
 
 TEXT = {"name": "TEXT", "shape": [1, 1], "datatype": "BYTES", "data": ["a film"]}
@@ -25,39 +23,9 @@ CLASSES = {"name": "LABEL", "parameters": {"classification": 1}}
 BINARY = {**TEXT, "data": None, "parameters": {"binary_data_size": 8}}
 
 
-class _Server(BaseHTTPRequestHandler):
-    """Answers everything with what it got."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        self._answer(b"")
-
-    def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
-
-    def _answer(self, body: bytes) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
-
-
-@contextmanager
-def server() -> Iterator[Running]:
-    """A server in a thread, for what is in front of it."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        address = f"127.0.0.1:{running.server_port}"
-        try:
-            yield Running(Target.other(address, address, os.getpid()), lambda: None)
-        finally:
-            running.shutdown()
-            thread.join()
+def server() -> AbstractContextManager[Running]:
+    """A server for what is in front of it: it answers with what it got."""
+    return in_thread(lambda sent: sent)
 
 
 def asked(address: str, *inputs: Any, binary: bytes = b"", **more: Any) -> tuple[int, bytes]:
