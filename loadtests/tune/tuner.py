@@ -23,6 +23,11 @@ MIN_SEARCH = 0.5
 STEP_DOWN = 0.92
 """What the rate is multiplied by when the winner does not hold it in its last run."""
 _MAX_CONFIRMATIONS = 4
+_MAX_RUNS_AT_RATE = 2
+"""How often the winner may show that it holds the rate that was asked for."""
+_MIN_ROUNDS_MISSED = 3
+"""Rounds in which nobody holds that are needed to believe it, whatever is left of the budget:
+a machine that stood still for a second spoils one of them."""
 
 
 @dataclass
@@ -129,7 +134,10 @@ class Tuner:
         for number in range(1, ROUNDS + 1):
             began = self._found.seconds
             is_known = all((number, candidate) in earlier for candidate in chosen)
-            if not is_known and number > 1 and longest > self._left:
+            is_doubtful = number <= _MIN_ROUNDS_MISSED and not any(
+                Finalist(candidate, tuple(scores)).met for candidate, scores in rounds.items()
+            )
+            if not is_known and number > 1 and longest > self._left and not is_doubtful:
                 break
             # Every other round goes backwards: no one is always measured first.
             for candidate in chosen[:: 1 if number % 2 else -1]:
@@ -165,6 +173,7 @@ class Tuner:
     def _confirm(self, winner: Finalist) -> None:
         """Runs the winner once more, for long; with a p99 at lower rates until one holds."""
         settings = self._settings
+        most = _MAX_RUNS_AT_RATE if settings.rate else _MAX_CONFIRMATIONS
         rate = settings.rate or typical(settings, winner) * STEP_DOWN
         missed: list[float] = []
         with self._meter.serving(winner.candidate) as served:
@@ -175,9 +184,9 @@ class Tuner:
                 met = settings.holds(level)
                 self._found.confirmation = Confirmation(level, met, tuple(missed))
                 missed.append(rate)
-                if met or settings.rate or len(missed) == _MAX_CONFIRMATIONS:
+                if met or len(missed) == most:
                     return
-                rate *= STEP_DOWN
+                rate *= 1.0 if settings.rate else STEP_DOWN
 
     def _measure(
         self, phase: str, candidate: Candidate, best: Score | None, *, thorough: bool = False

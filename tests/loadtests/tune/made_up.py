@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from loadtests.tune.confirmation import Finalist
 from loadtests.tune.measure import BrokenMeasurementError, StoppedError
@@ -70,6 +71,7 @@ class Machine:
         settings: Of the search.
         stop_after: Ends with `StoppedError` after so many loads.
         broken: Candidates whose server dies.
+        still: Numbers of loads, from 1, in which it stands still and answers far too late.
     """
 
     triton = "none"
@@ -80,9 +82,11 @@ class Machine:
         *,
         stop_after: int = 10**9,
         broken: frozenset[Candidate] = frozenset(),
+        still: Container[int] = (),
     ) -> None:
         self.settings = settings
         self.broken = broken
+        self.still = still
         self.seconds = 0.0
         self.loads = 0
         self._stop_after = stop_after
@@ -118,7 +122,8 @@ class Offered:
         self._machine.load(seconds or 5)
         if self._candidate in self._machine.broken:
             raise BrokenMeasurementError("the server died")
-        return self._server.attempt(rate)
+        level = self._server.attempt(rate)
+        return replace(level, growth=1.0) if self._machine.loads in self._machine.still else level
 
     def capacity(self) -> float:
         """What it can do."""

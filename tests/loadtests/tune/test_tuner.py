@@ -99,3 +99,34 @@ def test_where_nothing_can_meet_the_objective_nobody_wins(tmp_path: Path) -> Non
     assert found.decision is None
     assert found.confirmation is None
     assert not any(trial.score and trial.score.met for trial in found.trials)
+
+
+def test_one_round_in_which_the_machine_stood_still_is_not_believed(tmp_path: Path) -> None:
+    settings = LEAST_LATENCY.model_copy(update={"budget_s": 60})
+    _, machine = tune(tmp_path / "quiet", settings)
+    searched, finals = kept(tmp_path / "quiet")
+    first = machine.loads - len(finals)  # the last load is that of the confirmation
+    of_round = sum(trial.round == 1 for trial in finals)
+    found, _ = tune(tmp_path / "still", settings, still=range(first, first + of_round))
+    assert [trials.score.met for trials in kept(tmp_path / "still")[1] if trials.score][
+        :of_round
+    ] == [False] * of_round
+    assert len(kept(tmp_path / "still")[0]) == len(searched)
+    assert found.decision
+    assert found.met
+
+
+@pytest.mark.parametrize(("still", "met"), [(1, True), (2, False)])
+def test_a_rate_missed_in_one_last_run_is_run_once_more(
+    tmp_path: Path, still: int, met: bool
+) -> None:
+    _, machine = tune(tmp_path / "quiet", LEAST_LATENCY)
+    found, _ = tune(
+        tmp_path / "still",
+        LEAST_LATENCY,
+        still=range(machine.loads, machine.loads + still),
+    )
+    assert found.decision
+    assert found.met is met
+    assert found.confirmation
+    assert found.confirmation.missed == (100,)
