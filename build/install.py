@@ -57,7 +57,8 @@ def main(group: str, without: str = "") -> None:
     if todo.uninstall:
         _run([*_PIP[:-1], "uninstall", "--yes", *todo.uninstall], Bar())
     if todo.install:
-        _pip([*_PINS, "--no-deps", *todo.install], Bar(len(todo.install)))
+        # Python compiles a module when it is first imported; compiling all took most of the time.
+        _pip([*_PINS, "--no-deps", "--no-compile", *todo.install], Bar(len(todo.install)))
     took = time.monotonic() - began
     print(f"{len(todo.install)} packages installed in {took:.0f} s", flush=True)
 
