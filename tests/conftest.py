@@ -13,6 +13,9 @@ from server.settings import Settings
 from server.triton import TritonServer
 from tests.collection import pytest_collection_modifyitems
 
+# What helpers of tests assert is shown as what tests do.
+pytest.register_assert_rewrite("tests")
+
 # How long an example takes says more about the machine's other work than about ours.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
