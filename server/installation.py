@@ -37,6 +37,13 @@ class Installation:
         """Whether its Python models can use the packages of the running Python."""
         return self.stub_python == sys.version_info[:2]
 
+    @property
+    def other_python(self) -> str:
+        """What a message adds where Python models run in another Python than ours; else empty."""
+        if not self.stub_python or self.runs_our_python:
+            return ""
+        return " (Python models use the packages of Python {}.{} there)".format(*self.stub_python)
+
 
 def find_installation(triton_dir: Path | None) -> Installation:
     """Finds the Triton to run.

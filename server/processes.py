@@ -65,13 +65,16 @@ def never_interrupt() -> None:
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
+def exit_cause(code: int) -> str:
+    """Says how a process ended, by the exit code that `subprocess` gives it."""
+    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
+
+
 def how_it_ended(pid: int, proc: Path = Path("/proc")) -> str:
     """Says how a process ended that its parent has not noticed yet."""
     with contextlib.suppress(OSError, ValueError):
         status = int((proc / str(pid) / "stat").read_text().split()[-1])
-        if os.WIFSIGNALED(status):
-            return f"by signal {signal.Signals(os.WTERMSIG(status)).name}"
-        return f"with code {os.waitstatus_to_exitcode(status)}"
+        return exit_cause(os.waitstatus_to_exitcode(status))
     return "unexpectedly"
 
 

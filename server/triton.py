@@ -2,57 +2,37 @@
 
 import os
 import secrets
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from typing_extensions import Self
 
-from server.command import LOOPBACK, admin_headers, server_command
-from server.device import GPU, gpu_is_visible
+from server.command import LOOPBACK, admin_headers
+from server.device import GPU
 from server.errors import ServerDiedError, StartError, StartStoppedError
 from server.guard_process import GuardProcess
-from server.installation import Installation, find_installation
-from server.instances import InstanceReport, prepare_reports, read_instances
-from server.logs import lines_that_matter, load_failures, of_shared_memory, plain_lines
-from server.parent_death import in_child
+from server.installation import find_installation
+from server.instances import InstanceReport, read_instances
+from server.launch import STOP_SIGNAL, launch
 from server.ports import Ports, give_back, settle_ports
-from server.processes import (
-    ChildWatch,
-    how_it_ended,
-    kill_group,
-    never_interrupt,
-    remove_shared_memory,
-)
+from server.processes import ChildWatch, exit_cause, how_it_ended, kill_group, remove_shared_memory
 from server.readiness import is_ready, serves_metrics
 from server.run_folder import RunFolder, remove_leftovers
 from server.settings import Settings
-from server.staging import (
-    check_model_names,
-    gpu_libraries,
-    server_environment,
-    stage_backends,
-    stub_environment,
-)
+from server.staging import check_model_names, gpu_libraries
+from server.triton_log import TritonLog
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 5
 """What Triton gets on top of its own exit timeout before it is killed."""
-_LAST_LINES = 5
 _LAST_WORDS_SECONDS = 3
 """What the guard of a dead Triton gets to answer its callers."""
 _REPORT_SECONDS = 3
 """How long Triton gets to tell why the process of a model has ended."""
-STOP_SIGNAL = signal.SIGINT
-"""What tritonserver is told to stop by; it finishes the requests under way.
-
-It understands SIGTERM as well, which is blocked in it: whoever sends that to every process of a
-tree, as systemd does, means us, and Triton stops last, when nobody sends it requests any more.
-"""
 
 _T = TypeVar("_T")
 
@@ -81,14 +61,13 @@ class TritonServer:
         self._cuda: tuple[Path, ...] = ()  # folders of the CUDA libraries that our backend needs
         self._shm_prefix = f"triton_{os.getpid()}_{secrets.token_hex(4)}_"
         self._folder: RunFolder | None = None
-        self._log: Path | None = None
+        self._log: TritonLog | None = None
         self._ports: Ports | None = None
         self._guard: GuardProcess | None = None
         self._secret = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
         self._triton_http = ""
         self._chosen: tuple[int, ...] = ()
-        self._hint = ""
         self._watch = ChildWatch()
 
     def __enter__(self) -> Self:
@@ -136,7 +115,7 @@ class TritonServer:
     @property
     def log_path(self) -> Path:
         """The file of Triton's log; it goes with the server unless LOG_FILE is set."""
-        return _started(self._log)
+        return _started(self._log).path
 
     @property
     def guard_log_path(self) -> Path | None:
@@ -165,7 +144,18 @@ class TritonServer:
         self._folder = RunFolder(self._shm_prefix)
         try:
             inside = self._ports_inside(self._ports)
-            self._process = self._spawn(installation, self._folder, inside)
+            path = self.settings.log_file or self._folder.path / "triton.log"
+            self._log = TritonLog(path, gpu=self._gpu, hint=installation.other_python)
+            self._process, self.filled_in = launch(
+                self.settings,
+                installation,
+                self._folder,
+                inside,
+                self._log,
+                cuda=self._cuda,
+                shm_prefix=self._shm_prefix,
+                secret=self._secret,
+            )
             if self.settings.guarded:
                 self._triton_http = f"{LOOPBACK}:{inside.http}"
                 pid, folder = self._process.pid, self._folder.path
@@ -231,13 +221,13 @@ class TritonServer:
         if (code := _started(self._process).poll()) is not None:
             self._end_guard()
             raise ServerDiedError(
-                f"tritonserver (process {self.pid}) ended {_how(code)}: start it again",
-                tuple(self._log_lines()[-_LAST_LINES:]),
+                f"tritonserver (process {self.pid}) ended {exit_cause(code)}: start it again",
+                _started(self._log).last_lines(),
             )
         if self._guard and (code := self._guard.poll()) is not None:
             raise ServerDiedError(
-                f"the guard in front of Triton (process {self._guard.pid}) ended {_how(code)}: "
-                "start the server again",
+                f"the guard in front of Triton (process {self._guard.pid}) ended "
+                f"{exit_cause(code)}: start the server again",
                 self._guard.last_lines(),
             )
         if dead := self._watch.dead_children(self.pid):
@@ -265,75 +255,27 @@ class TritonServer:
         self._chosen += (*upstream,)
         return upstream
 
-    def _spawn(
-        self, installation: Installation, folder: RunFolder, ports: Ports
-    ) -> subprocess.Popen[bytes]:
-        backends = folder.path / "backends"
-        with folder.writing():
-            backends.mkdir()
-            repository = folder.plain(self.settings.model_repository, "models")
-            environment = server_environment(installation, folder, os.environ)
-            environment |= prepare_reports(folder.path)
-            if not self._gpu and gpu_is_visible(os.environ):
-                environment["CUDA_VISIBLE_DEVICES"] = ""  # nor do Python models compute on it
-            variables = stub_environment(folder, self._cuda, environment)
-            self.filled_in = stage_backends(installation, backends, stub_variables=variables)
-        if installation.stub_python and not installation.runs_our_python:
-            self._hint = " (Python models use the packages of Python {}.{} there)".format(
-                *installation.stub_python
-            )
-        self._log = self.settings.log_file or folder.path / "triton.log"
-        command = server_command(
-            self.settings,
-            installation,
-            ports,
-            repository,
-            backends,
-            shm_prefix=self._shm_prefix,
-            gpu=self._gpu,
-            secret=self._secret,
-        )
-        tie = in_child(STOP_SIGNAL, ignore=[signal.SIGHUP])
-
-        def prepare() -> None:
-            tie()
-            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-            if not self._gpu:  # on a machine with one, its threads must not let the GPU wait
-                never_interrupt()
-
-        with _opened(self._log) as log:
-            return subprocess.Popen(
-                command,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                pass_fds=[folder.lock],
-                # A group of its own: Ctrl-C reaches only us, and Triton gets one signal from us.
-                start_new_session=True,
-                preexec_fn=prepare,  # noqa: PLW1509 - only the main thread gets here
-            )
-
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
+        log = _started(self._log)
         deadline = time.monotonic() + self.settings.start_timeout
         while not (is_ready(self.http_url) and serves_metrics(self.metrics_url)):
             if self._stop_requested():
                 raise StartStoppedError("stopped before the server was ready")
             if process.poll() is not None:
-                raise self._start_error(process.returncode)
+                raise log.start_error(process.returncode)
             if self._guard and (code := self._guard.poll()) is not None:
                 lines = self._guard.last_lines()
-                raise StartError(f"the guard in front of Triton ended {_how(code)}", lines)
-            self._check_stubs(process)
+                raise StartError(f"the guard in front of Triton ended {exit_cause(code)}", lines)
+            self._check_stubs(process, log)
             if time.monotonic() > deadline:
                 raise StartError(
                     f"the models were not ready within {self.settings.start_timeout} seconds: "
                     "set a longer START_TIMEOUT",
-                    tuple(lines_that_matter(self._log_lines(), gpu=self._gpu)),
+                    log.lines_that_matter(),
                 )
             time.sleep(_POLL_SECONDS)
 
-    def _check_stubs(self, process: subprocess.Popen[bytes]) -> None:
+    def _check_stubs(self, process: subprocess.Popen[bytes], log: TritonLog) -> None:
         """Triton waits for ever for the process of a model that ended before it said a word."""
         dead = self._watch.dead_children(process.pid)
         how = {pid: how_it_ended(pid) for pid in dead}
@@ -341,46 +283,17 @@ class TritonServer:
         while dead and process.poll() is None and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
         if process.poll() is None and (dead := dead & self._watch.dead_children(process.pid)):
-            said = tuple(plain_lines(self._log_lines()))[-_LAST_LINES:]
             raise StartError(
-                f"the process of a model ended {how[min(dead)]} while it was starting", said
+                f"the process of a model ended {how[min(dead)]} while it was starting",
+                log.last_plain_lines(),
             )
-
-    def _start_error(self, code: int) -> StartError:
-        lines = self._log_lines()
-        relevant = tuple(lines_that_matter(lines, gpu=self._gpu))
-        if failures := load_failures(lines):
-            causes = {failure.partition(": ")[2] for failure in failures}
-            first, *others = map(of_shared_memory, failures)
-            rest = (line for line in relevant if not any(cause in line for cause in causes))
-            return StartError(first + self._hint, (*others, *rest))
-        return StartError(
-            f"tritonserver ended with code {code} before it was ready",
-            relevant or tuple(lines[-_LAST_LINES:]),
-        )
-
-    def _log_lines(self) -> list[str]:
-        return self.log_path.read_text(errors="replace").splitlines()
 
     def _address(self, port: int) -> str:
         host = "127.0.0.1" if self.settings.bind == "0.0.0.0" else self.settings.bind  # noqa: S104
         return f"{host}:{port}"
 
 
-def _opened(log: Path) -> BinaryIO:
-    try:
-        return log.open("wb")
-    except OSError as error:
-        raise StartError(
-            f"the log {log} cannot be written ({error.strerror}): set LOG_FILE to a file that can"
-        ) from None
-
-
 def _started(value: _T | None) -> _T:
     if value is None:
         raise RuntimeError("the server does not run")
     return value
-
-
-def _how(code: int) -> str:
-    return f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"

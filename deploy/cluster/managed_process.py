@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from server.parent_death import in_child
-from server.processes import kill_group
+from server.processes import exit_cause, kill_group
 from server.signals import FOR_EVERYBODY, SOFT_STOP
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -95,8 +95,7 @@ class ManagedProcess:
         self._wait = MIN_WAIT if settled else min(2 * self._wait, MAX_WAIT)
         self._next_start = self._clock() + self._wait
         self._process = None
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with code {code}"
-        return f"{self.name} ended {how}: it is restarted in {self._wait:.1f} s"
+        return f"{self.name} ended {exit_cause(code)}: it is restarted in {self._wait:.1f} s"
 
     def running_seconds(self) -> float:
         """How long it has been running; 0 while it does not."""

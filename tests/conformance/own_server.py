@@ -10,7 +10,7 @@ from typing import Any
 from unittest.mock import patch
 
 import server.command
-import server.triton
+import server.launch
 from server.processes import process_table
 from server.settings import PLAIN_CONFIG, Settings
 from server.triton import TritonServer
@@ -48,7 +48,7 @@ def explicit_server(repository: Path) -> Iterator[TritonServer]:
     def command(*args: Any, **kwargs: Any) -> list[str]:
         return [each for each in plain(*args, **kwargs) if each != "--load-model=*"]
 
-    with patch.object(server.triton, "server_command", command):
+    with patch.object(server.launch, "server_command", command):
         started = TritonServer(settings_for(repository, model_control="explicit"))
         started.start()
     try:

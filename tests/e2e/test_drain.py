@@ -10,8 +10,9 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
+from server.launch import STOP_SIGNAL
 from server.settings import Settings
-from server.triton import STOP_SIGNAL, TritonServer
+from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 from tests.e2e.test_batching import LONG, tokens
 from tests.e2e.together import tensors

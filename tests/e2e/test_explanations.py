@@ -17,8 +17,9 @@ from build.data import digits
 from clients import GrpcClient, InvalidInputError, TextExplanation
 from clients.base import ServingClient
 from loadtests.compare import explanations
+from server.launch import STOP_SIGNAL
 from server.settings import Settings
-from server.triton import STOP_SIGNAL, TritonServer
+from server.triton import TritonServer
 from tests.conftest import REPOSITORY
 from tests.e2e.test_batching import png, texts, tokens
 from tests.e2e.test_drain import pending
