@@ -30,7 +30,8 @@ def test_requests_sent_together_share_one_run(target: Target, split: tuple[int, 
     assert seen == [[[4]] * size for size in split]
 
 
-@pytest.mark.usefixtures("ours", "indices_are_checked")
+@pytest.mark.ours("a bad request fails its whole batch")
+@pytest.mark.usefixtures("indices_are_checked")
 def test_bad_request_fails_alone(target: Target) -> None:
     ids = [[0], [9], [2], [3]]
     requests = [Request("lookup", {"ids": np.array([row])}) for row in ids]
@@ -41,7 +42,8 @@ def test_bad_request_fails_alone(target: Target) -> None:
     assert [answer["values"].tolist() for answer in answers(results)] == [[[0]], [[20]], [[30]]]
 
 
-@pytest.mark.usefixtures("ours", "indices_are_checked")
+@pytest.mark.ours("a bad request fails its whole batch")
+@pytest.mark.usefixtures("indices_are_checked")
 def test_bad_ragged_request_fails_alone(target: Target) -> None:
     rows: list[list[float]] = [[0, 1, 2], [3, 9], [], [3, 3, 3, 3]]
     results = target.together([Request("ragged_lookup", {"x": _row(row)}) for row in rows])
@@ -52,7 +54,7 @@ def test_bad_ragged_request_fails_alone(target: Target) -> None:
     assert values == [[[0, 10, 20]], [[]], [[30] * 4]]
 
 
-@pytest.mark.usefixtures("ours")
+@pytest.mark.ours("any bytes pass through as text, up to a NUL")
 def test_text_that_is_not_utf8_is_refused_alone(target: Target) -> None:
     inputs: dict[str, Any] = {f"in_{name}": np.zeros((1, 1), TYPES[name][1]) for name in TYPES}
     inputs["in_STRING"] = np.array([[b"\xff\xfe"]], dtype=np.object_)

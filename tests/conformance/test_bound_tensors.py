@@ -19,7 +19,7 @@ FILES = ("test_tensors.py", "test_batching.py", "test_sequences.py", "test_split
 
 @pytest.mark.long
 @pytest.mark.e2e
-@pytest.mark.usefixtures("ours")
+@pytest.mark.ours("tensors are always bound")
 def test_the_suite_passes_with_bound_tensors() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(

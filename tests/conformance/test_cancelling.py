@@ -17,7 +17,10 @@ from server.triton import TritonServer
 from tests.conformance.models import SLOW
 from tests.conformance.own_server import settings_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("ours")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.ours("a request that was cancelled in the queue is computed"),
+]
 
 DEADLINE_SECONDS = 120
 FOR_EVER = 2**62

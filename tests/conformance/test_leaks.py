@@ -27,7 +27,10 @@ from tests.conformance.ragged_models import RAGGED_LOOKUP
 from tests.conformance.sequence_models import RUNNING_TOTALS
 from tests.conformance.target import Request, Target
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("ours")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.ours("the memory and the processes of a server on this machine are counted"),
+]
 
 REQUESTS = int(os.environ.get("LEAK_REQUESTS", "2000"))
 CYCLES = int(os.environ.get("LEAK_CYCLES", "8"))

@@ -12,14 +12,17 @@ import pytest
 import tritonclient.grpc as triton
 
 from server.triton import TritonServer
-from tests.conformance.graph import Model
+from tests.conformance.graph import Model, Tensor, node
 from tests.conformance.models import ABORTS_ON_EMPTY, FIXED_SHAPE
 from tests.conformance.own_server import explicit_server
 from tests.conformance.ragged_models import ROW_TOTALS
 from tests.conformance.sequence_models import RUNNING_TOTALS
 from tests.conformance.target import Target
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("ours")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.ours("it refuses other configs, in other words"),
+]
 
 X = FIXED_SHAPE.inputs[0].declared(batched=True)
 Y = FIXED_SHAPE.outputs[0].declared(batched=True)
@@ -62,6 +65,14 @@ REFUSED = [
     (
         changed("output_shape", output=[{**Y, "dims": [6]}]),
         "output 'y': dims are [6], the model has [2, 3]",
+    ),
+    (
+        replace(
+            changed("output_without_rows"),
+            nodes=[node("ReduceSum", ["x"], ["y"], keepdims=0)],
+            outputs=[Tensor("y", "INT32", [])],
+        ),
+        "output 'y': max_batch_size is above 0, so the first dimension has to be variable",
     ),
     (
         replace(changed("no_batch_dimension", input=[X], output=[Y]), max_batch_size=0),

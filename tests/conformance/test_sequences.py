@@ -131,7 +131,8 @@ def test_state_may_change_its_shape(target: Target) -> None:
     assert seen == [[[0, 1, 10, 20, 30]], [[0, 10, 20, 30]]]
 
 
-@pytest.mark.usefixtures("ours", "indices_are_checked")
+@pytest.mark.ours("a bad request fails its whole batch, and with it other sequences")
+@pytest.mark.usefixtures("indices_are_checked")
 def test_failed_request_leaves_every_state_as_it_was(target: Target) -> None:
     good, bad = new_id(), new_id()
 
