@@ -32,6 +32,8 @@ export REQUESTS FIRST WORKERS CORPUS
 export BUDGET_S CONFIRM_S
 # What an archive for a machine without a network holds; docs/gpu.md.
 export BUNDLE_PYTHON SPLIT COMPRESS WITHOUT MODELS DIST
+# The ONNX Runtimes whose answers a build compares; docs/building.md.
+export ORT_VERSIONS
 # How benchmarks are measured; docs/benchmarks.md.
 export ROUNDS MEASURE_S ONLY
 # What is checked on a GPU, and where the results go; docs/gpu.md.
@@ -53,7 +55,7 @@ demo: $(VENV)/demo.stamp ## Build the models, start Triton, classify real digits
 	@$(PY) -m build --keep-checkpoint
 	@$(PY) -m server during -- $(PY) -m clients.demo
 
-build: $(VENV)/demo.stamp ## Fill model_repository/; BERT=<hub name or folder> chooses the checkpoint
+build: $(VENV)/demo.stamp ## Fill model_repository/; BERT=<hub name or folder> the checkpoint, ORT_VERSIONS= what it is compared with
 	@$(PY) -m build --bert "$(BERT)"
 
 serve: $(VENV)/demo.stamp ## Serve on BIND, HTTP_PORT, GRPC_PORT, METRICS_PORT; DEVICE=cpu|gpu, CONFIG, TRITON_DIR choose

@@ -15,8 +15,9 @@ from build import models
 from build.catalogue import REPOSITORY
 from build.data.cache import cache_folder
 from build.errors import BuildError
+from build.manifest import OTHER_RUNTIMES, Manifest
 from build.models import Built
-from build.settings import Settings
+from build.settings import ALL_RELEASES, Settings
 
 _STOPPED = 130
 
@@ -28,6 +29,14 @@ def main(
     keep_checkpoint: Annotated[
         bool, typer.Option(help="Stay with the checkpoint that is published, if one is.")
     ] = False,
+    ort_versions: Annotated[
+        str,
+        typer.Option(
+            envvar="ORT_VERSIONS",
+            help=f"ONNX Runtimes to compare the answers with, by commas; {ALL_RELEASES}: all "
+            "those of the supported releases of NVIDIA's container. Empty: none.",
+        ),
+    ] = "",
     repository: Annotated[Path, typer.Option(help="The model repository to fill.")] = REPOSITORY,
 ) -> None:
     """Trains, exports, checks and publishes what is not up to date."""
@@ -39,7 +48,10 @@ def main(
     console = Console()
     try:
         settings = Settings(
-            repository=repository, bert=bert, keep_checkpoint=keep_checkpoint and not bert
+            repository=repository,
+            bert=bert,
+            keep_checkpoint=keep_checkpoint and not bert,
+            ort_versions=ort_versions.strip(),
         )
         built = models.ensure_all(settings)
     except BuildError as error:
@@ -68,17 +80,37 @@ def _stop(*_: object) -> None:
 
 def _table(built: list[Built]) -> Table:
     table = Table("model", "built", "test accuracy", "largest difference from PyTorch")
+    compared = any(OTHER_RUNTIMES in manifest.facts for manifest, _ in built)
+    if compared:
+        table.add_column("with another ONNX Runtime")
     for manifest, new in built:
         accuracy, difference = (
             manifest.facts.get(key) for key in ("accuracy", "largest_difference")
         )
-        table.add_row(
+        row = [
             manifest.model,
             f"{manifest.seconds:.0f} s" if new else "up to date",
             f"{accuracy:.2%}" if isinstance(accuracy, float) else "",
             f"{difference:.1e}" if isinstance(difference, float) else "",
-        )
+        ]
+        table.add_row(*row, *([_differences(manifest)] if compared else []))
     return table
+
+
+def _differences(manifest: Manifest) -> str:
+    """How far each file's answers are from those of other ONNX Runtimes, a line a file."""
+    files = manifest.facts.get(OTHER_RUNTIMES)
+    return "\n".join(
+        f"{file}  {_of_file(found)}"
+        for file, found in (files.items() if isinstance(files, dict) else ())
+    )
+
+
+def _of_file(found: object) -> str:
+    if not isinstance(found, dict):
+        return str(found)
+    each = ((version, measured["largest_difference"]) for version, measured in found.items())
+    return ", ".join(f"{version}: {difference:.1e}" for version, difference in each)
 
 
 if __name__ == "__main__":

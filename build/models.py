@@ -5,7 +5,7 @@ import shutil
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from build import catalogue, fingerprint, manifest, publish
+from build import catalogue, fingerprint, manifest, publish, runtime_check
 from build.catalogue import BUILDERS, Catalogue, Model
 from build.data import checkpoints
 from build.errors import BuildError
@@ -63,14 +63,16 @@ def made_from(model: Model) -> dict[str, str]:
 def _network(model: Model, settings: Settings) -> Built:
     """Trains if needed, exports, checks and publishes what a builder makes."""
     recipe, digests = model.recipe(), made_from(model)
+    version, others = model.folder / VERSION, settings.other_runtimes
+    # What was compared with more is up to date for who does not ask for it.
+    compared = {"compared_with": " ".join(others)} if others else {}
     facts: dict[str, object] = {}
     if model.build.checkpoint == catalogue.CHOSEN:
         checkpoint = settings.bert
-        published = manifest.read(model.folder / VERSION)
+        published = manifest.read(version)
         if settings.keep_checkpoint and published:
             checkpoint = str(published.facts["requested"])
-            current = published.is_made_from(**digests)
-            if current and published.is_intact(model.folder / VERSION):
+            if published.is_current(version, {**digests, **compared}):
                 return published, False
         recipe = model.recipe(checkpoint)
         facts = {"requested": checkpoint}
@@ -79,10 +81,20 @@ def _network(model: Model, settings: Settings) -> Built:
         digests["checkpoint"] = fingerprint.of_text(found.digest())
 
     def make(into: Path) -> dict[str, object]:
-        builder = importlib.import_module(BUILDERS[model.build.builder])
-        return {**facts, **builder.build(recipe, into)}
+        published = manifest.read(version)
+        if published and published.is_current(version, digests):
+            # Nothing is to be built: it is compared, and published again with what was found.
+            shutil.copytree(version, into, dirs_exist_ok=True)
+            (into / manifest.FILENAME).unlink()
+            made = published.facts
+        else:
+            builder = importlib.import_module(BUILDERS[model.build.builder])
+            made = {**facts, **builder.build(recipe, into)}
+        if others:
+            made = {**made, manifest.OTHER_RUNTIMES: runtime_check.compare(model, into, others)}
+        return made
 
-    return publish.ensure(model.folder, digests, make)
+    return publish.ensure(model.folder, {**digests, **compared}, make)
 
 
 def _copied(model: Model) -> Built:

@@ -33,7 +33,7 @@ def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manife
         _recover(model)
         version = model / VERSION
         published = manifest.read(version)
-        if published and published.fingerprint == fingerprint and published.is_intact(version):
+        if published and published.is_current(version, fingerprint):
             return published, False
         started = time.monotonic()
         with _staged(model) as folder:

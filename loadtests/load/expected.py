@@ -85,8 +85,3 @@ class Expected:
             return "other words"
         off = np.abs(found.attributions - expected.attributions).max(initial=0.0)
         return "" if off <= self.attribution_tolerance else "other attributions"
-
-
-def precision_of(file: str) -> Precision:
-    """The precision of a model file by its name, as `build/` names them."""
-    return next((name for name in ("int8", "fp16") if f".{name}." in file), "fp32")

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from build.catalogue import precision_of
 from build.ragged import pack
-from loadtests.load.expected import Answer, Explained, precision_of
+from loadtests.load.expected import Answer, Explained
 from loadtests.load.wire import exact_bytes
 from server.installation import find_installation
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import psutil
 
 from build import model_config
+from build.releases import onnxruntime_of
 from clients import GrpcClient, HttpClient, ModelNotFoundError, ServingError
 from clients.address import Address
 from loadtests.load.errors import LoadTestError, SettingsError
@@ -19,6 +21,8 @@ from loadtests.load.settings import Protocol
 from server.triton import TritonServer
 
 _TIMEOUT_SECONDS = 10
+_OUR_BACKEND = "model.py"
+"""What a server says of a model whose backend is written in Python."""
 _ADVICE = "start a server with make serve, or leave URL out to have one started"
 
 
@@ -122,6 +126,16 @@ class Target:
         with self._read("/v2") as found:
             return str(found["version"])
 
+    def onnxruntime(self, model: str) -> str:
+        """The version of ONNX Runtime that computes a model; empty where that is not known.
+
+        NVIDIA's C++ backend has that of the server's release. Ours has the one that is pinned,
+        as this process has.
+        """
+        if self.config(model).get("runtime") == _OUR_BACKEND:
+            return installed_onnxruntime()
+        return onnxruntime_of(self.server_version())
+
     def scrape(self) -> str:
         """The metrics, as text.
 
@@ -150,6 +164,14 @@ class Target:
             raise LoadTestError(f"no model for {path} at {address}: {error.message}") from error
         except ServingError as error:
             raise LoadTestError(f"{error.message}; {_ADVICE}") from error
+
+
+def installed_onnxruntime() -> str:
+    """The version of ONNX Runtime in this environment, whichever build of it is installed."""
+    for name in ("onnxruntime", "onnxruntime-gpu"):
+        with suppress(metadata.PackageNotFoundError):
+            return metadata.version(name)
+    raise LoadTestError("onnxruntime is not installed, which makes the expected answers")
 
 
 def closed_shared_memory(why: str) -> str:

@@ -18,7 +18,15 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from build import catalogue
-from build.catalogue import TOLERANCES, Ask, Model, Outputs, Precision, Tolerance
+from build.catalogue import (
+    OF_OTHER_RUNTIMES,
+    TOLERANCES,
+    Ask,
+    Model,
+    Outputs,
+    Precision,
+    Tolerance,
+)
 from build.data import digits, reviews
 from build.ragged import load_tokenizer, pack
 from loadtests.load.network import (
@@ -57,6 +65,7 @@ class Workload:
         explain: Where the model explains what the network answers: makes, from the folder of
             the model's version, what does so without a server.
         tolerances: How far an answer may be off, by the precision of the network's file.
+        of_other_runtimes: The same where the server has another version of ONNX Runtime.
     """
 
     network: str
@@ -65,6 +74,7 @@ class Workload:
     fits_json: bool
     explain: Callable[[Path, Network], Explain] | None
     tolerances: Mapping[Precision, Tolerance]
+    of_other_runtimes: Mapping[Precision, Tolerance]
 
 
 def choose(available: int, wanted: int, seed: int) -> npt.NDArray[np.int64]:
@@ -171,5 +181,6 @@ def _workload(model: Model, ask: Ask) -> Workload:
         draw=catalogue.choose(SAMPLES, ask.samples, model, "ask.samples"),
         fits_json=ask.samples not in _BINARY,
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
-        tolerances={name: ask.tolerances.get(name, usual) for name, usual in TOLERANCES.items()},
+        tolerances={**TOLERANCES, **ask.tolerances},
+        of_other_runtimes={**OF_OTHER_RUNTIMES, **ask.tolerances},
     )

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from build import catalogue
-from build.catalogue import Model
+from build.catalogue import Model, precision_of
 from build.recipe import Gates
 from loadtests.compare.repository import VariantRepository, serves
 from loadtests.gpu_check.asking import Agreement, ask, compare, refused_alone, spoil
 from loadtests.gpu_check.check import Check
 from loadtests.gpu_check.kept import Kept
-from loadtests.load.expected import precision_of
 from loadtests.load.requests import Requests
 
 PRECISIONS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}

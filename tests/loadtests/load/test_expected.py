@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from loadtests.load.expected import Answer, Expected, Explained, precision_of
+from build.catalogue import precision_of
+from loadtests.load.expected import Answer, Expected, Explained
 
 EXPECTED = Expected(
     (b"negative", b"positive"), np.array([[0.9, 0.1], [0.49, 0.51]], np.float32), tolerance=0.02
