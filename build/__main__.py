@@ -15,8 +15,8 @@ from build import models
 from build.catalogue import REPOSITORY
 from build.data.cache import cache_folder
 from build.errors import BuildError
-from build.manifest import OTHER_RUNTIMES, Manifest
-from build.models import Built
+from build.manifest import Manifest
+from build.models import OTHER_RUNTIMES, Built
 from build.settings import ALL_RELEASES, Settings
 
 _STOPPED = 130

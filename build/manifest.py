@@ -1,7 +1,6 @@
 """`manifest.json`: what a version was made from, how good it is, and its digests."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,9 +9,6 @@ from build.data.cache import sha256
 FILENAME = "manifest.json"
 CHECKED_ON_GPU = "checked_on_gpu"
 """Said of a variant for which processors have no kernel: whether a GPU has computed it."""
-
-OTHER_RUNTIMES = "other_onnx_runtimes"
-"""By file and version of ONNX Runtime, how far its answers are from those of the installed one."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +24,6 @@ class Manifest:
     def is_made_from(self, **digests: str) -> bool:
         """Whether the version was made from parts with these digests, of those named."""
         return digests.items() <= self.fingerprint.items()
-
-    def is_current(self, folder: Path, digests: Mapping[str, str]) -> bool:
-        """Whether its folder is whole, and was made from these parts at least."""
-        return self.is_made_from(**digests) and self.is_intact(folder)
 
     def is_intact(self, folder: Path) -> bool:
         """Whether a folder holds exactly these files, with these contents."""

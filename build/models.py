@@ -5,13 +5,16 @@ import shutil
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-from build import catalogue, fingerprint, manifest, publish, runtime_check
+from build import catalogue, fingerprint, manifest, publish
 from build.catalogue import BUILDERS, Catalogue, Model
 from build.data import checkpoints
 from build.errors import BuildError
 from build.manifest import Manifest
 from build.publish import VERSION
 from build.settings import Settings
+
+OTHER_RUNTIMES = "other_onnx_runtimes"
+"""The manifest's name for what differs with other versions of ONNX Runtime, by file."""
 
 Built = tuple[Manifest, bool]
 """The manifest of the published version, and whether this build made it."""
@@ -72,7 +75,7 @@ def _network(model: Model, settings: Settings) -> Built:
         published = manifest.read(version)
         if settings.keep_checkpoint and published:
             checkpoint = str(published.facts["requested"])
-            if published.is_current(version, {**digests, **compared}):
+            if publish.is_current(published, version, {**digests, **compared}):
                 return published, False
         recipe = model.recipe(checkpoint)
         facts = {"requested": checkpoint}
@@ -82,19 +85,32 @@ def _network(model: Model, settings: Settings) -> Built:
 
     def make(into: Path) -> dict[str, object]:
         published = manifest.read(version)
-        if published and published.is_current(version, digests):
+        if published and publish.is_current(published, version, digests):
             # Nothing is to be built: it is compared, and published again with what was found.
             shutil.copytree(version, into, dirs_exist_ok=True)
             (into / manifest.FILENAME).unlink()
-            made = published.facts
+            made = {**published.facts, **facts}
         else:
             builder = importlib.import_module(BUILDERS[model.build.builder])
             made = {**facts, **builder.build(recipe, into)}
-        if others:
-            made = {**made, manifest.OTHER_RUNTIMES: runtime_check.compare(model, into, others)}
-        return made
+        return _compared(model, into, others, made) if others else made
 
     return publish.ensure(model.folder, {**digests, **compared}, make)
+
+
+def _compared(
+    model: Model, folder: Path, versions: list[str], facts: dict[str, object]
+) -> dict[str, object]:
+    """Adds to what the manifest says how far the files' answers are with other ONNX Runtimes."""
+    from build import runtime_check  # and with it PyTorch, which takes seconds
+
+    found = runtime_check.compare(model, folder, versions)
+    variants = facts.get("variants")
+    if isinstance(variants, dict):
+        gone = {file: why for file, why in found.items() if not (folder / file).exists()}
+        left_out = {runtime_check.variant_of(file): why for file, why in gone.items()}
+        facts = {**facts, "variants": {**variants, **left_out}}
+    return {**facts, OTHER_RUNTIMES: found}
 
 
 def _copied(model: Model) -> Built:

@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manife
         _recover(model)
         version = model / VERSION
         published = manifest.read(version)
-        if published and published.is_current(version, fingerprint):
+        if published and is_current(published, version, fingerprint):
             return published, False
         started = time.monotonic()
         with _staged(model) as folder:
@@ -42,6 +42,11 @@ def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manife
             made = Manifest(model.name, fingerprint, manifest.digests(folder), seconds, facts)
             manifest.write(made, folder)
         return made, True
+
+
+def is_current(published: Manifest, version: Path, fingerprint: Mapping[str, str]) -> bool:
+    """Whether the version in a folder is whole, and was made from these parts at least."""
+    return published.is_made_from(**fingerprint) and published.is_intact(version)
 
 
 @contextmanager

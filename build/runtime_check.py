@@ -64,6 +64,11 @@ def compare(model: Model, folder: Path, versions: Sequence[str]) -> dict[str, ob
     return found
 
 
+def variant_of(file: str) -> str:
+    """The name of a variant by its file, `model.<variant>.onnx`."""
+    return file.removeprefix("model.").removesuffix(".onnx")
+
+
 def _compared(
     model: Model, path: Path, other: Runtime, test: TestSet, *, plain: Answers, expected: Answers
 ) -> dict[str, float]:
@@ -91,8 +96,7 @@ def _compared(
         )
     same = np.mean([a == b for a, b in zip(answers.labels, expected.labels, strict=True)])
     measured = {"largest_difference": difference, "same_labels": float(same)}
-    variant = path.name.removeprefix("model.").removesuffix(".onnx")
-    if gates := model.build.gates.variants.get(variant):
+    if gates := model.build.gates.variants.get(variant_of(path.name)):
         known = set(test.truth) == set(plain.labels)
         truth = test.truth if known else []
         try:

@@ -26,6 +26,8 @@ _PYTHONS = ("3.11", "3.12", "3.10")
 """Those with which the project runs, beside the build's own."""
 _ASK = Path(__file__).with_name("ask_runtime.py")
 _NO_WHEEL = "No matching distribution found"
+_OFFLINE = "from versions: none"
+"""Every Python has a wheel of some version, so that pip has reached nobody who knows one."""
 _ERROR_LINES = 5
 
 
@@ -127,7 +129,7 @@ def _install(version: str, interpreter: str, folder: Path) -> bool:
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
         pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python"), "install"]
         said = _run([*pip, *options, *packages])
-        if _NO_WHEEL in said:
+        if _NO_WHEEL in said and _OFFLINE not in said:
             return False
         if said:
             raise BuildError(f"ONNX Runtime {version} could not be installed: {said}")
