@@ -13,7 +13,7 @@ from build import check
 from build.catalogue import TOLERANCES, Model, precision_of
 from build.errors import BuildError
 from build.runtimes import Answers, Runtime
-from build.test_sets import TEST_SETS, TestSet
+from build.test_sets import TEST_SETS, HeldOut
 
 Differences = dict[str, dict[str, float]]
 """By the version of ONNX Runtime, what was measured there."""
@@ -70,7 +70,7 @@ def variant_of(file: str) -> str:
 
 
 def _compared(
-    model: Model, path: Path, other: Runtime, test: TestSet, *, plain: Answers, expected: Answers
+    model: Model, path: Path, other: Runtime, test: HeldOut, *, plain: Answers, expected: Answers
 ) -> dict[str, float]:
     """What differs from the installed ONNX Runtime's answers.
 

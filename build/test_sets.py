@@ -3,7 +3,7 @@
 What a builder compares its own files on; here only the version's folder is needed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,32 +20,30 @@ from build.tokens import tokenize
 _BATCH = 32
 
 
-class TestSet(NamedTuple):
+class HeldOut(NamedTuple):
     """Batches of real inputs, in order."""
-
-    __test__ = False  # which pytest would take for a class of tests
 
     samples: list[Sample]
     truth: list[str]  # one label a row; empty where they are not known
 
 
-def of_digits(recipe: Recipe, folder: Path) -> TestSet:  # noqa: ARG001 - the others need it
+def of_digits(recipe: Recipe, folder: Path) -> HeldOut:  # noqa: ARG001 - the others need it
     """The test digits, with the labels of the model's label file."""
     data = digits.load_test()
     batches = np.split(digits.as_input(data.images), len(data.images) // 100)
-    return TestSet([{"image": batch} for batch in batches], [recipe.labels[n] for n in data.labels])
+    return HeldOut([{"image": batch} for batch in batches], [recipe.labels[n] for n in data.labels])
 
 
-def of_texts(recipe: Recipe, folder: Path) -> TestSet:  # noqa: ARG001
+def of_texts(recipe: Recipe, folder: Path) -> HeldOut:  # noqa: ARG001
     """The test reviews as the packed BERT takes them; a model's own labels may be others."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     test = reviews.load_test()
     ids = tokenize(tokenizer, (review.text for review in test))
     samples = [pack(ids[at : at + _BATCH]) for at in range(0, len(ids), _BATCH)]
-    return TestSet(samples, [review.label for review in test])
+    return HeldOut(samples, [review.label for review in test])
 
 
-def of_texts_in_pieces(recipe: Recipe, folder: Path) -> TestSet:  # noqa: ARG001
+def of_texts_in_pieces(recipe: Recipe, folder: Path) -> HeldOut:  # noqa: ARG001
     """The test reviews as the recurrent network takes whole ones."""
     tokenizer = load_tokenizer(folder / "tokenizer.json")
     session = onnxruntime.InferenceSession(
@@ -58,10 +56,10 @@ def of_texts_in_pieces(recipe: Recipe, folder: Path) -> TestSet:  # noqa: ARG001
     )
     ids = [encoding.ids for encoding in encodings]
     samples = [add_state(join(ids[at : at + _BATCH]), hidden) for at in range(0, len(ids), _BATCH)]
-    return TestSet(samples, [review.label for review in test])
+    return HeldOut(samples, [review.label for review in test])
 
 
-TEST_SETS: Mapping[str, Callable[[Recipe, Path], TestSet]] = {
+TEST_SETS: dict[str, Callable[[Recipe, Path], HeldOut]] = {
     "cnn": of_digits,
     "bert": of_texts,
     "gru": of_texts_in_pieces,

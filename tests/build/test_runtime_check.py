@@ -15,7 +15,7 @@ from build.errors import BuildError
 from build.publish import VERSION
 from build.runtimes import Runtime
 from build.settings import Settings
-from build.test_sets import TEST_SETS, TestSet, of_digits
+from build.test_sets import TEST_SETS, HeldOut, of_digits
 
 OTHER = "1.19.2"
 AWAY = """#!{python}
@@ -33,8 +33,9 @@ np.savez(sys.argv[-1], **answers)
 @pytest.fixture
 def cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     """A copy of the CNN with its version, up to date, which is asked 200 digits."""
-    few = TestSet(*(part[:2] for part in of_digits(catalogue.read()["mnist_cnn"].recipe(), Path())))
-    monkeypatch.setitem(TEST_SETS, "cnn", lambda *_: few)  # type: ignore[arg-type]
+    everything = of_digits(catalogue.read()["mnist_cnn"].recipe(), tmp_path)
+    few = HeldOut(everything.samples[:2], everything.truth[:200])
+    monkeypatch.setitem(TEST_SETS, "cnn", lambda *_: few)
     shutil.copytree(REPOSITORY / "mnist_cnn", tmp_path / "mnist_cnn")
     model = catalogue.read(tmp_path)["mnist_cnn"]
     published = manifest.read(model.folder / VERSION)
