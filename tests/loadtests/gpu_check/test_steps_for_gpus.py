@@ -8,8 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pynvml
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
 from loadtests.compare.repository import CNN
 from loadtests.gpu_check import check as process
@@ -128,6 +131,39 @@ def test_the_machine_names_the_card_and_refuses_an_onnx_runtime_for_processors(
 
 def test_a_session_that_falls_back_to_the_processor_is_refused() -> None:
     with pytest.raises(LoadTestError, match="ONNX Runtime has no CUDAExecutionProvider here"):
+        gpu.session(str(CNN), "gpu")
+
+
+def test_a_run_that_fails_is_not_repeated_on_the_processor() -> None:
+    made = gpu.session(str(CNN), "cpu")
+    computing = made._sess
+
+    class Broken:
+        """What computes, after the card has fallen off the bus."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(computing, name)
+
+        def run(self, *_: Any) -> None:
+            raise EPFail("CUDA failure 719")
+
+    made._sess = Broken()
+    with pytest.raises(EPFail, match="CUDA failure 719"):
+        made.run(["probabilities"], {"image": np.zeros((1, 1, 28, 28), np.float32)})
+
+
+def test_a_session_that_leaves_a_network_to_the_processor_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if CUDA were there and had no kernel for anything: the processor has all nodes.
+    class Session(onnxruntime.InferenceSession):
+        def get_providers(self) -> list[str]:
+            return [gpu.CUDA, gpu.CPU]
+
+    if not hasattr(Session, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime does not tell which provider computes what")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(LoadTestError, match=r"would compute 3 (Fused)?Conv, 2 \w*Gemm on the"):
         gpu.session(str(CNN), "gpu")
 
 
