@@ -99,6 +99,16 @@ def test_commands_work_from_any_folder_and_by_a_link(installed: Path, tmp_path: 
     )
 
 
+def test_nothing_lies_beside_the_versions_of_a_model_that_triton_would_take_for_one(
+    installed: Path,
+) -> None:
+    app = installed / "current" / "app"
+    assert list((app / "server").glob("__pycache__/*.pyc"))
+    sources = list((app / "model_repository").glob("*/*.py"))
+    assert sources
+    assert not [path for path in sources if (path.parent / "__pycache__").exists()]
+
+
 def test_another_installation_takes_the_place_of_the_first(sent: Path, installed: Path) -> None:
     prefix = installed
     for models in ("mnist_cnn", "mnist"):
@@ -323,11 +333,12 @@ def test_cuda_libraries_of_an_environment_of_the_target_are_found_without_a_word
     for left_out in (["cuda-libraries"], []):
         code = (
             "from deploy.bundle.target.install import defaults\n"
-            f"print(defaults('gpu', {left_out}).get('CUDA_LIBRARIES', ''))"
+            f"print(*defaults('gpu', {left_out}).values())"
         )
         command = [str(tmp_path / "torch" / "bin" / "python"), "-c", code]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-        said[bool(left_out)] = done.stdout.strip()
+        device, _, said[bool(left_out)] = done.stdout.strip().partition(" ")
+        assert device == "gpu"  # and never the processor, because no GPU is seen
     assert said[False] == ""
     found = find_libraries(places(Path(said[True]), {}))
     assert found.missing == ()

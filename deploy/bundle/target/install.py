@@ -116,13 +116,13 @@ def defaults(device: str, left_out: Container[str]) -> dict[str, str]:
         device: What the bundle serves on.
         left_out: What of it is not installed.
     """
-    if device == "cpu":  # also where there is a GPU
-        return {"DEVICE": "cpu"}
-    package = find_package(_CUDA_LIBRARIES)
+    # Whatever this machine has: what one was made for is not served by the other in silence.
+    chosen = {"DEVICE": device}
+    package = find_package(_CUDA_LIBRARIES) if device == "gpu" else None
     # The server finds those of the Python that environments are made from, not of an environment.
     if package and "cuda-libraries" in left_out and sys.prefix != sys.base_prefix:
-        return {"CUDA_LIBRARIES": str(package.folder / "nvidia")}
-    return {}
+        chosen["CUDA_LIBRARIES"] = str(package.folder / "nvidia")
+    return chosen
 
 
 def _names(text: str) -> list[str]:
