@@ -158,13 +158,16 @@ def test_a_session_that_leaves_a_network_to_the_processor_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if CUDA were there and had no kernel for anything: the processor has all nodes.
-    class Session(onnxruntime.InferenceSession):
-        def get_providers(self) -> list[str]:
-            return [gpu.CUDA, gpu.CPU]
+    opened: Any = onnxruntime.InferenceSession
 
-    if not hasattr(Session, "get_provider_graph_assignment_info"):
+    def with_cuda(*arguments: Any, **options: Any) -> Any:
+        made = opened(*arguments, **options)
+        made.get_providers = lambda: [gpu.CUDA, gpu.CPU]
+        return made
+
+    if not hasattr(opened, "get_provider_graph_assignment_info"):
         pytest.skip("this ONNX Runtime does not tell which provider computes what")
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", with_cuda)
     with pytest.raises(LoadTestError, match=r"would compute 3 (Fused)?Conv, 2 \w*Gemm on the"):
         gpu.session(str(CNN), "gpu")
 
