@@ -18,7 +18,9 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 
 # Where the models compute on a GPU, onnxruntime-gpu takes onnxruntime's place; DEVICE=cpu or gpu forces it.
-ON := $(or $(DEVICE),$(shell $(PYTHON) -m server.device 2>/dev/null))
+# Of `bundle` it is the device of the target, for which this environment needs nothing.
+HERE := $(if $(filter bundle,$(MAKECMDGOALS)),,$(DEVICE))
+ON := $(or $(HERE),$(shell $(PYTHON) -m server.device 2>/dev/null))
 RUNTIME := $(if $(filter gpu,$(ON)),$(VENV)/gpu.stamp)
 
 # Options that targets hand on: the server's settings and the checkpoint.

@@ -83,6 +83,14 @@ def test_where_the_models_compute_on_a_gpu_its_packages_come_first() -> None:
     assert "build.install gpu" not in make(*new, "DEVICE=cpu")
 
 
+def test_a_bundle_for_gpus_changes_nothing_in_the_environment_that_makes_it() -> None:
+    # DEVICE is that of the target; a GPU of this machine would be seen by itself.
+    new = ("--dry-run", "--always-make", "bundle", "CONFIG=cpu")
+    for_gpus, for_processors = (make(*new, f"DEVICE={device}") for device in ("gpu", "cpu"))
+    assert for_gpus == for_processors
+    assert "build.install gpu" not in for_gpus
+
+
 @pytest.mark.parametrize(
     "document", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
 )

@@ -83,7 +83,7 @@ def make(
         entries = [
             *contents.code(root),
             *taken,
-            *_kept_answers(settings, root),
+            *_kept_answers(settings, root, report),
             *(Entry(f"wheels/{wheel.path.name}", wheel.path) for wheel in found),
             Entry(INSTALL, _TARGET / INSTALL, executable=True),
         ]
@@ -105,9 +105,12 @@ def groups_of(settings: BundleSettings) -> tuple[str, ...]:
     return (*_GROUPS[settings.device], *kit)
 
 
-def _kept_answers(settings: BundleSettings, root: Path) -> list[Entry]:
+def _kept_answers(settings: BundleSettings, root: Path, report: Report) -> list[Entry]:
     folder = root / _KEPT_ANSWERS
-    if _KIT in settings.left_out or not folder.is_dir():
+    if _KIT in settings.left_out:
+        return []
+    if not folder.is_dir():
+        report(f"{folder} is missing: gpu-check will compare no answers; make bundle keeps them")
         return []
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return [Entry(f"{contents.APP}/{path.relative_to(root).as_posix()}", path) for path in files]

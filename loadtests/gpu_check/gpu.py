@@ -110,15 +110,27 @@ def session(graph: str | bytes, device: Device) -> Any:
         device: Where it has to compute.
 
     Raises:
-        LoadTestError: ONNX Runtime fell back to the CPU, which it does without a word.
+        LoadTestError: ONNX Runtime would compute on the CPU, as it does without a word where its
+            provider does not load, or has no kernel for a large operator.
     """
     import onnxruntime
 
+    from server.backends.onnxruntime.ort_backend.placement import (
+        RECORD,
+        Placement,
+        left_to_the_processor,
+    )
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry(RECORD, "1")
     wanted = list(dict.fromkeys([PROVIDERS[device], CPU]))
-    made: Any = onnxruntime.InferenceSession(graph, options, providers=wanted)
+    # A second try on the CPU, of the session or of a run, would be measured as the GPU's.
+    made: Any = onnxruntime.InferenceSession(graph, options, providers=wanted, enable_fallback=0)
+    made.disable_fallback()
     if made.get_providers()[0] != PROVIDERS[device]:
         found = ", ".join(made.get_providers())
         raise LoadTestError(f"ONNX Runtime has no {PROVIDERS[device]} here: it would use {found}")
+    if PROVIDERS[device] == CUDA and (slow := left_to_the_processor(Placement.of(made))):
+        raise LoadTestError(f"ONNX Runtime would compute {slow} on the processor, beside the GPU")
     return made

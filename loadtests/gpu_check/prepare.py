@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from loadtests.load.expected import Expected
 from loadtests.load.requests import encode_requests, expected_answers
 from loadtests.load.settings import Protocol
 from loadtests.load.workload import Sample, Workload, choose, workloads
+from loadtests.report.machine import package_version
 
 INPUTS = {
     "mnist_cnn": 2_000,
@@ -59,7 +59,7 @@ def prepare(
     scratch = folder.with_name(f".{folder.name}")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    kept = Kept(scratch, {}, {}, {}, {"onnxruntime": metadata.version("onnxruntime")})
+    kept = Kept(scratch, {}, {}, {}, {"onnxruntime": package_version("onnxruntime")})
     known: dict[bytes, Expected] = {}
     for model, workload in workloads().items():
         wanted = min(INPUTS.get(model, _OTHERS), inputs or _most())

@@ -67,8 +67,8 @@ STEPS = (
         40,
         opens_sessions=True,
     ),
-    Step("5d", "scaling", "Instances and tokenizers", f"{_STEPS}.scaling:check", 75),
-    Step("6", "energy", "Joules an inference", f"{_STEPS}.energy:check", 50, needs_cuda=True),
+    Step("5d", "scaling", "Instances and tokenizers", f"{_STEPS}.scaling:check", 100),
+    Step("6", "energy", "Joules an inference", f"{_STEPS}.energy:check", 60, needs_cuda=True),
     Step("7", REPORT, "The report", "loadtests.gpu_check.report:check", 20),
 )
 

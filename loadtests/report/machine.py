@@ -47,11 +47,16 @@ def cores() -> int:
 
 def versions(triton: str) -> dict[str, str]:
     """Of Triton, as the server says, of Python and of the packages that took part."""
-    packages = {name: _version(name) for name in _PACKAGES}
+    packages = {name: package_version(name) for name in _PACKAGES}
     return {"triton": triton, "python": platform.python_version(), **packages}
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """The version of a package, or of the one that stands in for it where there is a GPU.
+
+    Raises:
+        PackageNotFoundError: Neither is installed.
+    """
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

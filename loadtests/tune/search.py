@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from optuna.trial import TrialState, create_trial
 from pydantic import TypeAdapter
 
 from loadtests.load.errors import LoadTestError
-from loadtests.report.machine import machine
+from loadtests.report.machine import machine, package_version
 from loadtests.tune.model_graph import ModelGraph
 from loadtests.tune.results import Score, Trial
 from loadtests.tune.settings import Objective, TuneSettings
@@ -50,7 +49,7 @@ def file_of(settings: TuneSettings, graph: ModelGraph, space: Space) -> Path:
         "space": [asdict(candidate) for candidate in space.candidates],
         "files": graph.digest(),
         "machine": machine(),
-        "packages": [metadata.version(name) for name in ("nvidia-pytriton", "onnxruntime")],
+        "packages": [package_version(name) for name in ("nvidia-pytriton", "onnxruntime")],
         "format": "optuna",
     }
     key = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:12]

@@ -9,12 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from deploy.bundle.make import Made
+from deploy.bundle.make import ROOT, Made
+from server.cuda.libraries import NEEDED, find_libraries, places
 from tests.deploy.small_bundle import PYTHON, make_checkout, make_small
 
 Install = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -95,6 +97,16 @@ def test_commands_work_from_any_folder_and_by_a_link(installed: Path, tmp_path: 
     assert (
         subprocess.run([str(link)], capture_output=True, check=True, cwd="/").stdout == b"[] cpu\n"
     )
+
+
+def test_nothing_lies_beside_the_versions_of_a_model_that_triton_would_take_for_one(
+    installed: Path,
+) -> None:
+    app = installed / "current" / "app"
+    assert list((app / "server").glob("__pycache__/*.pyc"))
+    sources = list((app / "model_repository").glob("*/*.py"))
+    assert sources
+    assert not [path for path in sources if (path.parent / "__pycache__").exists()]
 
 
 def test_another_installation_takes_the_place_of_the_first(sent: Path, installed: Path) -> None:
@@ -299,3 +311,35 @@ def test_a_package_that_is_left_out_is_taken_from_the_targets_own_python(
     assert f"takes onnxruntime {version} from " in done.stdout
     assert done.returncode == 1
     assert f"packages are missing: onnxruntime {version} requires " in done.stderr
+
+
+def test_cuda_libraries_of_an_environment_of_the_target_are_found_without_a_word_of_the_user(
+    tmp_path: Path,
+) -> None:
+    # As PyTorch brings them, in the environment whose Python installs.
+    venv.create(tmp_path / "torch", with_pip=False, symlinks=True)
+    packages = tmp_path / "torch" / "lib" / f"python{PYTHON}" / "site-packages"
+    for name in NEEDED:
+        part = "cudnn" if name.startswith("libcudnn") else "cu13"
+        (packages / "nvidia" / part / "lib").mkdir(parents=True, exist_ok=True)
+        (packages / "nvidia" / part / "lib" / name).touch()
+    info = packages / "nvidia_cudnn_cu13-9.20.0.48.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: nvidia-cudnn-cu13\nVersion: 9.20\n"
+    )
+    (info / "RECORD").write_text("nvidia/cudnn/lib/libcudnn.so.9,,\n")
+    said = {}
+    for left_out in (["cuda-libraries"], []):
+        code = (
+            "from deploy.bundle.target.install import defaults\n"
+            f"print(*defaults('gpu', {left_out}).values())"
+        )
+        command = [str(tmp_path / "torch" / "bin" / "python"), "-c", code]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        device, _, said[bool(left_out)] = done.stdout.strip().partition(" ")
+        assert device == "gpu"  # and never the processor, because no GPU is seen
+    assert said[False] == ""
+    found = find_libraries(places(Path(said[True]), {}))
+    assert found.missing == ()
+    assert {folder.parent.name for folder in found.folders} == {"cu13", "cudnn"}

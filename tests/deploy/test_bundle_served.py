@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -102,14 +103,15 @@ def test_a_machine_with_a_gpu_is_rehearsed_without_one(tmp_path: Path) -> None:
         send(made, folder)
         done = run(["sh", "./install.sh", "PREFIX"], python, folder)
         assert done.returncode == 0, done.stderr
-        assert "not found yet: libcudart.so.13, " in done.stdout
+        # A development machine may have some of them; none here has all.
+        assert re.search(
+            r"^not found yet: .*libcudnn\.so\.9; CUDA_LIBRARIES names", done.stdout, re.M
+        )
         print(done.stdout)
         commands = folder / "PREFIX" / "bin"
         refused = run([commands / "serve"], python, folder)
         assert refused.returncode == 1
-        assert (
-            "no NVIDIA GPU" in run(["env", "DEVICE=gpu", commands / "serve"], python, folder).stderr
-        )
+        assert "DEVICE is gpu, and this machine has no NVIDIA GPU" in refused.stderr
         checked = run([commands / "gpu-check", "--out", "results"], python, folder)
         assert checked.returncode == 3, checked.stdout + checked.stderr
         results = sorted(path.name for path in (folder / "results").iterdir())

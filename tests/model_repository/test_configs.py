@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 from tritonclient.grpc import model_config_pb2
@@ -190,6 +191,15 @@ def test_onnx_models_run_on_gpus_by_one_config_and_on_processors_by_the_other(mo
     expected = kinds.KIND_GPU if gpu.backend == "onnxruntime" else kinds.KIND_CPU
     assert all(group.kind == expected for group in gpu.instance_group)
     assert all(group.kind == kinds.KIND_CPU for group in cpu.instance_group)
+
+
+@pytest.mark.parametrize("model", [n for n in MODELS if on_gpus(n).backend == "onnxruntime"])
+def test_a_gpu_measures_no_convolution_anew_for_every_size_of_a_batch(model: str) -> None:
+    graph = onnx.load(ROOT / model / "1" / model_config.served_file(on_gpus(model))).graph
+    convolves = any(node.op_type == "Conv" for node in graph.node)
+    # Under `parameters`, since NVIDIA's backend writes its default over what stands elsewhere.
+    chosen = on_gpus(model).parameters["cudnn_conv_algo_search"].string_value
+    assert chosen == ("1" if convolves else "")
 
 
 @pytest.mark.parametrize("path", of_kind("onnxruntime"), ids=short)

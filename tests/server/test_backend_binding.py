@@ -103,6 +103,22 @@ def test_bound_inputs_may_be_empty_or_lie_in_any_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(("double",), {"x": x})["double"], x + x)
 
 
+def test_an_input_that_may_be_left_out_is_bound_where_it_is_given(tmp_path: Path) -> None:
+    # The graph's own value of it, an initializer, serves where a request has none.
+    biased = SmallModel(
+        nodes=[helper.make_node("Add", ["x", "bias"], ["y"])],
+        inputs=[Tensor("x", TensorProto.FLOAT, ("rows",)), Tensor("bias", TensorProto.FLOAT, (1,))],
+        outputs=[Tensor("y", TensorProto.FLOAT, ("rows",))],
+        initializers=[helper.make_tensor("bias", TensorProto.FLOAT, [1], [10])],
+    )
+    run = bound(opened(biased, tmp_path))
+    x = np.array([1, 2], np.float32)
+    for bias in (None, 0.5, None, 3.0):
+        given = {} if bias is None else {"bias": np.array([bias], np.float32)}
+        expected = x + (10 if bias is None else bias)
+        assert run(("y",), {"x": x, **given})["y"].tolist() == expected.tolist()
+
+
 def test_a_bound_run_that_fails_is_told_and_the_next_one_is_answered(tmp_path: Path) -> None:
     run = bound(opened(LOOKUP, tmp_path))
     with pytest.raises(Exception, match="out of data bounds"):

@@ -12,6 +12,9 @@ from pathlib import Path
 from deploy.bundle.target.errors import InstallError
 from deploy.bundle.target.packages import Package
 
+_UNCOMPILED = r"/model_repository/[^/]+/[^/]+\.py$"
+"""What versions are made of; Triton would take a folder of compiled modules beside them for one."""
+
 
 class Environment:
     """A virtual environment.
@@ -74,7 +77,7 @@ class Environment:
 
     def compile(self, folder: Path) -> None:
         """Compiles the modules of the environment and of a folder, by all cores."""
-        command = [str(self.python), "-I", "-m", "compileall", "-qq", "-j", "0"]
+        command = [str(self.python), "-I", "-m", "compileall", "-qq", "-j", "0", "-x", _UNCOMPILED]
         # Some packages hold templates that are no Python; those stay as they are.
         subprocess.run([*command, str(self._packages), str(folder)], check=False)
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from deploy.bundle.target.bundle import Bundle
@@ -91,7 +91,11 @@ def _install(bundle: Bundle, release: Path, *, move: bool) -> None:
         print(said, flush=True)
     for name in ("bundle.json", "SHA256SUMS"):
         shutil.copy2(bundle.folder / name, release / name)
-    write_commands(release / "bin", _defaults(bundle), kit="gpu-check" not in bundle.left_out)
+    write_commands(
+        release / "bin",
+        defaults(bundle.device, bundle.left_out),
+        kit="gpu-check" not in bundle.left_out,
+    )
 
 
 def _link_onnxruntime(bundle: Bundle, environment: Environment) -> None:
@@ -105,15 +109,20 @@ def _link_onnxruntime(bundle: Bundle, environment: Environment) -> None:
     environment.link(package)
 
 
-def _defaults(bundle: Bundle) -> dict[str, str]:
-    """What the commands set where the user sets nothing else."""
-    if bundle.device == "cpu":  # also where there is a GPU
-        return {"DEVICE": "cpu"}
-    package = find_package(_CUDA_LIBRARIES)
+def defaults(device: str, left_out: Container[str]) -> dict[str, str]:
+    """What the commands set where the user sets nothing else.
+
+    Args:
+        device: What the bundle serves on.
+        left_out: What of it is not installed.
+    """
+    # Whatever this machine has: what one was made for is not served by the other in silence.
+    chosen = {"DEVICE": device}
+    package = find_package(_CUDA_LIBRARIES) if device == "gpu" else None
     # The server finds those of the Python that environments are made from, not of an environment.
-    if package and "cuda-libraries" in bundle.left_out and sys.prefix != sys.base_prefix:
-        return {"CUDA_LIBRARIES": str(package.folder / "nvidia")}
-    return {}
+    if package and "cuda-libraries" in left_out and sys.prefix != sys.base_prefix:
+        chosen["CUDA_LIBRARIES"] = str(package.folder / "nvidia")
+    return chosen
 
 
 def _names(text: str) -> list[str]:

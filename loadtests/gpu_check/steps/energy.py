@@ -34,7 +34,7 @@ def check(check: Check) -> None:
     with check.variants() as variants:
         requests = {model: requests_to(check, variants, model) for model in PARTS_OF}
         with check.server(variants.folder) as server:
-            idle = _idle_watts()
+            idle = idle_watts()
             for source, watts in idle.items():
                 check.findings.fact(f"{source}, idling with the models loaded", f"{watts:.0f} W")
             for model in PARTS_OF:
@@ -44,11 +44,27 @@ def check(check: Check) -> None:
                 if not result.energy:
                     check.findings.problem(f"{model}: nothing was measured")
                 for source, joules in result.energy.items():
-                    above = joules * result.goodput - idle.get(source, 0.0)
+                    above = watts_above(joules, result.goodput, idle.get(source, 0.0))
                     check.findings.row(table, model, source, joules, result.goodput, above)
 
 
-def _idle_watts() -> dict[str, float]:
+def watts_above(joules: float, rate: float, idle: float) -> float:
+    """The watts that inferences cost beyond idling.
+
+    Args:
+        joules: Of one inference, idling included.
+        rate: Inferences a second.
+        idle: Watts.
+
+    Example:
+        >>> watts_above(0.5, 400.0, 120.0)
+        80.0
+    """
+    return joules * rate - idle
+
+
+def idle_watts() -> dict[str, float]:
+    """The watts of each source while nothing is asked, over `_IDLE_SECONDS`."""
     meters = EnergyMeters()
     before, began = meters.read(), time.monotonic()
     while time.monotonic() < began + _IDLE_SECONDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from loadtests.compare.repository import VariantRepository
 from loadtests.gpu_check.check import Check
@@ -59,6 +59,11 @@ def requests_to(check: Check, variants: VariantRepository, model: str) -> Reques
     """Adds a model and its parts to a repository; gives its requests and their answers."""
     for part in PARTS_OF[model]:
         variants.add(part, part)
+    return requests_of(check, variants, model)
+
+
+def requests_of(check: Check, variants: VariantRepository, model: str) -> Requests:
+    """The requests to a model, with the answers of the file that its config serves."""
     network = next(part for part in PARTS_OF[model] if part in ("mnist_cnn", "sentiment_bert"))
     inputs = min(check.settings.inputs or _INPUTS, _INPUTS)
     return check.kept().requests(model, variants.served_file(network), inputs)
@@ -95,8 +100,3 @@ def row(check: Check, table: Table, names: tuple[str, ...], result: Result) -> N
     if result.failed or result.wrong:
         said = ", ".join(f"{count} × {what}" for what, count in result.outcomes.items())
         check.findings.problem(f"{', '.join(names)}: {said}")
-
-
-def renamed(requests: Requests, model: str) -> Requests:
-    """The same requests to a model of another name."""
-    return replace(requests, model=model)

@@ -8,19 +8,24 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+import onnxruntime
 import pynvml
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import EPFail
 
-from loadtests.compare.repository import CNN
+from build import model_config
+from loadtests.compare.repository import CNN, VariantRepository
 from loadtests.gpu_check import check as process
 from loadtests.gpu_check import gpu
 from loadtests.gpu_check.check import Check
 from loadtests.gpu_check.findings import Findings, NoGpuError
 from loadtests.gpu_check.settings import CheckSettings
-from loadtests.gpu_check.steps import energy, machine, packing
+from loadtests.gpu_check.steps import energy, machine, packing, scaling
+from loadtests.gpu_check.steps.load import has_time
 from loadtests.load.errors import LoadTestError
 from server.errors import DeviceError
-from server.settings import Settings
+from server.settings import PLAIN_CONFIG, Settings
 
 
 class Card:
@@ -129,6 +134,87 @@ def test_the_machine_names_the_card_and_refuses_an_onnx_runtime_for_processors(
 def test_a_session_that_falls_back_to_the_processor_is_refused() -> None:
     with pytest.raises(LoadTestError, match="ONNX Runtime has no CUDAExecutionProvider here"):
         gpu.session(str(CNN), "gpu")
+
+
+def test_a_run_that_fails_is_not_repeated_on_the_processor() -> None:
+    made = gpu.session(str(CNN), "cpu")
+    computing = made._sess
+
+    class Broken:
+        """What computes, after the card has fallen off the bus."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(computing, name)
+
+        def run(self, *_: Any) -> None:
+            raise EPFail("CUDA failure 719")
+
+    made._sess = Broken()
+    with pytest.raises(EPFail, match="CUDA failure 719"):
+        made.run(["probabilities"], {"image": np.zeros((1, 1, 28, 28), np.float32)})
+
+
+def test_a_session_that_leaves_a_network_to_the_processor_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if CUDA were there and had no kernel for anything: the processor has all nodes.
+    opened: Any = onnxruntime.InferenceSession
+
+    def with_cuda(*arguments: Any, **options: Any) -> Any:
+        made = opened(*arguments, **options)
+        made.get_providers = lambda: [gpu.CUDA, gpu.CPU]
+        return made
+
+    if not hasattr(opened, "get_provider_graph_assignment_info"):
+        pytest.skip("this ONNX Runtime does not tell which provider computes what")
+    monkeypatch.setattr(onnxruntime, "InferenceSession", with_cuda)
+    with pytest.raises(LoadTestError, match=r"would compute 3 (Fused)?Conv, 2 \w*Gemm on the"):
+        gpu.session(str(CNN), "gpu")
+
+
+def test_scaling_compares_what_it_names(tmp_path: Path) -> None:
+    variants = VariantRepository(tmp_path, config=PLAIN_CONFIG)  # that for GPUs
+    found: dict[str, list[tuple[int, ...]]] = {"mnist_cnn": [], "sentiment": []}
+    for case in scaling.add_cases(variants):
+        config = model_config.read(tmp_path / case.served_as / PLAIN_CONFIG)
+        parts = [step.model_name for step in config.ensemble_scheduling.step] or [case.served_as]
+        counts = tuple(
+            model_config.read(tmp_path / part / PLAIN_CONFIG).instance_group[0].count
+            for part in parts
+        )
+        found[case.model].append(counts)
+        number, what = case.configured.split()
+        assert counts[0 if what.startswith("tokenizer") else -1] == int(number)
+    # Tokenizers and networks of texts: what is not compared is the same in all of its cases.
+    assert found == {
+        "mnist_cnn": [(1,), (2,)],
+        "sentiment": [(2, 1), (2, 2), (1, 2), (2, 2), (4, 2)],
+    }
+
+
+def test_a_load_that_no_time_is_left_for_is_told(tmp_path: Path) -> None:
+    left = Check(CheckSettings(), Findings(tmp_path / "found.json"), time.monotonic() + 600)
+    assert has_time(left, "mnist_cnn, 1 caller")
+    late = Check(CheckSettings(), Findings(tmp_path / "found.json"), time.monotonic() + 5)
+    assert not has_time(late, "sentiment, 4 tokenizers")
+    assert late.findings.problems == ["no time was left from sentiment, 4 tokenizers on"]
+
+
+@pytest.mark.parametrize("counts", [True, False], ids=["energy counter", "sampled power"])
+def test_an_idle_card_draws_what_it_says(monkeypatch: pytest.MonkeyPatch, counts: bool) -> None:
+    Card(monkeypatch)
+    monkeypatch.setattr(energy, "_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", lambda _: 100_000, raising=False)
+
+    def refuse(_: int) -> float:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    if not counts:
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", refuse)
+    watts = energy.idle_watts()
+    assert watts["NVML GPU 0"] == pytest.approx(100, rel=0.2)
+    # 400 inferences a second of half a joule are 200 W.
+    assert energy.watts_above(0.5, 400.0, 120.0) == pytest.approx(80)
 
 
 def test_energy_without_nvml_finds_no_gpu(stand_in: Check, monkeypatch: pytest.MonkeyPatch) -> None:

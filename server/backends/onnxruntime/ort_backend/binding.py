@@ -105,6 +105,7 @@ class BoundRun:
         self._session = session
         self._options = options
         self._staging = Staging(allocate)
+        self._overridable = frozenset(tensors.overridable)
         place = device.ort_name, device.number
         # Texts lie in the processor's memory only.
         self._places = {
@@ -116,7 +117,11 @@ class BoundRun:
         """Computes the named outputs from the inputs."""
         binding = self._session.io_binding()
         for name, array in feed.items():
-            binding.bind_cpu_input(name, self._staging.copy(name, array))
+            staged = self._staging.copy(name, array)
+            if name in self._overridable:  # bind_cpu_input knows none of these
+                binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(staged))
+            else:
+                binding.bind_cpu_input(name, staged)
         for name in names:
             binding.bind_output(name, *self._places[name])
         self._session.run_with_iobinding(binding, self._options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,22 +78,27 @@ class Placement:
         return {name: sum(kinds.values()) for name, kinds in self.kinds.items()}
 
 
+def left_to_the_processor(placement: Placement) -> str:
+    """The operators that take time and that the processor would compute beside a GPU.
+
+    ONNX Runtime leaves them there, without a word, where its CUDA provider has no kernel for them.
+
+    Returns:
+        Their names with their numbers, such as `12 MatMul`; empty where there are none.
+    """
+    slow = {kind: count for kind, count in placement.kinds.get(CPU, {}).items() if kind in _HEAVY}
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(slow.items()))
+
+
 def check_gpu_placement(placement: Placement, device: int) -> None:
     """Checks that what takes time is computed on the GPU.
-
-    ONNX Runtime leaves to the processor, without a word, what its provider has no kernel for.
 
     Raises:
         ConfigError: Names the operators that are not.
     """
-    slow = {kind: count for kind, count in placement.kinds.get(CPU, {}).items() if kind in _HEAVY}
-    if slow:
+    if slow := left_to_the_processor(placement):
         raise ConfigError(
-            f"instance_group asks for GPU {device}, and ONNX Runtime would compute "
-            f"{_counted(slow.items())} on the processor, for which its CUDA provider has no "
-            "kernel: name a file for GPUs in default_model_filename, or serve the CPU config"
+            f"instance_group asks for GPU {device}, and ONNX Runtime would compute {slow} on the "
+            "processor, for which its CUDA provider has no kernel: name a file for GPUs in "
+            "default_model_filename, or serve the CPU config"
         )
-
-
-def _counted(kinds: Iterable[tuple[str, int]]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds))
