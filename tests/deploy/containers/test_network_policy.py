@@ -180,6 +180,7 @@ def test_the_job_puts_the_service_under_load_through_it(
     podman: Podman, pods: Pods, everything: Chart, digit_models: Path, tmp_path: Path
 ) -> None:
     (tmp_path / cache_folder().name).mkdir()
+    tmp_path.chmod(0o755)
     claims = {CLAIM: digit_models, "build-cache": tmp_path}
     downloads = ("--volume", f"{cache_folder()}:/cache/{cache_folder().name}:ro")
     (service,) = [
