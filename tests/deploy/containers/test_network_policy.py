@@ -29,7 +29,7 @@ EVERYTHING = (
     "ingress.kind=gateway,ingress.className=any,traceUrl=http://outside:4318/v1/traces"
 )
 LOAD = {"app.kubernetes.io/name": "model-serving-load", "app.kubernetes.io/instance": "shop"}
-PEERS = {
+PEERS: dict[str, tuple[str, dict[str, str]]] = {
     # Who asks: namespace, labels.
     "client": ("default", {}),
     "prometheus": ("monitoring", {}),
