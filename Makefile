@@ -83,8 +83,8 @@ promote: $(VENV)/cluster.stamp ## Serve the canary from all of the cluster's ser
 rollback: $(VENV)/cluster.stamp ## End the canary, or serve again what was served before
 	@$(PY) -m deploy.cluster rollback
 
-images: $(VENV)/cluster.stamp ## Build container images: ONLY=cpu,load,gpu, BASE=bootstrap without a registry, MODELS=1
-	@[ "$(MODELS)" != 1 ] || $(PY) -m build --keep-checkpoint
+images: $(VENV)/cluster.stamp ## Build container images: ONLY=cpu,load,gpu,models, BASE=bootstrap without a registry, MODELS=1
+	@[ -z "$(filter 1,$(MODELS))$(findstring models,$(ONLY))" ] || $(PY) -m build --keep-checkpoint
 	@$(PY) -m deploy.docker.images
 
 test: $(VENV)/dev.stamp ## Run the whole suite, the tests against a running Triton included

@@ -20,10 +20,11 @@ from deploy.docker.errors import ImageError
 from deploy.docker.settings import BOOTSTRAP, ROOT, ImageSettings
 
 FOLDER = Path(__file__).parent
+SERVERS = ("cpu", "gpu")
 _SETTINGS = (
-    "Settings are environment variables: ENGINE (docker, podman, buildah), ONLY (cpu, gpu, load), "
-    "BASE (an image, or bootstrap), MODELS (1 puts them in), MODEL_REPOSITORY, TAG; PIP_INDEX_URL "
-    "and PIP_CERT as pip reads them."
+    "Settings are environment variables: ENGINE (docker, podman, buildah), ONLY (cpu, gpu, load, "
+    "models), BASE (an image, or bootstrap), MODELS (1 puts them in), MODEL_REPOSITORY, TAG; "
+    "PIP_INDEX_URL and PIP_CERT as pip reads them."
 )
 app = typer.Typer(add_completion=False, epilog=_SETTINGS, rich_markup_mode=None)
 
@@ -55,14 +56,20 @@ def build_images(settings: ImageSettings) -> list[str]:
     for kind in settings.kinds:
         tag = f"model-serving-{kind}:{settings.tag or project_version()}"
         with _timed(f"building {tag} with {engine.name}"), pip_secrets(settings) as secrets:
-            file = FOLDER / f"Dockerfile.{kind}"
-            engine.build(Build(file, ROOT, tag, arguments, secrets))
-        if settings.models == "1" and kind != "load":
+            if kind == "models":
+                engine.build(_with_models(settings, tag, {}))
+            else:
+                file = FOLDER / f"Dockerfile.{kind}"
+                engine.build(Build(file, ROOT, tag, arguments, secrets))
+        if settings.models == "1" and kind in SERVERS:
             with _timed(f"adding the models of {settings.model_repository}"):
-                file, context = FOLDER / "Dockerfile.models", settings.model_repository
-                engine.build(Build(file, context, tag, {"BASE": tag}, {}))
+                engine.build(_with_models(settings, tag, {"BASE": tag, "FOLDER": "/models"}))
         built.append(tag)
     return built
+
+
+def _with_models(settings: ImageSettings, tag: str, arguments: Mapping[str, str]) -> Build:
+    return Build(FOLDER / "Dockerfile.models", settings.model_repository, tag, arguments, {})
 
 
 def project_version() -> str:
@@ -100,7 +107,7 @@ def pip_secrets(settings: ImageSettings) -> Iterator[Mapping[str, Path]]:
 
 
 def _base(settings: ImageSettings, engine: Engine) -> str:
-    if settings.base != BOOTSTRAP:
+    if settings.base != BOOTSTRAP or settings.kinds == ("models",):
         return settings.base
     if "gpu" in settings.kinds:
         raise ImageError(

@@ -13,7 +13,7 @@ from server.environment import EnvironmentSettings
 ROOT = Path(__file__).resolve().parents[2]
 BOOTSTRAP = "bootstrap"
 """The value of BASE for a base made from Debian's packages, where no registry can be reached."""
-KINDS = ("cpu", "gpu", "load")
+KINDS = ("cpu", "gpu", "load", "models")
 
 
 class ImageSettings(EnvironmentSettings):

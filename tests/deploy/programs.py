@@ -27,6 +27,44 @@ GRAFANA_SCHEMA = Package(
     filename="grafana-schema-11.3.0.tgz",
     sha256="a828124a42f99c5283b46f1a6c36a29b01005ee60865c2c2a36c7e22b5310324",
 )
+GRAFANA_DATA = Package(
+    name="@grafana/data",
+    version="11.3.0",
+    filename="grafana-data-11.3.0.tgz",
+    sha256="23d0f11e8921391d8a205ef7a7fc5b4f769bc8128c0b85ae488db4d76aa6557e",
+)
+# The types of custom resources, made of the Go types of those who define them.
+GATEWAY_API_MODELS = Package(
+    name="@kubernetes-models/gateway-api",
+    version="2.0.0",
+    filename="kubernetes-models-gateway-api-2.0.0.tgz",
+    sha256="505c284b74d2f71803803543816abe3fe58e4b0ec6d98f3bd4989726d469b81b",
+)
+KEDA_MODELS = Package(
+    name="@kubernetes-models/keda",
+    version="2.0.0",
+    filename="kubernetes-models-keda-2.0.0.tgz",
+    sha256="825e7b45dfd9da8dfdfd838a6d31e2e180c8491c8e493c3822f9123e49ceffef",
+)
+PROMETHEUS_OPERATOR_MODELS = Package(
+    name="@kubernetes-models/prometheus-operator",
+    version="6.0.0",
+    filename="kubernetes-models-prometheus-operator-6.0.0.tgz",
+    sha256="e92402ebff400ea1ca5fe60546554841ab6f5986b317f3f0d4cb756dc88fbd37",
+)
+# What the three import.
+MODELS_BASE = Package(
+    name="@kubernetes-models/base",
+    version="6.0.1",
+    filename="kubernetes-models-base-6.0.1.tgz",
+    sha256="51f7197cfa4e961708b2e04f900a6566e7bbdfa96d4547ad4c848e03ca0cff3c",
+)
+APIMACHINERY_MODELS = Package(
+    name="@kubernetes-models/apimachinery",
+    version="3.0.2",
+    filename="kubernetes-models-apimachinery-3.0.2.tgz",
+    sha256="c4cbb5e7021158d1279180ccb7abb31ae0467165217eced89a9ec9273362227e",
+)
 TYPESCRIPT = Package(
     name="typescript",
     version="5.9.3",

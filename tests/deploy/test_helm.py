@@ -28,12 +28,19 @@ VARIANTS = {
     "store": "models.source=objectStore,traceUrl=http://otel.tracing:4318/v1/traces",
     "fixed": "autoscaling.kind=none,networkPolicy.enabled=false,adminTokenSecret=mine",
     "kserve": "workload=InferenceService",
+    "image": "models.source=image",
+    "gateway": "ingress.kind=gateway,ingress.className=envoy",
+    "ingress": "ingress.kind=ingress,ingress.className=nginx,ingress.annotations.a\\.b/c=d",
+    "load": "load.enabled=true",
 }
 KUBERNETES = ("1.35", "1.36", "1.37")
 OWN_KINDS = {
     "ServiceMonitor": "monitoring.coreos.com",
     "ScaledObject": "keda.sh",
     "InferenceService": "serving.kserve.io",
+    "Gateway": "gateway.networking.k8s.io",
+    "HTTPRoute": "gateway.networking.k8s.io",
+    "GRPCRoute": "gateway.networking.k8s.io",
 }
 Object = dict[str, Any]
 
@@ -104,6 +111,17 @@ def test_objects_are_valid_in_kubernetes(
         ("autoscaling.minReplicas=9", "it has to be at most maxReplicas, 8"),
         ("device=gpu", "missing property 'nvidia.com/gpu'"),
         ("traceUrl=otel", "/traceUrl"),
+        ("ingress.kind=gateway", "'/ingress/className': minLength: got 0, want 1"),
+        (
+            "ingress.kind=ingress,ingress.className=x,ingress.grpcHost=models.example.org",
+            "ingress.grpcHost is models.example.org: it has to be another name than httpHost",
+        ),
+        (
+            "ingress.kind=ingress,ingress.className=x,workload=InferenceService",
+            "ingress.kind is ingress: it has to be none with workload InferenceService",
+        ),
+        ("load.enabled=true,workload=InferenceService", "load.enabled is true: it has to be false"),
+        ("load.classes={sentiment http}", "/load/classes/0"),
     ],
 )
 def test_a_wrong_value_is_refused_in_words(helm: Path, sets: str, said: str) -> None:
@@ -135,6 +153,79 @@ def test_a_pod_may_do_nothing_it_need_not(helm: Path, device: str) -> None:
         assert "memory" in container["resources"]["limits"]
     (shared,) = [v for v in spec["volumes"] if v["name"] == "shared-memory"]
     assert shared["emptyDir"]["medium"] == "Memory"
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("http://otel:4318/v1/traces", 4318),
+        ("http://otel.tracing/v1/traces", 80),
+        ("https://otel.tracing/v1/traces", 443),
+        ("http://[fd00::1]:4318/v1/traces", 4318),
+        ("http://[fd00::1]/v1/traces", 80),
+    ],
+)
+def test_the_policy_lets_spans_out_to_the_port_of_their_url(
+    helm: Path, url: str, port: int
+) -> None:
+    egress = one(render(helm, "cpu", f"traceUrl={url}"), "NetworkPolicy")["spec"]["egress"]
+    assert {"ports": [{"port": port, "protocol": "TCP"}]} in egress
+
+
+@pytest.mark.parametrize("kind", ["gateway", "ingress"])
+def test_http_and_grpc_come_in_by_names_of_their_own_over_tls(helm: Path, kind: str) -> None:
+    objects = render(helm, "cpu", VARIANTS[kind])
+    names = {"models.example.org": "http", "grpc.models.example.org": "grpc"}
+    if kind == "gateway":
+        gateway = one(objects, "Gateway")
+        listeners = {each["name"]: each for each in gateway["spec"]["listeners"]}
+        found = {each["hostname"]: name for name, each in listeners.items()}
+        for listener in listeners.values():
+            assert listener["protocol"] == "HTTPS"
+            assert listener["tls"]["certificateRefs"] == [{"name": "models-tls"}]
+        backends = {}
+        for route, listener in (("HTTPRoute", "http"), ("GRPCRoute", "grpc")):
+            spec = one(objects, route)["spec"]
+            parent = {"name": gateway["metadata"]["name"], "sectionName": listener}
+            assert spec["parentRefs"] == [parent]
+            assert listeners[listener]["allowedRoutes"]["kinds"] == [{"kind": route}]
+            (host,), (rule,) = spec["hostnames"], spec["rules"]
+            (backend,) = rule["backendRefs"]
+            backends[host] = backend["name"], backend["port"]
+    else:
+        found, backends = {}, {}
+        for each in objects:
+            if each["kind"] == "Ingress":
+                (rule,) = each["spec"]["rules"]
+                assert each["spec"]["tls"] == [
+                    {"hosts": [rule["host"]], "secretName": "models-tls"}
+                ]
+                annotations = each["metadata"]["annotations"]
+                protocol = annotations["nginx.ingress.kubernetes.io/backend-protocol"]
+                found[rule["host"]] = protocol.lower()
+                (path,) = rule["http"]["paths"]
+                backend = path["backend"]["service"]
+                backends[rule["host"]] = backend["name"], backend["port"]["name"]
+                assert annotations["a.b/c"] == "d"
+    assert found == names
+    services = {each["metadata"]["name"]: each for each in objects if each["kind"] == "Service"}
+    for host, (service, port) in backends.items():
+        ports = services[service]["spec"]["ports"]
+        (target,) = [each["targetPort"] for each in ports if port in (each["port"], each["name"])]
+        assert target == names[host]
+
+
+def test_services_of_the_servers_do_not_lead_to_pods_that_make_load(helm: Path) -> None:
+    objects = render(helm, "cpu", VARIANTS["load"])
+    jobs = [each for each in objects if each["kind"] == "Job"]
+    roles = {"master": 0, "worker": 0}
+    for service in [each["spec"] for each in objects if each["kind"] == "Service"]:
+        for job in jobs:
+            labels = job["spec"]["template"]["metadata"]["labels"]
+            if service["selector"].items() <= labels.items():
+                roles[labels["app.kubernetes.io/component"]] += 1
+                assert [port["port"] for port in service["ports"]] == [5557]
+    assert roles == {"master": 1, "worker": 0}
 
 
 def test_only_gpu_pods_ask_for_a_gpu(helm: Path) -> None:

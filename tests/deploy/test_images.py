@@ -24,7 +24,7 @@ from tests.deploy.cluster import ROOT
     ("values", "said"),
     [
         ({"ENGINE": "rkt"}, "ENGINE is 'rkt': it has to be one of auto, docker, podman, buildah"),
-        ({"ONLY": "cpu,tpu"}, "ONLY is 'cpu,tpu': it has to be some of cpu, gpu, load"),
+        ({"ONLY": "cpu,tpu"}, "ONLY is 'cpu,tpu': it has to be some of cpu, gpu, load, models"),
         ({"MODELS": "yes"}, "MODELS is 'yes': it has to be one of 0, 1"),
         ({"PIP_CERT": "/no/such"}, "PIP_CERT is '/no/such': it has to be a PEM file"),
     ],

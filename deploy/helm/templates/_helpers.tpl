@@ -14,6 +14,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{- /* Other names than those of the servers, or services would lead to these pods. */}}
+{{- define "loadSelector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}-load
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "loadLabels" -}}
+{{ include "loadSelector" (first .) }}
+app.kubernetes.io/component: {{ last . }}
+{{- end }}
+
 {{- define "adminSecret" -}}
 {{- .Values.adminTokenSecret | default (printf "%s-admin" (include "name" .)) -}}
 {{- end }}
@@ -84,21 +95,32 @@ securityContext:
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 volumeMounts:
-  - {name: models, mountPath: /models, readOnly: true{{ if and (eq .Values.models.source "volume") .Values.models.volume.subPath }}, subPath: {{ .Values.models.volume.subPath | quote }}{{ end }}}
+  - {{ include "modelsMount" . }}
   - {name: shared-memory, mountPath: /dev/shm}
   - {name: tmp, mountPath: /tmp}
 {{- end }}
 
-{{- define "volumes" -}}
+{{- define "modelsMount" -}}
+{name: models, mountPath: /models, readOnly: true{{ if and (eq .Values.models.source "volume") .Values.models.volume.subPath }}, subPath: {{ .Values.models.volume.subPath | quote }}{{ end }}}
+{{- end }}
+
+{{- define "modelsVolume" -}}
 - name: models
   {{- if eq .Values.models.source "volume" }}
   persistentVolumeClaim:
     claimName: {{ .Values.models.volume.claim }}
     readOnly: true
+  {{- else if eq .Values.models.source "image" }}
+  image:
+    {{- toYaml .Values.models.image | nindent 4 }}
   {{- else }}
   emptyDir:
     sizeLimit: {{ .Values.models.objectStore.sizeLimit }}
   {{- end }}
+{{- end }}
+
+{{- define "volumes" -}}
+{{ include "modelsVolume" . }}
 - name: shared-memory
   emptyDir:
     medium: Memory

@@ -34,6 +34,12 @@ def cpu_image(podman: Podman) -> str:
 
 
 @pytest.fixture(scope="session")
+def load_image(podman: Podman) -> str:
+    """The image with Locust."""
+    return build_image(podman, ONLY="load", BASE="bootstrap")
+
+
+@pytest.fixture(scope="session")
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program."""
     return kubernetes_program("helm", tmp_path_factory.mktemp("helm"))

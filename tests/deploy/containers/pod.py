@@ -1,60 +1,19 @@
-"""A pod of the chart, translated field by field to podman, with a kubelet's part of its life.
+"""A pod of the chart in podman, with a kubelet's part of its life.
 
-Done as Kubernetes would: image, command, arguments, variables (values and keys of secrets), user,
-group, fsGroup, read-only root, capabilities, privilege escalation, limits and requests of memory
-and cores, claims and their subPath, emptyDir (with its limit; always in memory), the probes by
-their own schedule, preStop, SIGTERM and the grace period. Not done: pulling the image, placing
-the pod (spreading, selectors, tolerations), service accounts, a restart after a failed probe. A
-field that this module does not know is an error.
+Done as Kubernetes would: what pod_options.py translates, init containers, the probes by their own
+schedule, preStop, SIGTERM and the grace period. Not done: a restart after a failed probe.
 """
 
 from __future__ import annotations
 
-import base64
 import http.client
-import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
+from tests.deploy.containers.pod_options import Around, Object, run_arguments
 from tests.deploy.containers.podman import Container, Podman
-
-Object = dict[str, Any]
-_UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
-_POD_FIELDS = {
-    "automountServiceAccountToken",
-    "containers",
-    "securityContext",
-    "terminationGracePeriodSeconds",
-    "topologySpreadConstraints",
-    "volumes",
-}
-_CONTAINER_FIELDS = {
-    "args",
-    "command",
-    "env",
-    "image",
-    "imagePullPolicy",
-    "lifecycle",
-    "livenessProbe",
-    "name",
-    "ports",
-    "readinessProbe",
-    "resources",
-    "securityContext",
-    "startupProbe",
-    "volumeMounts",
-}
-
-
-def quantity(text: str | int) -> float:
-    """A number of Kubernetes, such as 500m or 4Gi."""
-    found = re.fullmatch(r"([\d.]+)([A-Za-z]*)", str(text))
-    assert found, text
-    return float(found[1]) * _UNITS[found[2]]
 
 
 class Pod:
@@ -164,42 +123,18 @@ class Pod:
 
 
 @contextmanager
-def running_pod(
-    podman: Podman, spec: Object, secrets: Mapping[str, Object], claims: Mapping[str, Path]
-) -> Iterator[Pod]:
-    """Runs a pod until the block ends.
+def running_pod(podman: Podman, spec: Object, around: Around) -> Iterator[Pod]:
+    """Runs a server's pod until the block ends, after its init containers.
 
     Args:
         podman: Runs it.
         spec: The specification.
-        secrets: Objects of that kind, by their names.
-        claims: The folder that stands for each claim.
+        around: What the pod finds.
 
     Yields:
         The pod, which may not be ready yet.
     """
-    assert spec.keys() <= _POD_FIELDS, spec.keys() - _POD_FIELDS
-    (described,) = spec["containers"]
-    assert described.keys() <= _CONTAINER_FIELDS, described.keys() - _CONTAINER_FIELDS
-    options = [
-        *_security(spec, described),
-        *_resources(described["resources"]),
-        *_mounts(spec, described, claims),
-    ]
-    command = list(described.get("args", ()))
-    if "command" in described:
-        program, *rest = described["command"]
-        options += ["--entrypoint", program]
-        command = [*rest, *command]
-    ports = [each["containerPort"] for each in described["ports"]]
-    variables = {each["name"]: _value(each, secrets) for each in described["env"]}
-    with podman.container(
-        f"localhost/{described['image']}",
-        options,
-        variables=variables,
-        command=command,
-        ports=ports,
-    ) as container:
+    with started(podman, spec, around) as container:
         pod = Pod(container, spec)
         try:
             yield pod
@@ -207,52 +142,17 @@ def running_pod(
             pod.close()
 
 
-def _value(variable: Object, secrets: Mapping[str, Object]) -> str:
-    if "value" in variable:
-        return str(variable["value"])
-    reference = variable["valueFrom"]["secretKeyRef"]
-    return base64.b64decode(secrets[reference["name"]]["data"][reference["key"]]).decode()
+@contextmanager
+def started(podman: Podman, spec: Object, around: Around) -> Iterator[Container]:
+    """Runs a pod that has no probes, such as one of a Job, until the block ends.
 
-
-def _security(spec: Object, described: Object) -> list[str]:
-    of_pod = dict(spec["securityContext"])
-    of_container = dict(described["securityContext"])
-    user, group = of_pod.pop("runAsUser"), of_pod.pop("runAsGroup")
-    assert of_pod.pop("runAsNonRoot")
-    assert user
-    assert of_pod.pop("seccompProfile") == {"type": "RuntimeDefault"}  # podman's own default
-    options = ["--user", f"{user}:{group}", "--group-add", str(of_pod.pop("fsGroup"))]
-    if of_container.pop("readOnlyRootFilesystem"):
-        options += ["--read-only", "--read-only-tmpfs=false"]
-    if not of_container.pop("allowPrivilegeEscalation"):
-        options += ["--security-opt", "no-new-privileges"]
-    for capability in of_container.pop("capabilities")["drop"]:
-        options += ["--cap-drop", capability]
-    assert not of_pod, of_pod
-    assert not of_container, of_container
-    return options
-
-
-def _resources(resources: Object) -> list[str]:
-    options = ["--memory", str(int(quantity(resources["limits"]["memory"])))]
-    if "cpu" in resources["limits"]:
-        options += ["--cpus", str(quantity(resources["limits"]["cpu"]))]
-    # As the kubelet does.
-    return [*options, "--cpu-shares", str(int(1024 * quantity(resources["requests"]["cpu"])))]
-
-
-def _mounts(spec: Object, described: Object, claims: Mapping[str, Path]) -> Sequence[str]:
-    volumes = {each["name"]: each for each in spec["volumes"]}
-    options: list[str] = []
-    for mount in described["volumeMounts"]:
-        volume, target = volumes[mount["name"]], mount["mountPath"]
-        if claim := volume.get("persistentVolumeClaim"):
-            source = claims[claim["claimName"]] / mount.get("subPath", "")
-            read_only = claim.get("readOnly") or mount.get("readOnly")
-            options += ["--volume", f"{source}:{target}{':ro' if read_only else ''}"]
-        else:
-            # In memory for one on disk, too: what counts here is who may write, and how much.
-            size = int(quantity(volume["emptyDir"]["sizeLimit"]))
-            kind = f"type=tmpfs,destination={target},tmpfs-size={size},tmpfs-mode=2777"
-            options += ["--mount", kind]
-    return options
+    Yields:
+        Its container.
+    """
+    for before in spec.get("initContainers", ()):
+        with podman.container(**run_arguments(spec, before, around)) as container:
+            # The kubelet would start it again; here, that it fails is what there is to know.
+            assert container.exit_code() == 0, str(container)
+    (described,) = spec["containers"]
+    with podman.container(**run_arguments(spec, described, around)) as container:
+        yield container

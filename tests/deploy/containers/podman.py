@@ -96,6 +96,7 @@ class Podman:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.environment = _environment(folder)
         self._namespace = _own_namespace()
         self._count = 0
@@ -108,6 +109,9 @@ class Podman:
         if self._namespace:
             self._namespace.kill()
             self._namespace.wait()
+            # What builds images here is not in that namespace, and leaves its mount.
+            left = ["umount", str(self._folder / "graph" / "overlay")]
+            subprocess.run(left, stderr=subprocess.DEVNULL, check=False)
 
     def command(self, *command: str) -> list[str]:
         """A command as it has to be run here, with `environment`."""

@@ -27,7 +27,7 @@ RATE = 40
 def pod(podman: Podman, helm: Path, digit_models: Path) -> Iterator[Pod]:
     """One that drains for longer than anybody waits: the test ends that."""
     chart = Chart(helm, drain_seconds=300)
-    with running_pod(podman, chart.spec, chart.secrets, {chart.claim: digit_models}) as running:
+    with running_pod(podman, chart.spec, chart.around(digit_models)) as running:
         assert running.wait_until_ready(), str(running.container)
         yield running
 
@@ -80,7 +80,7 @@ def test_a_user_without_rights_is_found(
     private = tmp_path / "models"
     shutil.copytree(digit_models, private)
     private.chmod(0o700)
-    with running_pod(podman, chart.spec, chart.secrets, {chart.claim: private}) as running:
+    with running_pod(podman, chart.spec, chart.around(private)) as running:
         assert not running.wait_until_ready()
         assert running.container.exit_code() == 1
         assert "error: " in running.container.logs()
@@ -114,7 +114,7 @@ def test_a_wrong_value_is_found(
     else:
         volume = next(each for each in spec["volumes"] if each["name"] == name)
         volume["emptyDir"]["sizeLimit"] = value
-    with running_pod(podman, spec, chart.secrets, {chart.claim: digit_models}) as running:
+    with running_pod(podman, spec, chart.around(digit_models)) as running:
         assert not running.wait_until_ready()
         assert running.container.exit_code() == 1
         assert "error: " in running.container.logs()

@@ -10,18 +10,12 @@ import pytest
 
 from build.data.cache import cache_folder
 from tests.deploy.containers.answers import Digits
-from tests.deploy.containers.conftest import build_image
 from tests.deploy.containers.podman import DOCUMENTED, Podman
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 NETWORK = "load"
 WORKERS = 2
-
-
-@pytest.fixture(scope="module")
-def load_image(podman: Podman) -> str:
-    return build_image(podman, ONLY="load", BASE="bootstrap")
 
 
 @pytest.fixture

@@ -82,15 +82,15 @@ def test_traffic_moves_to_the_new_image_and_back(
     old_image = build_image(podman, ONLY="cpu", BASE="bootstrap", TAG=OLD)
     assert old_image == f"localhost/{new_image.partition(':')[0]}:{OLD}"
     old, again = chart.with_tag(OLD), chart.with_tag(OLD)
-    claims = {chart.claim: digit_models}
+    around = chart.around(digit_models)
     (secret,) = chart.secrets.values()
     token = base64.b64decode(secret["data"]["token"]).decode()
     ports = Ports(free_port(), free_port(), free_port())
     folder = tmp_path / "front"
     with (
-        running_pod(podman, old, chart.secrets, claims) as first,
-        running_pod(podman, chart.spec, chart.secrets, claims) as second,
-        running_pod(podman, again, chart.secrets, claims) as third,
+        running_pod(podman, old, around) as first,
+        running_pod(podman, chart.spec, around) as second,
+        running_pod(podman, again, around) as third,
     ):
         pods = {"r1": first, "r2": second, "r3": third}
         assert all(pod.wait_until_ready() for pod in pods.values())
