@@ -14,7 +14,8 @@ from server.triton import TritonServer
 from tests.collection import pytest_collection_modifyitems
 
 # What helpers of tests assert is shown as what tests do.
-pytest.register_assert_rewrite("tests")
+_FOLDERS = [path for path in Path(__file__).parent.iterdir() if path.is_dir()]
+pytest.register_assert_rewrite(*(f"tests.{folder.name}" for folder in _FOLDERS))
 
 # How long an example takes says more about the machine's other work than about ours.
 hypothesis.settings.register_profile("suite", deadline=None)

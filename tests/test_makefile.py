@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,19 @@ def commands(target: str) -> list[list[str]]:
     return [re.sub(r'--\w+ ""', "", command).split() for command in found]
 
 
+@cache  # most targets build first
+def help_of(module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Has a program read its arguments, and do nothing."""
+    command = [sys.executable, "-m", module, *arguments, "--help"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("target", sorted({*TARGETS} - WITHOUT_PROGRAM))
 def test_a_target_calls_its_program_rightly(target: str) -> None:
     called = commands(target)
     assert called
     for module, *arguments in called:
-        command = [sys.executable, "-m", module, *arguments, "--help"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        done = help_of(module, *arguments)
         assert done.returncode == 0, done.stderr
 
 
