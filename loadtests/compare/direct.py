@@ -11,11 +11,13 @@ import random
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -147,29 +149,40 @@ def called(bench: Bench, calls: Calls) -> Measurement:
     """
     settings = bench.settings
     how = (settings.threads, settings.measure_s, settings.warm_up, settings.seed)
-    with subprocess.Popen(
-        [sys.executable, "-m", "loadtests.compare.direct"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Ctrl-C reaches only us
-        preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
-    ) as process:
-        given: str | None = json.dumps([asdict(calls), how])
+    # A file, not a pipe: `communicate` sends no more of its input after its first timeout.
+    with (
+        _holding(json.dumps([asdict(calls), how])) as given,
+        subprocess.Popen(
+            [sys.executable, "-m", "loadtests.compare.direct"],
+            cwd=ROOT,
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches only us
+            preexec_fn=in_child(),  # noqa: PLW1509 - called from the main thread
+        ) as process,
+    ):
         while True:
             try:
-                output, errors = process.communicate(given, timeout=_POLL_SECONDS)
+                output, errors = process.communicate(timeout=_POLL_SECONDS)
                 break
             except subprocess.TimeoutExpired:
-                given = None
                 if bench.stop():
                     process.kill()
                     raise LoadTestError("stopped before the end: there is no result") from None
     if process.returncode:
         raise LoadTestError(f"the direct call failed: {errors.strip().splitlines()[-1]}")
     return Measurement.of(json.loads(output))
+
+
+@contextmanager
+def _holding(text: str) -> Iterator[IO[str]]:
+    """A file without a name, at its beginning."""
+    with tempfile.TemporaryFile("w+") as file:
+        file.write(text)
+        file.seek(0)
+        yield file
 
 
 if __name__ == "__main__":
