@@ -76,7 +76,7 @@ TOLERANCES: Mapping[Precision, Tolerance] = {
 """By the precision of the model file. FP32 differs by rounding only. FP16 and int8 may be
 computed in another order, and in int8 the scale of the activations depends on the texts that
 share a batch."""
-OF_OTHER_RUNTIMES: Mapping[Precision, Tolerance] = {
+OTHER_RUNTIME_TOLERANCES: Mapping[Precision, Tolerance] = {
     **TOLERANCES,
     "int8": Tolerance(probability=0.1, attribution=0.3),
 }

@@ -1,6 +1,7 @@
 """`manifest.json`: what a version was made from, how good it is, and its digests."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from build.data.cache import sha256
 FILENAME = "manifest.json"
 CHECKED_ON_GPU = "checked_on_gpu"
 """Said of a variant for which processors have no kernel: whether a GPU has computed it."""
+COMPARED_WITH = "compared_with"
+"""In the fingerprint: the other versions of ONNX Runtime whose answers were compared."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +57,22 @@ def not_checked_on_gpu(folder: Path) -> list[Path]:
         ONNX files; none of them is served by a config that is shipped.
     """
     published = read(folder)
-    variants = published.facts.get("variants") if published else None
-    if not isinstance(variants, dict):
-        return []
-    return [
-        folder / f"model.{name}.onnx"
-        for name, facts in variants.items()
-        if isinstance(facts, dict) and facts.get(CHECKED_ON_GPU) is False
-    ]
+    files = gpu_variants(published.facts) if published else {}
+    return [folder / name for name, is_checked in files.items() if not is_checked]
+
+
+def gpu_variants(facts: Mapping[str, object]) -> dict[str, bool]:
+    """The files for which processors have no kernel, and whether a GPU has computed each.
+
+    Args:
+        facts: Those of a manifest.
+    """
+    variants = facts.get("variants")
+    return {
+        f"model.{name}.onnx": bool(found[CHECKED_ON_GPU])
+        for name, found in (variants.items() if isinstance(variants, dict) else ())
+        if isinstance(found, dict) and CHECKED_ON_GPU in found
+    }
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -67,15 +67,15 @@ def _network(model: Model, settings: Settings) -> Built:
     """Trains if needed, exports, checks and publishes what a builder makes."""
     recipe, digests = model.recipe(), made_from(model)
     version, others = model.folder / VERSION, settings.other_runtimes
-    # What was compared with more is up to date for who does not ask for it.
-    compared = {"compared_with": " ".join(others)} if others else {}
+    compared = {manifest.COMPARED_WITH: " ".join(others)} if others else {}
     facts: dict[str, object] = {}
     if model.build.checkpoint == catalogue.CHOSEN:
         checkpoint = settings.bert
         published = manifest.read(version)
         if settings.keep_checkpoint and published:
             checkpoint = str(published.facts["requested"])
-            if publish.is_current(published, version, {**digests, **compared}):
+            current = published.is_made_from(**digests, **compared)
+            if current and published.is_intact(version):
                 return published, False
         recipe = model.recipe(checkpoint)
         facts = {"requested": checkpoint}
@@ -104,7 +104,8 @@ def _compared(
     """Adds to what the manifest says how far the files' answers are with other ONNX Runtimes."""
     from build import runtime_check  # and with it PyTorch, which takes seconds
 
-    found = runtime_check.compare(model, folder, versions)
+    only_gpus = manifest.gpu_variants(facts)
+    found = runtime_check.compare(model, folder, versions, only_gpus=only_gpus)
     variants = facts.get("variants")
     if isinstance(variants, dict):
         gone = {file: why for file, why in found.items() if not (folder / file).exists()}

@@ -45,8 +45,16 @@ def ensure(model: Path, fingerprint: dict[str, str], make: Make) -> tuple[Manife
 
 
 def is_current(published: Manifest, version: Path, fingerprint: Mapping[str, str]) -> bool:
-    """Whether the version in a folder is whole, and was made from these parts at least."""
-    return published.is_made_from(**fingerprint) and published.is_intact(version)
+    """Whether the version in a folder is whole, and was made from these parts and no others.
+
+    What it was compared with on top of that does not matter to who does not ask for it.
+    """
+    made_from = {
+        kind: digest
+        for kind, digest in published.fingerprint.items()
+        if kind in fingerprint or kind != manifest.COMPARED_WITH
+    }
+    return made_from == fingerprint and published.is_intact(version)
 
 
 @contextmanager

@@ -29,6 +29,8 @@ _NO_WHEEL = "No matching distribution found"
 _OFFLINE = "from versions: none"
 """Every Python has a wheel of some version, so that pip has reached nobody who knows one."""
 _ERROR_LINES = 5
+_PYTHON = Path("bin", "python")
+"""The program in an environment."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +60,17 @@ class Runtime:
         Raises:
             BuildError: No Python on this machine has a wheel of it, or it cannot be downloaded.
         """
-        for name, interpreter in _interpreters():
-            folder = cache_folder() / f"onnxruntime-{version}-python-{name}"
+        interpreters = dict(_interpreters())
+        folders = {name: _folder(version, name) for name in interpreters}
+        for folder in folders.values():  # whichever Python had a wheel before
+            if (python := folder / _PYTHON).exists():
+                return cls(version, python)
+        for name, interpreter in interpreters.items():
+            folder = folders[name]
             with exclusive(folder.name):
-                python = folder / "bin" / "python"
-                if python.exists() or _install(version, interpreter, folder):
-                    return cls(version, python)
-        tried = ", ".join(name for name, _ in _interpreters())
+                if (folder / _PYTHON).exists() or _install(version, interpreter, folder):
+                    return cls(version, folder / _PYTHON)
+        tried = ", ".join(interpreters)
         raise BuildError(
             f"ONNX Runtime {version} has no wheel for any Python on this machine ({tried}): "
             "install another one of 3.10 to 3.12, or leave it out of ORT_VERSIONS"
@@ -91,9 +97,14 @@ class Runtime:
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-                raise BuildError(f"with ONNX Runtime {self.version}: {said}")
+                raise BuildError(f"{model.name} with ONNX Runtime {self.version}: {said}")
             with np.load(answered) as found:
                 return Answers(found["labels"].tolist(), found["probabilities"])
+
+
+def _folder(version: str, python: str) -> Path:
+    """Where the environment of a version is kept."""
+    return cache_folder() / f"onnxruntime-{version}-python-{python}"
 
 
 def _interpreters() -> Iterator[tuple[str, str]]:
@@ -124,10 +135,11 @@ def _install(version: str, interpreter: str, folder: Path) -> bool:
     with scratch_folder() as scratch:
         made = scratch / "environment"
         print(f"installing ONNX Runtime {version} for the check", flush=True)
-        _run([interpreter, "-m", "venv", "--without-pip", str(made)])
+        if said := _run([interpreter, "-m", "venv", "--without-pip", str(made)]):
+            raise BuildError(f"no environment for ONNX Runtime {version} could be made: {said}")
         packages = [f"onnxruntime=={version}", f"numpy=={metadata.version('numpy')}"]
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:"]
-        pip = [sys.executable, "-m", "pip", "--python", str(made / "bin" / "python"), "install"]
+        pip = [sys.executable, "-m", "pip", "--python", str(made / _PYTHON), "install"]
         said = _run([*pip, *options, *packages])
         if _NO_WHEEL in said and _OFFLINE not in said:
             return False

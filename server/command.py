@@ -35,7 +35,7 @@ def server_command(
         backends: The folder of its backends.
         shm_prefix: How the names of its shared memory begin.
         gpu: Whether there is a GPU to report metrics of.
-        secret: What nobody knows who may not call what is closed.
+        secret: The value of the header that opens administrative requests.
     """
     address = LOOPBACK if settings.guarded else settings.bind
     command = [

@@ -38,7 +38,7 @@ class Installation:
         return self.stub_python == sys.version_info[:2]
 
     @property
-    def other_python(self) -> str:
+    def python_hint(self) -> str:
         """What a message adds where Python models run in another Python than ours; else empty."""
         if not self.stub_python or self.runs_our_python:
             return ""

@@ -46,7 +46,7 @@ def launch(
         log: Takes what it says.
         cuda: The folders of the CUDA libraries that our backend needs.
         shm_prefix: How the names of its shared memory begin.
-        secret: What nobody knows who may not call what is closed.
+        secret: The value of the header that opens administrative requests.
 
     Returns:
         The process, which leads a group of its own, and the names of those of our backends that

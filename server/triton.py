@@ -145,7 +145,7 @@ class TritonServer:
         try:
             inside = self._ports_inside(self._ports)
             path = self.settings.log_file or self._folder.path / "triton.log"
-            self._log = TritonLog(path, gpu=self._gpu, hint=installation.other_python)
+            self._log = TritonLog(path, gpu=self._gpu, hint=installation.python_hint)
             self._process, self.filled_in = launch(
                 self.settings,
                 installation,

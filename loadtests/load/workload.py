@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from build import catalogue
 from build.catalogue import (
-    OF_OTHER_RUNTIMES,
+    OTHER_RUNTIME_TOLERANCES,
     TOLERANCES,
     Ask,
     Model,
@@ -182,5 +182,5 @@ def _workload(model: Model, ask: Ask) -> Workload:
         fits_json=ask.samples not in _BINARY,
         explain=catalogue.choose({"": None, **EXPLAIN}, ask.explain, model, "ask.explain"),
         tolerances={**TOLERANCES, **ask.tolerances},
-        of_other_runtimes={**OF_OTHER_RUNTIMES, **ask.tolerances},
+        of_other_runtimes={**OTHER_RUNTIME_TOLERANCES, **ask.tolerances},
     )

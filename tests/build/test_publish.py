@@ -50,6 +50,20 @@ def test_an_up_to_date_version_is_not_made_again(model: Path) -> None:
     assert not is_new
 
 
+def test_a_version_with_a_part_that_is_no_longer_wanted_is_made_again(model: Path) -> None:
+    publish.ensure(model, {**OLD, "checkpoint": "theirs"}, writes("their weights"))
+    assert weights(model) == "their weights"
+    publish.ensure(model, OLD, writes("old weights"))
+    assert weights(model) == "old weights"
+
+
+def test_what_it_was_compared_with_counts_only_for_who_asks(model: Path) -> None:
+    more = {**OLD, manifest.COMPARED_WITH: "1.19.2"}
+    assert publish.ensure(model, more, writes("old weights"))[1]
+    for fingerprint in (OLD, more):
+        assert not publish.ensure(model, fingerprint, fails)[1]
+
+
 def test_a_changed_file_is_made_again(model: Path) -> None:
     (model / "1" / "model.onnx").write_text("tampered")
     publish.ensure(model, OLD, writes("old weights"))

@@ -18,7 +18,7 @@ from build.settings import Settings
 from build.test_sets import TEST_SETS, HeldOut, of_digits
 
 OTHER = "1.19.2"
-AWAY = """#!{python}
+SHIFTED_PYTHON = """#!{python}
 import subprocess, sys
 import numpy as np
 subprocess.run([sys.executable, *sys.argv[1:]], check=True)
@@ -48,7 +48,7 @@ def cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
 def stands_in(monkeypatch: pytest.MonkeyPatch, folder: Path, off: float) -> None:
     """Has the other version be the installed one, with answers that are off."""
     python = folder / "python"
-    python.write_text(AWAY.format(python=sys.executable, off=off))
+    python.write_text(SHIFTED_PYTHON.format(python=sys.executable, off=off))
     python.chmod(0o755)
     monkeypatch.setattr(Runtime, "of", lambda version: Runtime(version, python))
 
@@ -118,11 +118,27 @@ def test_what_does_not_run_there_is_told(cnn: Model, tmp_path: Path) -> None:
         Runtime.installed().answers(broken, TEST_SETS["cnn"](cnn.recipe(), tmp_path).samples)
 
 
+def test_a_file_that_does_not_compute_here_is_not_taken_for_one_of_gpus(
+    cnn: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_in(monkeypatch, tmp_path, 0.0)
+    version = cnn.folder / VERSION
+    (version / "model.int8.onnx").write_bytes(b"not a model")
+    with pytest.raises(BuildError, match=r"model\.int8\.onnx with ONNX Runtime"):
+        runtime_check.compare(cnn, version, [OTHER])
+    found = runtime_check.compare(cnn, version, [OTHER], only_gpus=["model.int8.onnx"])
+    assert found["model.int8.onnx"] == runtime_check.ONLY_GPUS
+
+
 @pytest.mark.long
 def test_the_served_bert_holds_with_the_runtime_of_the_packaged_release(tmp_path: Path) -> None:
     model = catalogue.read()["sentiment_bert"]
     version = Path(shutil.copytree(model.folder / VERSION, tmp_path / "sentiment_bert" / VERSION))
-    found = runtime_check.compare(model, version, [OTHER])
+    published = manifest.read(version)
+    assert published
+    found = runtime_check.compare(
+        model, version, [OTHER], only_gpus=manifest.gpu_variants(published.facts)
+    )
     served, plain = found["model.int8.onnx"], found["model.onnx"]
     assert isinstance(served, dict)
     assert isinstance(plain, dict)
