@@ -4,7 +4,7 @@ from importlib import metadata
 
 import pytest
 
-from build.catalogue import OF_OTHER_RUNTIMES, TOLERANCES, Precision
+from build.catalogue import OTHER_RUNTIME_TOLERANCES, TOLERANCES, Precision
 from loadtests.load.requests import expected_answers
 from loadtests.load.target import Target
 from loadtests.load.workload import workloads
@@ -32,8 +32,8 @@ def test_another_runtime_may_differ_by_more_in_int8_and_not_in_fp32(same: bool) 
     files: dict[Precision, str] = {"int8": "model.int8.onnx", "fp32": "model.onnx"}
     for precision, file in files.items():
         expected = expected_answers(workload, folder / file, folder, samples, same_runtime=same)
-        allowed = (TOLERANCES if same else OF_OTHER_RUNTIMES)[precision]
+        allowed = (TOLERANCES if same else OTHER_RUNTIME_TOLERANCES)[precision]
         assert expected.tolerance == allowed.probability
         assert expected.attribution_tolerance == allowed.attribution
-    assert OF_OTHER_RUNTIMES["fp32"] == TOLERANCES["fp32"]
-    assert OF_OTHER_RUNTIMES["int8"].attribution > TOLERANCES["int8"].attribution
+    assert OTHER_RUNTIME_TOLERANCES["fp32"] == TOLERANCES["fp32"]
+    assert OTHER_RUNTIME_TOLERANCES["int8"].attribution > TOLERANCES["int8"].attribution
