@@ -22,6 +22,8 @@ from tests.deploy.programs import kserve_models, kubernetes_program
 
 CHART = ROOT / "deploy" / "helm"
 DEVICES = ("cpu", "gpu")
+NAMESPACE = r"ingress.controller.kubernetes\.io/metadata\.name=gateway"
+"""That of the pods which bring requests in."""
 VARIANTS = {
     "plain": "",
     "keda": "autoscaling.kind=keda",
@@ -29,8 +31,9 @@ VARIANTS = {
     "fixed": "autoscaling.kind=none,networkPolicy.enabled=false,adminTokenSecret=mine",
     "kserve": "workload=InferenceService",
     "image": "models.source=image",
-    "gateway": "ingress.kind=gateway,ingress.className=envoy",
-    "ingress": "ingress.kind=ingress,ingress.className=nginx,ingress.annotations.a\\.b/c=d",
+    "gateway": f"ingress.kind=gateway,ingress.className=envoy,{NAMESPACE}",
+    "ingress": f"ingress.kind=ingress,ingress.className=nginx,{NAMESPACE},"
+    r"ingress.annotations.a\.b/c=d",
     "load": "load.enabled=true",
 }
 KUBERNETES = ("1.35", "1.36", "1.37")
@@ -50,11 +53,11 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return kubernetes_program("helm", tmp_path_factory.mktemp("helm"))
 
 
-def render(helm: Path, device: str, sets: str = "") -> list[Object]:
+def render(helm: Path, device: str, sets: str = "", release: str = "shop") -> list[Object]:
     command = [
         str(helm),
         "template",
-        "shop",
+        release,
         str(CHART),
         "-f",
         str(CHART / f"values-{device}.yaml"),
@@ -113,12 +116,21 @@ def test_objects_are_valid_in_kubernetes(
         ("traceUrl=otel", "/traceUrl"),
         ("ingress.kind=gateway", "'/ingress/className': minLength: got 0, want 1"),
         (
-            "ingress.kind=ingress,ingress.className=x,ingress.grpcHost=models.example.org",
+            "ingress.kind=ingress,ingress.className=x,networkPolicy.enabled=false,"
+            "ingress.grpcHost=models.example.org",
             "ingress.grpcHost is models.example.org: it has to be another name than httpHost",
         ),
         (
             "ingress.kind=ingress,ingress.className=x,workload=InferenceService",
             "ingress.kind is ingress: it has to be none with workload InferenceService",
+        ),
+        (
+            "ingress.kind=gateway,ingress.className=x",
+            "ingress.controller is empty: it has to name the namespace",
+        ),
+        (
+            r"networkPolicy.clients.kubernetes\.io/metadata\.name=null",
+            "'/networkPolicy/clients': minProperties: got 0, want 1",
         ),
         ("load.enabled=true,workload=InferenceService", "load.enabled is true: it has to be false"),
         ("load.classes={sentiment http}", "/load/classes/0"),
@@ -207,12 +219,22 @@ def test_http_and_grpc_come_in_by_names_of_their_own_over_tls(helm: Path, kind: 
                 backend = path["backend"]["service"]
                 backends[rule["host"]] = backend["name"], backend["port"]["name"]
                 assert annotations["a.b/c"] == "d"
+                # As large as the guard takes; a stream over gRPC has no end that is known.
+                bound = {"HTTP": f"{Settings().max_body // 2**20}m", "GRPC": "0"}[protocol]
+                assert annotations["nginx.ingress.kubernetes.io/proxy-body-size"] == bound
     assert found == names
     services = {each["metadata"]["name"]: each for each in objects if each["kind"] == "Service"}
     for host, (service, port) in backends.items():
         ports = services[service]["spec"]["ports"]
         (target,) = [each["targetPort"] for each in ports if port in (each["port"], each["name"])]
         assert target == names[host]
+
+
+def test_a_long_name_of_a_release_leaves_the_jobs_names_that_fit_a_label(helm: Path) -> None:
+    objects = render(helm, "cpu", VARIANTS["load"], release="a-release-with-a-name-of-many-letters")
+    jobs = [each["metadata"]["name"] for each in objects if each["kind"] == "Job"]
+    assert len(jobs) == len({*jobs}) == 2
+    assert all(len(name) + len("99999") <= 63 for name in jobs), jobs
 
 
 def test_services_of_the_servers_do_not_lead_to_pods_that_make_load(helm: Path) -> None:

@@ -17,7 +17,7 @@ from tests.deploy.containers.network_policy import Cluster, Peer, enforce
 from tests.deploy.containers.pod import Pod, running_pod, started
 from tests.deploy.containers.pod_options import Around, Object
 from tests.deploy.containers.podman import Container, Podman
-from tests.deploy.test_helm import one
+from tests.deploy.test_helm import NAMESPACE, one
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long, pytest.mark.usefixtures("cpu_image")]
 
@@ -26,7 +26,8 @@ OUTSIDE_PORTS = (53, 80, 443, 4318, 9000)
 EVERYTHING = (
     "load.enabled=true,load.users=6,load.seconds=5,load.inputs=50,"
     "load.classes={MnistCnnHttp,MnistCnnGrpc,MnistHttp},"
-    "ingress.kind=gateway,ingress.className=any,traceUrl=http://outside:4318/v1/traces"
+    f"ingress.kind=gateway,ingress.className=any,{NAMESPACE},"
+    "traceUrl=http://outside:4318/v1/traces"
 )
 LOAD = {"app.kubernetes.io/name": "model-serving-load", "app.kubernetes.io/instance": "shop"}
 PEERS: dict[str, tuple[str, dict[str, str]]] = {
