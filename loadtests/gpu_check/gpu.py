@@ -127,7 +127,6 @@ def session(graph: str | bytes, device: Device) -> Any:
     wanted = list(dict.fromkeys([PROVIDERS[device], CPU]))
     # A second try on the CPU, of the session or of a run, would be measured as the GPU's.
     made: Any = onnxruntime.InferenceSession(graph, options, providers=wanted, enable_fallback=0)
-    made.disable_fallback()
     if made.get_providers()[0] != PROVIDERS[device]:
         found = ", ".join(made.get_providers())
         raise LoadTestError(f"ONNX Runtime has no {PROVIDERS[device]} here: it would use {found}")

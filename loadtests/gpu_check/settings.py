@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".run" / "gpu-check" / "kept"
 """Where the answers of the CPU build are kept; the folder goes into a bundle as it is."""
 BUDGET_SECONDS = 480
-"""Eight minutes, for a machine that is lent for ten."""
+"""Eight minutes, which with all that is around them makes ten."""
 Device = Literal["gpu", "cpu"]
 
 

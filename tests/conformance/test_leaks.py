@@ -29,7 +29,7 @@ from tests.conformance.target import Request, Target
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.ours("the memory and the processes of a server on this machine are counted"),
+    pytest.mark.ours("counts the memory and the processes of a server that it starts itself"),
 ]
 
 REQUESTS = int(os.environ.get("LEAK_REQUESTS", "2000"))

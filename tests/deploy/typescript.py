@@ -69,4 +69,7 @@ class TypeScript:
             command, cwd=self._folder, capture_output=True, text=True, check=False
         )
         said = done.stdout.splitlines()
+        # A compiler that did not get so far has found nothing wrong, either.
+        assert all(line.startswith(("object", " ")) for line in said), done.stdout
+        assert bool(done.returncode) == bool(said), done.stdout + done.stderr
         return ["\n".join(line for line in said if line.startswith(f"{name}(")) for name in names]

@@ -67,8 +67,9 @@ def idle_watts() -> dict[str, float]:
     """The watts of each source while nothing is asked, over `_IDLE_SECONDS`."""
     meters = EnergyMeters()
     before, began = meters.read(), time.monotonic()
-    while time.monotonic() < began + _IDLE_SECONDS:
+    while True:
         time.sleep(_SAMPLE_SECONDS)
-        after = meters.read()
-    took = time.monotonic() - began
+        after, took = meters.read(), time.monotonic() - began
+        if took >= _IDLE_SECONDS:
+            break
     return {source: (joules - before[source]) / took for source, joules in after.items()}

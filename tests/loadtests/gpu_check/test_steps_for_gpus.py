@@ -24,8 +24,24 @@ from loadtests.gpu_check.settings import CheckSettings
 from loadtests.gpu_check.steps import energy, machine, packing, scaling
 from loadtests.gpu_check.steps.load import has_time
 from loadtests.load.errors import LoadTestError
+from loadtests.report import nvml
 from server.errors import DeviceError
 from server.settings import PLAIN_CONFIG, Settings
+
+
+class Clock:
+    """Stands where the module `time` does; only sleeping takes time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        """Seconds."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Lets them pass."""
+        self.now += seconds
 
 
 class Card:
@@ -203,16 +219,19 @@ def test_a_load_that_no_time_is_left_for_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("counts", [True, False], ids=["energy counter", "sampled power"])
 def test_an_idle_card_draws_what_it_says(monkeypatch: pytest.MonkeyPatch, counts: bool) -> None:
     Card(monkeypatch)
-    monkeypatch.setattr(energy, "_IDLE_SECONDS", 0.5)
+    clock = Clock()
+    for module in (energy, nvml):
+        monkeypatch.setattr(module, "time", clock)
+    counter = "nvmlDeviceGetTotalEnergyConsumption"
+    monkeypatch.setattr(pynvml, counter, lambda _: clock.now * 100_000)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetPowerUsage", lambda _: 100_000, raising=False)
 
     def refuse(_: int) -> float:
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
 
     if not counts:
-        monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", refuse)
-    watts = energy.idle_watts()
-    assert watts["NVML GPU 0"] == pytest.approx(100, rel=0.2)
+        monkeypatch.setattr(pynvml, counter, refuse)
+    assert energy.idle_watts() == {"NVML GPU 0": pytest.approx(100)}
     # 400 inferences a second of half a joule are 200 W.
     assert energy.watts_above(0.5, 400.0, 120.0) == pytest.approx(80)
 
