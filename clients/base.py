@@ -1,9 +1,8 @@
 """The client that both protocols share."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from threading import Lock
@@ -197,7 +196,7 @@ class ServingClient(Explaining):
 
     def check_ready(self, timeout: float | None = None) -> None:
         """Like `ready`, but raises what keeps the server from being it."""
-        with self._ends_in_time(timeout) as seconds:
+        with self._deadline(timeout).for_one_attempt(self.url) as seconds:
             self._transport.check_ready(seconds)
 
     def close(self) -> None:
@@ -264,16 +263,6 @@ class ServingClient(Explaining):
                 why = f"no Triton at {self.url}: it answered something else than a model's config"
                 raise WrongServerError(why, model) from None
         return self._schemas[model, version]
-
-    @contextmanager
-    def _ends_in_time(self, timeout: float | None) -> Iterator[float]:
-        """Gives the seconds for a single attempt, and says whose answer was missing then."""
-        deadline = self._deadline(timeout)
-        try:
-            yield deadline.require()
-        except DeadlineExceededError as error:
-            why = f"no answer from {self.url} within {deadline.seconds:g} s"
-            raise DeadlineExceededError(why) from error
 
     def _ask_config(self, model: str, version: str, timeout: float) -> Any:
         try:

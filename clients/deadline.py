@@ -1,6 +1,8 @@
 """The point in time by which a whole call must be over."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from clients.errors import DeadlineExceededError
 
@@ -32,6 +34,19 @@ class Deadline:
         if left <= 0:
             raise self.exceeded(model)
         return left
+
+    @contextmanager
+    def for_one_attempt(self, url: str) -> Iterator[float]:
+        """The seconds left for the only attempt of a `with` block.
+
+        Raises:
+            DeadlineExceededError: It did not answer in them; the message names the server.
+        """
+        try:
+            yield self.require()
+        except DeadlineExceededError as error:
+            why = f"no answer from {url} within {self.seconds:g} s"
+            raise DeadlineExceededError(why) from error
 
     def exceeded(self, model: str = "") -> DeadlineExceededError:
         """The error that says that this deadline passed."""

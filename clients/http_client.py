@@ -41,7 +41,7 @@ class HttpClient(ServingClient):
 
     def get(self, path: str, timeout: float | None = None) -> bytes:
         """What the server answers to a question for a path, such as ``/metrics``; never retried."""
-        with self._ends_in_time(timeout) as seconds:
+        with self._deadline(timeout).for_one_attempt(self.url) as seconds:
             return self._transport.get(path, seconds)
 
     @staticmethod

@@ -9,6 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats  # type: ignore[import-untyped]
 
 from loadtests.load.request_log import RequestLog, quantiles, right, waited
 from loadtests.tune.space import Candidate
@@ -16,6 +17,8 @@ from loadtests.tune.space import Candidate
 BEHIND = 0.04
 """Seconds of latency gained in each second of load from which a server falls behind: its queue
 grows, and a longer run would only show longer waits."""
+_MAX_COMPARED = 300
+"""Samples of which a trend is told."""
 _Z = NormalDist().inv_cdf(0.95)
 
 
@@ -106,10 +109,16 @@ def level_of(rate: float, seconds: float, runs: Sequence[RequestLog], goodput: f
 
 
 def _growth_of(runs: Sequence[RequestLog]) -> float:
-    """Seconds of latency gained in each second of load, the median of the runs."""
-    slopes = [
-        np.polyfit(each["intended"] - each["intended"][0], each["latency"].astype(np.float64), 1)[0]
-        for each in runs
-        if len(each) > 2
-    ]
+    """Seconds of latency gained in each second of load, the median of the runs.
+
+    By the slope of Theil and Sen, which a machine that stands still for up to a quarter of a run
+    does not move: a queue that grows does so all the time.
+    """
+    slopes = [_slope(each["intended"], each["latency"]) for each in runs if len(each) > 2]
     return float(np.median(slopes)) if slopes else 0.0
+
+
+def _slope(seconds: npt.NDArray[np.float64], latencies: npt.NDArray[np.float32]) -> float:
+    # All pairs are compared: of some hundred samples, spread evenly, that is enough.
+    some = np.unique(np.linspace(0, len(seconds) - 1, _MAX_COMPARED).astype(int))
+    return float(stats.theilslopes(latencies[some], seconds[some]).slope)

@@ -21,6 +21,14 @@ def test_a_growing_queue_is_told_by_its_growth() -> None:
     assert not steady.falls_behind
 
 
+def test_a_machine_that_stood_still_at_the_end_is_no_queue_that_grows() -> None:
+    still = [0.6 - 0.01 * at for at in range(60)]  # those wait for its end, the first longest
+    found = level_of(100, 3, [samples([0.01] * 240 + still)], 100)
+    assert found.growth == pytest.approx(0, abs=1e-3)
+    assert not found.falls_behind
+    assert found.p99 > 500
+
+
 def test_runs_at_one_rate_are_pooled_and_their_gap_is_no_growth() -> None:
     found = level_of(100, 6, [samples([0.01] * 300), samples([0.5] * 300)], 100)
     assert found.requests == 600
