@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -19,8 +20,8 @@ from tests.deploy.cluster import eventually
 
 DOCUMENTED = ("--read-only", "--tmpfs", "/tmp", "--shm-size", "512m", "--cap-drop", "ALL")  # noqa: S108
 """The options that docs/operations.md names."""
-MAX_LIMIT = 4096
-"""Of open files, and of processes, in a container."""
+MAX_LIMIT = 16384
+"""Of open files, and of processes, in a container; lower where this machine has less."""
 
 
 class PodmanError(Exception):
@@ -203,7 +204,8 @@ def is_installed() -> bool:
 def _environment(folder: Path) -> dict[str, str]:
     """Has podman keep everything in a folder."""
     # What it asks for by itself may be more than this machine lets anybody have.
-    quoted = ", ".join(f'"{name}={MAX_LIMIT}:{MAX_LIMIT}"' for name in ("nofile", "nproc"))
+    limits = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+    quoted = ", ".join(f'"{name}={(most := _limit(kind))}:{most}"' for name, kind in limits.items())
     containers = folder / "containers.conf"
     containers.write_text(
         f"[containers]\ndefault_ulimits = [{quoted}]\n"
@@ -217,6 +219,11 @@ def _environment(folder: Path) -> dict[str, str]:
         f'runroot = "{folder / "run"}"\n'
     )
     return {"CONTAINERS_CONF": str(containers), "CONTAINERS_STORAGE_CONF": str(storage)}
+
+
+def _limit(kind: int) -> int:
+    _, hard = resource.getrlimit(kind)
+    return MAX_LIMIT if hard == resource.RLIM_INFINITY else min(hard, MAX_LIMIT)
 
 
 def _own_namespace() -> subprocess.Popen[bytes] | None:

@@ -64,11 +64,12 @@ class Compose:
             "GRPC_PORT": grpc,
             "PROMETHEUS_PORT": prometheus,
         }
-        program = str(Path(sys.executable).parent / "podman-compose")
-        files = ("-f", "compose.yaml", "-f", "published.yaml")
+        program = (sys.executable, "-m", "podman_compose")
+        # The working directory does not follow into a mount namespace.
+        docker = self.folder / "deploy" / "docker"
+        files = [f"--file={docker / name}" for name in ("compose.yaml", "published.yaml")]
         done = subprocess.run(
-            self.podman.command(program, *files, *arguments),
-            cwd=self.folder / "deploy" / "docker",
+            self.podman.command(*program, *files, *arguments),
             env={**os.environ, **self.podman.environment, **variables},
             capture_output=True,
             text=True,
