@@ -69,8 +69,8 @@ def test_a_search_that_was_stopped_goes_on_and_its_config_is_served(
     copied: Path, tmp_path: Path
 ) -> None:
     state = tmp_path / "state"
-    asked = {"MODEL": "mnist_cnn", "RATE": "20", "BUDGET_S": "40"}
-    with searching(copied, state, **asked) as process:
+    variables = {"MODEL": "mnist_cnn", "RATE": "20", "BUDGET_S": "40"}
+    with searching(copied, state, **variables) as process:
         assert process.stderr
         for line in process.stderr:  # until the first candidate has been measured
             if "1 search:" in line:
@@ -84,7 +84,7 @@ def test_a_search_that_was_stopped_goes_on_and_its_config_is_served(
     assert before
     assert not tuned(copied)
 
-    done = search(copied, state, **asked)
+    done = search(copied, state, **variables)
     assert done.code == 0, done.errors
     assert f"{len(before)} measured before" in done.errors
     assert [asdict(trial.candidate) for trial in before] == [
