@@ -264,9 +264,9 @@ def test_an_interrupted_installation_leaves_what_was_there(
     )
     there.read_text()
     process.send_signal(number)
-    hold_open = os.open(hold, os.O_RDWR)  # so that what is left of it ends
-    os.close(hold_open)
-    _, said = process.communicate()
+    with hold.open("r+b", buffering=0) as open_hold:
+        open_hold.write(b"\n")  # so that what is left of it ends, now or once it reads
+        _, said = process.communicate()
     if number == signal.SIGTERM:
         assert said == "interrupted; what was installed before is as it was\n"
         assert not list(prefix.glob(".unpacked*"))
